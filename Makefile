@@ -114,6 +114,7 @@ $(DOCUMENTED): requirements/docs.txt
 screenshots: $(READY) ## pictures for the site, of commands that run on the sandbox; two minutes
 	$(BIN)/python -m website.screenshots
 	$(BIN)/python -m website.notebook
+	$(BIN)/python -m website.review_strip
 
 lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/python -m pip install --quiet pip-tools

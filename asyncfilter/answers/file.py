@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
@@ -35,6 +36,9 @@ _PAUSE_S = 0.02
 _LOOK_AGAIN_S = 0.005
 _CHECKED_WHOLE_BYTES = 16 << 20
 """Up to this size every page of the file is checked at opening (about 30 ms)."""
+
+_NO_LOCKS = {errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EBADF}
+"""What a file system says that has no locks on folders."""
 
 ANSWERS = Kept("an answers file", "answers", AnswersError)
 
@@ -157,20 +161,29 @@ def _folder_locked(path: Path) -> Iterator[None]:
     Raises:
         AnswersError: Another process holds it for too long.
     """
-    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
     fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline_s:
-                    raise locked(path) from None
-                time.sleep(_PAUSE_S)
+        _lock(fd, path)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, path: Path) -> None:
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                raise locked(path) from None
+            time.sleep(_PAUSE_S)
+        except OSError as exc:
+            if exc.errno not in _NO_LOCKS:
+                raise
+            return  # then two processes must not create the file at one moment
+        else:
+            return
 
 
 def _make(path: Path) -> None:

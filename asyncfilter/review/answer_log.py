@@ -1,4 +1,6 @@
-"""The answers file as the server uses it: one thread, one transaction a batch, and the file as the judge.
+"""The answers file as the server uses it: one transaction a batch, and the file as the judge.
+
+One thread at a time writes, and another one reads: a writer that waits for other programs keeps no card back.
 
 Whether an answer is stored is decided by what the file holds at that moment, so that several servers, and other
 programs, may write to it.
@@ -83,20 +85,17 @@ class AnswerLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._thread = anyio.CapacityLimiter(1)
+        self._writing, self._reading = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
         self._writer: AnswersFile | None = None
         self._reader: AnswersReader | None = None
 
     async def close(self) -> None:
         """Close the file, once what is being written is on disk."""
-
-        def close() -> None:
-            for file in (self._reader, self._writer):
-                if file is not None:
-                    file.close()
-
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(close, limiter=self._thread)
+            if self._writer is not None:
+                await anyio.to_thread.run_sync(self._writer.close, limiter=self._writing)
+            if self._reader is not None:
+                await anyio.to_thread.run_sync(self._reader.close, limiter=self._reading)
 
     # -- Reading -------------------------------------------------------------------------------------------------------
 
@@ -168,7 +167,7 @@ class AnswerLog:
 
         found: list[T] = []
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(write, limiter=self._thread)
+            await anyio.to_thread.run_sync(write, limiter=self._writing)
         return found[0]
 
     async def _read(self, work: Callable[[AnswersReader], T], otherwise: T) -> T:
@@ -179,7 +178,7 @@ class AnswerLog:
                 self._reader = open_reader(self.path)
             return otherwise if self._reader is None else work(self._reader)
 
-        return await anyio.to_thread.run_sync(read, limiter=self._thread)
+        return await anyio.to_thread.run_sync(read, limiter=self._reading)
 
 
 def _stored(writing: Writing, drafts: Sequence[Draft]) -> list[Result]:

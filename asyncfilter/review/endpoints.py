@@ -39,6 +39,8 @@ MOST_TAKEN = 64
 _PICTURE = re.compile(rf"/image/({'|'.join(SIZES)})/([0-9]{{1,18}})-([0-9a-f]{{32}})")
 
 Verdicts = Mapping[str, CurrentVerdict]
+_OF_OTHERS = frozenset({"second", "disagreements", "unsure"})
+"""Queues of images that others answered, which is why they are in them."""
 _FOLDED: Verdicts = {"disagreements": CurrentVerdict.UNRESOLVED, "unsure": CurrentVerdict.UNSURE}
 
 
@@ -293,7 +295,7 @@ class Endpoints:
         wanted = _body(call, Taken)
         await self._refresh(wanted.queue)
         ids = iter(self._queue(wanted.queue, call.reviewer))
-        free = ids if wanted.queue == "second" else self._not_answered(ids, call.reviewer)
+        free = ids if wanted.queue in _OF_OTHERS else self._not_answered(ids, call.reviewer)
         taken, until = await self._review.take(free, wanted.n, call.reviewer)
         if wanted.queue == "second":
             self._asked.take_second(taken, call.reviewer)
@@ -361,7 +363,8 @@ class Endpoints:
     ) -> Draft:
         """The row that an answer becomes."""
         if row is None:
-            return Draft(uid=given.uid, status=Status.UNKNOWN)
+            is_replaced = given.id in self._review.replaced
+            return Draft(uid=given.uid, status=Status.CHANGED if is_replaced else Status.UNKNOWN)
         if row.id in changed:
             return Draft(uid=given.uid, status=Status.CHANGED)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from asyncfilter.review.rows import FAR, VERDICT_CODES, CardRow, Chunk, Mark, Pa
 ID_BITS = 52
 """Bits of an id: a page holds it exactly, and two pictures of a million share one in one case of ten thousand."""
 
+LISTING_SHARE = 20
+"""The folder is listed at most in a twentieth of the time."""
 _BATCH = 1000
 
 
@@ -31,9 +34,19 @@ class FolderRows:
         self._list_files = list_files
         self._files: dict[int, Subject] = {}
         self._ids: dict[tuple[str, str, str, int], int] = {}
+        self._mark: Mark | None = None
+        self._next_s = 0.0
 
     def mark(self) -> Mark | None:
-        """See ``Rows``."""
+        """See ``Rows``; a large folder is not listed again at each look."""
+        began_s = time.monotonic()
+        if self._mark is None or began_s >= self._next_s:
+            self._mark = self._listed()
+            now_s = time.monotonic()
+            self._next_s = now_s + LISTING_SHARE * (now_s - began_s)
+        return self._mark
+
+    def _listed(self) -> Mark:
         files: dict[int, Subject] = {}
         for subject in anyio.from_thread.run(self._list_files):
             id_ = _id_of(subject)

@@ -104,6 +104,10 @@ class CardIndex:
         place = self._places.get(id_)
         return place is not None and bool(self._waits[place]) and not self._is_decided(self._states.get(id_))
 
+    def missing_in(self, other: CardIndex) -> set[int]:
+        """The ids that another index lacks."""
+        return {id_ for id_ in self._ids if id_ not in other._places}
+
     # -- Queues --------------------------------------------------------------------------------------------------------
 
     def waiting(self, after: int | None = None) -> Iterator[int]:

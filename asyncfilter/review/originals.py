@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import BinaryIO, Protocol
 
-from asyncfilter.errors import AsyncFilterError, ImageError, PermissionDeniedError
+from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, PermissionDeniedError
 from asyncfilter.model import ObjectRef, S3Location, StoreKind, store_of
 from asyncfilter.records.answers import Subject
 from asyncfilter.review.rows import CardRow
+
+FAILED_S = 5.0
+"""To find out that there are no credentials, or no network, may take seconds: it is not done for each picture."""
 
 
 class Reader(Protocol):
@@ -35,6 +39,8 @@ class StoredOriginals:
         found: Callable[[str], Awaitable[ObjectRef | None]],
     ) -> None:
         self._reader_of, self._found = reader_of, found
+        self._failure: AccessError | None = None
+        self._failed_s = 0.0
 
     @asynccontextmanager
     async def opened(self, row: CardRow) -> AsyncIterator[BinaryIO]:
@@ -50,7 +56,8 @@ class StoredOriginals:
             return False
         image = _object(row.subject)
         try:
-            now = await self._found(image.uri)
+            with self._account():
+                now = await self._found(image.uri)
         except AsyncFilterError:
             return False
         return now is not None and (now.etag, now.size_bytes) != (image.etag, image.size_bytes)
@@ -87,10 +94,28 @@ class StoredOriginals:
             return None  # a missing key gives 403 to callers that may not list its bucket
 
     async def _whole(self, image: ObjectRef, out: BinaryIO) -> None:
-        reader = await self._reader_of(S3Location(image.bucket, image.key))
-        if reader is None:
-            raise ImageError("it is in a store of your own", code="content_unknown")
-        await reader.download(image, out)
+        with self._account():
+            reader = await self._reader_of(S3Location(image.bucket, image.key))
+            if reader is None:
+                raise ImageError("it is in a store of your own", code="content_unknown")
+            await reader.download(image, out)
+
+    @contextmanager
+    def _account(self) -> Iterator[None]:
+        """Use the account; where it cannot be used at all, nothing tries again for some seconds.
+
+        Raises:
+            AccessError: It could not be used just now.
+        """
+        if self._failure is not None and time.monotonic() - self._failed_s < FAILED_S:
+            raise AccessError(self._failure.message, hint=self._failure.hint)
+        try:
+            yield
+        except PermissionDeniedError:  # of one object or bucket
+            raise
+        except AccessError as error:
+            self._failure, self._failed_s = error, time.monotonic()
+            raise
 
 
 def _object(subject: Subject) -> ObjectRef:

@@ -35,6 +35,8 @@ _BLOCK_BYTES = 1 << 20
 _PX = {"320": 320, "1280": 1280, "full": 65_500}
 """Longest side of each rendition; a JPEG has at most 65,535."""
 _RENDITION_BYTES = {"320": 96 * 1024, "1280": 1536 * 1024, "full": 96 * 1024 * 1024}
+_PASSING = frozenset({"changed", "vanished", "decoder_died", "decoding_timeout", "content_unknown"})
+"""Failures that say nothing lasting about the picture: it is tried again when it is asked for again."""
 _MAX_SMALL = 2**63
 _MOST_CHANGED = 100_000
 
@@ -200,7 +202,7 @@ class Pictures:
         except ImageError as error:
             if error.code == "changed":
                 self._note_changed(row)
-            if error.code not in {"changed", "vanished"} and not error.access:
+            if error.code not in _PASSING and not error.access:
                 await self._note(row, PictureFacts(broken=error.code))
             raise
 

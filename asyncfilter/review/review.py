@@ -58,6 +58,7 @@ class Review:
         index: All cards.
         serial: Of the newest answer that the index has.
         is_running: Whether a run works on the images.
+        replaced: Ids of images that were in the index, and of which another version was found since.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Review:
         self.index = CardIndex(of_folder=of_folder)
         self.serial = 0
         self.is_running = False
+        self.replaced: set[int] = set()
         self._book = Book()
         self._mark: Mark | None = None
         self._scan_s = 0.0
@@ -147,7 +149,8 @@ class Review:
         began_s = time.monotonic()
         fresh = CardIndex(of_folder=self._of_folder)
         await self._scan(fresh)
-        self.index = fresh
+        former, self.index = self.index, fresh
+        self.replaced |= await self._off(former.missing_in, fresh)
         self._finish_scan(began_s)
 
     def _finish_scan(self, began_s: float) -> None:

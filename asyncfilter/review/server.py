@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ import anyio
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from asyncfilter.errors import AccessError, AnswersError, AnswersLockedError, UsageError
+from asyncfilter.errors import AccessError, AnswersError, AnswersLockedError, CheckpointError, UsageError
 from asyncfilter.review.gate import Gate
 from asyncfilter.review.replies import Refusal, refused
 
@@ -26,6 +27,9 @@ CLOSING_S = 1.0
 _LINGERING_S = 2.0
 """The rest of a body that is not taken is read so long, so that its sender sees the answer."""
 _BACKLOG = 128
+_SAID_AGAIN_S = 60.0
+_MOST_SAID = 20
+"""Different warnings in that time."""
 
 Answerer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -90,6 +94,9 @@ def answerer(gate: Gate, warn: Callable[[str], object]) -> Answerer:
         except AnswersError as error:
             warn(error.message)
             reply = refused(Refusal(500, "answers_unusable", "The answers file cannot be used. The log has the cause."))
+        except CheckpointError as error:
+            warn(error.message)
+            reply = refused(Refusal(500, "checkpoint_unusable", "The checkpoint cannot be read; the log says why."))
         except AccessError as error:
             warn(error.message)
             reply = refused(Refusal(502, "unreadable", "The source cannot be read now. The log has the cause."))
@@ -103,6 +110,21 @@ def answerer(gate: Gate, warn: Callable[[str], object]) -> Answerer:
         return reply
 
     return answer
+
+
+def seldom(warn: Callable[[str], object]) -> Callable[[str], None]:
+    """``warn`` that says the same thing once in a while: a page asks for many pictures."""
+    said: dict[str, float] = {}
+
+    def warn_seldom(message: str) -> None:
+        now_s = time.monotonic()
+        for old in [one for one, at_s in said.items() if now_s - at_s > _SAID_AGAIN_S]:
+            del said[old]
+        if message not in said and len(said) < _MOST_SAID:
+            said[message] = now_s
+            warn(message)
+
+    return warn_seldom
 
 
 def where_from(error: BaseException) -> str:

@@ -33,7 +33,7 @@ from asyncfilter.review.page_files import PageFile, read_page
 from asyncfilter.review.replies import PRIVATE, replied
 from asyncfilter.review.review import Review
 from asyncfilter.review.rows import Rows
-from asyncfilter.review.server import PortTakenError, answerer, bind, serving
+from asyncfilter.review.server import PortTakenError, answerer, bind, seldom, serving
 from asyncfilter.review.thresholds import Thresholds
 from asyncfilter.wiring.answers import FOLDER_ANSWERS, FolderImages, is_picture_here
 from asyncfilter.wiring.located import with_known_bucket
@@ -120,6 +120,7 @@ async def _serve(
     on_open: Callable[[Served], object],
     warn: Callable[[str], object],
 ) -> None:
+    warn = seldom(warn)
     links = LinkFile(what.answers)
     async with AsyncExitStack() as stack:
         held = await _hold(links, waits=options.port is None)

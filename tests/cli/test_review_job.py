@@ -173,7 +173,7 @@ async def test_a_replaced_object_is_changed(workspace: Workspace, session: aioht
 
 async def test_audits_are_blind_until_they_are_answered(audited: AuditedJob, session: aiohttp.ClientSession) -> None:
     """The machine's opinion is hidden in the whole card; the twentieth image is asked twice, of somebody else."""
-    with ReviewProcess(audited.path) as server:
+    with ReviewProcess(audited.path, env={"AWS_EC2_METADATA_DISABLED": "true"}) as server:
         anna, ben = Page(session, server, "anna"), Page(session, server, "ben")
         await anna.waiting()
         assert (await anna.json("/api/queue?name=audit"))["ids"] == []

@@ -18,7 +18,7 @@ from asyncfilter.policy.answers.identity import name_of
 from asyncfilter.ports.answers import AnsweredImage, Answers
 from asyncfilter.records.answers import CurrentAnswer, CurrentVerdict, NewAnswer, PersonVerdict, Subject
 from asyncfilter.testing import MemoryAnswers
-from tests.kit.answers import new_answer, subject
+from tests.kit.answers import MEMORY, new_answer, subject
 
 PLAIN = "0123456789abcdef" * 2
 
@@ -222,7 +222,7 @@ def row_lists(draw: st.DrawFn) -> list[NewAnswer]:
 def test_file_and_double_are_the_same(rows: list[NewAnswer], objects: list[Subject], limit: int) -> None:
     """Any rows, read up to any serial, by objects and by serial, in any pages: both give the same."""
     memory = MemoryHarness()
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=MEMORY) as folder:
         sqlite = SqliteHarness(Path(folder))
         try:
             for harness in (memory, sqlite):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 from asyncfilter.records.answers import Answer, AskedAs, LabelledBox, NewAnswer, PersonVerdict, Subject
 
 _numbers = count(1)
+
+
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""For many short-lived files: nothing there is synced to a disk."""
 
 
 def subject(

@@ -159,7 +159,7 @@ async def test_two_people_never_decide_one_image(pages: Pages, serve: Serve, tmp
 
     async def work(reviewer: str) -> list[str]:
         page = await pages.open(server, reviewer)
-        done = []
+        done: list[str] = []
         finished = page.page.locator("[data-testid=card][data-ready=true], [data-testid=empty]")
         while True:
             await finished.first.wait_for()

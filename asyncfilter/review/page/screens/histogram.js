@@ -43,16 +43,17 @@ function Handle({ name, testid, value, low, high, onChange, chart }) {
 
 export function Histogram({ bins, keep, ask, onKeep, onAsk, words }) {
   const chart = useRef(null);
-  const most = Math.max(1, ...bins);
+  const most = Math.max(1, ...bins.slice(1)); // 0 is "not seen at all", which would flatten all others
   const kept = atLeast(bins, keep);
   const asked = atLeast(bins, ask) - kept;
   const alternative = `${words}: ${count(kept)} images from ${keep} on, ${count(asked)} from ${ask} to ${keep}, ${count(atLeast(bins, 0) - kept - asked)} below.`;
+  const tall = (number) => Math.min(BASE - 8, Math.max(1.5, (number / most) * (BASE - 8)));
   const zone = (percent) => (percent >= keep ? "kept" : percent >= ask ? "asked" : "left");
   return html`<div class="histogram-box">
     <div class="plot" ref=${chart}>
       <svg class="histogram" data-testid="histogram" role="img" aria-label=${alternative} viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none">
         ${bins.map((number, percent) => number > 0 && html`<rect class=${zone(percent)} x=${xOf(percent) + 0.6} width=${WIDTH / 100 - 1.2}
-          y=${BASE - Math.max(1.5, (number / most) * (BASE - 8))} height=${Math.max(1.5, (number / most) * (BASE - 8))} />`)}
+          y=${BASE - tall(number)} height=${tall(number)} />`)}
         <line x1="0" x2=${WIDTH} y1=${BASE} y2=${BASE} />
       </svg>
       <${Handle} name="Keep from" testid="threshold-keep" value=${keep} low=${ask} high=${100} onChange=${onKeep} chart=${chart} />
