@@ -267,7 +267,7 @@ def test_killed_again_and_again(workspace: Workspace, sandbox: SandboxProcess) -
 
 
 def test_interrupted(workspace: Workspace, sandbox: SandboxProcess) -> None:
-    """Ctrl-C says what goes on, and that the same command takes it up; a proposal that was not written was not shown."""
+    """Ctrl-C says what goes on, and the same command takes it up; a proposal that was not written was not shown."""
     _project(sandbox, "interrupted")
     process = workspace.start(*arguments("interrupted", "--yes"))
     read_until(process, "a training costs")
