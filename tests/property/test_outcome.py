@@ -165,7 +165,8 @@ def one_by_one(
     """The guarantees implemented naively, without shared or cached values."""
     verdict, label = naive_verdict(job, row, human)
     action, target = naive_action(job, row, verdict, label)
-    does = action if action is not None and action.kind in wanted_kinds and is_there(row) else None
+    wanted = action if action is not None and action.kind in wanted_kinds else None
+    does = wanted if is_there(row) else None
     is_too_long = does is not None and target is not None and len(target.split("/", 3)[3]) > 1024
     is_done = does is not None and not is_too_long and naive_effect(does, target) in row.effects
     made = target if does is not None and does.kind in {ActionKind.COPY, ActionKind.MOVE} and not is_too_long else None
@@ -180,7 +181,11 @@ def one_by_one(
         is_done=is_done,
         is_pending=does is not None and failure is None and not is_done,
         counted=counted[0] if counted else None,
-        stale=[was.target for was in row.effects if was.kind is ActionKind.COPY and was.target != made],
+        stale=[
+            was.target
+            for was in row.effects
+            if was.kind is ActionKind.COPY and (wanted is None or was.target != target or is_too_long)
+        ],
     )
 
 
