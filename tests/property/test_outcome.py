@@ -302,6 +302,26 @@ def test_what_is_stored_is_what_was_decided(
     assert plain(again) == plain(found)
 
 
+def test_a_wanted_copy_of_an_image_that_left_the_source_is_not_stale() -> None:
+    """Kept and copied, then rejected and deleted, then kept again: the copy is all that is left, and it is wanted."""
+    job = replace(BASE, actions={**BASE.actions, Verdict.KEEP: Action(kind=ActionKind.COPY, target=TARGETS[0])})
+    copy, other = DoneEffect(ActionKind.COPY, "s3://clean/a.jpg"), DoneEffect(ActionKind.COPY, "s3://old/x")
+    row = StoredImage(
+        id=7,
+        seq=3,
+        key="a.jpg",
+        etag="e",
+        size_bytes=9,
+        decision=Decision(Verdict.KEEP),
+        effects=(copy, other, DoneEffect(ActionKind.DELETE, "")),
+    )
+    outcome = Outcomes(job).as_stored(row)
+    assert (outcome.stale, outcome.effect, outcome.is_done) == ((other,), None, False)
+    assert outcome.counted is ActionKind.DELETE
+    rejected = Outcomes(job).as_stored(msgspec.structs.replace(row, decision=Decision(Verdict.REJECT)))
+    assert rejected.stale == (copy, other)
+
+
 @given(job=jobs, row=rows)
 def test_a_row_without_a_position_wants_nothing(job: Job, row: StoredImage) -> None:
     """All copies of a row without a position are stale, and no action is pending."""
