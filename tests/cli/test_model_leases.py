@@ -118,6 +118,8 @@ def test_usage(workspace: Workspace) -> None:
         ("model", "stop"),
         ("model", "stop", MODEL.project),
         ("model", "stop", "--expired", MODEL.project),
+        ("model", "stop", "--forget", "1", "--expired"),
+        ("model", "stop", "--forget", "1", MODEL.project),
     ):
         assert workspace.here(*wrong)[0] == 2, wrong
     assert status(workspace) == "STOPPED"

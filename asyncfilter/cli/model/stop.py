@@ -62,6 +62,8 @@ def stop(
 ) -> None:
     """Stop one model, or all whose lease is over."""
     if forget is not None:
+        if expired or project is not None:
+            raise UsageError("--forget is for one lease", hint="Leave PROJECT, VERSION and --expired out, or --forget.")
         _forget(forget, options)
         return
     if expired:
