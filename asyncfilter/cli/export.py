@@ -38,18 +38,18 @@ from asyncfilter.cli.options import (
 from asyncfilter.cli.result_file import is_replaced, write_result
 from asyncfilter.cli.stderr import ask, print_err
 from asyncfilter.cli.streams import StdoutEndedError
+from asyncfilter.cli.taken_over import told_answers
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.datasets.exports.duplicates import DuplicateGroup, write_groups_csv, write_groups_jsonl
 from asyncfilter.datasets.exports.images import write_csv, write_jsonl
 from asyncfilter.datasets.exports.near_duplicates import near_duplicates as find_near_duplicates
 from asyncfilter.datasets.exports.near_duplicates import write_near_duplicates_csv, write_near_duplicates_jsonl
-from asyncfilter.errors import AnswersError, ExitCode, UsageError
+from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
-from asyncfilter.model import AnswersState, Verdict
+from asyncfilter.model import Verdict
 from asyncfilter.records.images import StoredImage
 from asyncfilter.report.as_json import answers_state_mapping
 from asyncfilter.report.selection import select, stale_in
-from asyncfilter.report.terminal.people import waiting
 from asyncfilter.report.terminal.text import ExportOnTerminal
 
 app = command_group()
@@ -158,7 +158,7 @@ def export(
     _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
     _check_reviewed(groups=groups, reviewed=reviewed)
     loaded = deferred.load_job(job, overrides=settings or ())
-    answers = _answers(loaded)
+    answers = told_answers(loaded)
     if format_.has_pictures:
         loaded, verdicts = _located(loaded), verdict or ()
         if format_ is ExportFormat.IMAGE_FOLDER:
@@ -193,19 +193,6 @@ def export(
         write_json({"lines": lines, "output": output, "format": format_.value, "answers": state})
     else:
         print_err(f"{lines:,} {'groups' if groups else 'images'} in {output}")
-
-
-def _answers(job: Job) -> AnswersState | None:
-    """How far the verdicts follow what people said; a message tells how many answers they lack."""
-    try:
-        found = deferred.read_answers_state(job.answers_path, deferred.read_taken_over(job.checkpoint))
-    except AnswersError as error:
-        # What was taken over is in the checkpoint, and is all that is written.
-        print_err(f"caution: {error.message}")
-        return None
-    if found is not None and found.pending:
-        print_err(f"{waiting(found)}: they are not in these verdicts yet")
-    return found
 
 
 def _check(

@@ -19,6 +19,7 @@ from asyncfilter.cli.run_lines import (
     label_names,
     write_run_lines,
 )
+from asyncfilter.cli.taken_over import told_answers
 from asyncfilter.datasets.manifests.from_run import RunChoice, RunKind
 from asyncfilter.datasets.manifests.run_answers import People
 from asyncfilter.datasets.manifests.run_refs import Refs, RunRefs
@@ -86,6 +87,7 @@ def from_run(
     check_reject_label(reject_label, kind)
     prefix = checked_s3_path(s3_path)
     loaded = deferred.with_known_bucket(deferred.load_job(job, overrides=settings or ()))
+    told_answers(loaded)
     addresses = RunRefs(loaded, refs, prefix)
     choice = RunChoice(
         kind=kind,

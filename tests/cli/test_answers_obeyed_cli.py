@@ -148,6 +148,7 @@ def test_another_file_or_a_damaged_one_ends_with_3(workspace: Workspace) -> None
     assert (summary["answers"], summary["reviewed"]["keep"]) == (None, 1)
     assert [caution for caution in summary["cautions"] if "answers file" in caution]
     assert "is not there" in " ".join(workspace.here("status", "job.yaml")[1].split())
+    assert any("is not there" in caution for caution in workspace.json("status", "job.yaml")["cautions"])
     (workspace.folder / "answers.csv").write_text(f"key,verdict\n{key},keep\n", "utf-8")
     for arguments in (("import", "job.yaml", "answers.csv", "--dry-run"), ("import", "job.yaml", "answers.csv")):
         code, _, err = workspace.here("answers", *arguments)

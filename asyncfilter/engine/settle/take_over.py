@@ -32,6 +32,7 @@ from asyncfilter.errors import AnswersError, AsyncFilterError
 from asyncfilter.events import AnswersTakenOver, OutcomeChange
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.model import StopReason
+from asyncfilter.policy.answers.following import FILE_IS_MISSING
 from asyncfilter.policy.effects import image_of
 from asyncfilter.policy.outcome import Outcome
 from asyncfilter.records.images import StoredImage
@@ -135,7 +136,7 @@ class TakeOver:
 
     def _caution(self, answers: KnownAnswers) -> None:
         if answers.is_missing:
-            self._cautions.say("the answers file is not there: what was taken over from it before goes on to hold")
+            self._cautions.say(FILE_IS_MISSING)
         elif answers.is_older:
             self._cautions.say(
                 f"{answers.location} has fewer answers than were taken over from it before, so it is an older copy: "

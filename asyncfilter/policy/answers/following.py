@@ -7,6 +7,8 @@ from collections.abc import Collection
 from asyncfilter.errors import AnswersError
 from asyncfilter.records.answers import TakenOver
 
+FILE_IS_MISSING = "the answers file is not there: what was taken over from it before goes on to hold"
+
 
 def check_followed(taken: TakenOver | None, *, location: str, file_id: str, merged: Collection[str]) -> None:
     """Check that a checkpoint may follow a file.

@@ -14,6 +14,7 @@ from rich.table import Table
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
 from asyncfilter.model import AnswersState, Counts, Label, StoreKind, Verdict
+from asyncfilter.policy.answers.following import FILE_IS_MISSING
 from asyncfilter.policy.assumed import stored_thresholds_in
 from asyncfilter.policy.cautions.label_names import known_names, name_findings
 from asyncfilter.policy.counts import counts
@@ -70,7 +71,7 @@ def status_mapping(
         "pending_removals": pending_removals,
         "answers": answers_state_mapping(answers),
         "thresholds": stored_thresholds_in(job, status.model),
-        "cautions": _cautions(status, job, labels),
+        "cautions": _cautions(status, job, labels, answers),
         "size_bytes": status.size_bytes,
         "identity": dict(status.identity),
         "runs": [_run_mapping(run) for run in status.runs],
@@ -94,16 +95,18 @@ def draw_status(
 ) -> RenderableType:
     """A few lines, and a table of the last runs; arguments are those of ``status_mapping``."""
     found = status_counts(status)
-    cautions = [("caution", Text(message, "yellow")) for message in _cautions(status, job, labels)]
-    people = _people_rows(status, found, answers)
+    cautions = [("caution", Text(message, "yellow")) for message in _cautions(status, job, labels, answers)]
+    line = people_line(found.reviewed, answers)
+    people = [("answers", Text(line))] if line else []
     facts = Facts([*_rows(status, found, path, job), *people, *cautions, *_removal_rows(pending_removals)])
     return Group(facts, Text(), _Runs(status.runs)) if status.runs else facts
 
 
-def _cautions(status: Status, job: Job, labels: Sequence[Label]) -> list[str]:
+def _cautions(status: Status, job: Job, labels: Sequence[Label], answers: AnswersState | None) -> list[str]:
     is_own = job.source.store is StoreKind.OWN
     known = known_names(labels, answers=status.answers, is_own=is_own, model=status.model)
-    return [*job_warnings(job), *name_findings(job, known).values()]
+    missing = [FILE_IS_MISSING] if status.taken_over is not None and answers is None else []
+    return [*job_warnings(job), *name_findings(job, known).values(), *missing]
 
 
 def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str, Text]]:
@@ -138,13 +141,6 @@ def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str
 def _cached(images: int) -> str:
     what = "image has" if images == 1 else "images have"
     return f"{formatting.count(images)} {what} paid labels that are not used yet; free when the listing has the image"
-
-
-def _people_rows(status: Status, found: Counts, answers: AnswersState | None) -> list[tuple[str, Text]]:
-    line = people_line(found.reviewed, answers)
-    if status.taken_over is not None and answers is None:
-        line = "; ".join(filter(None, [line, "the answers file is not there: what was taken over goes on to hold"]))
-    return [("answers", Text(line))] if line else []
 
 
 def _removal_rows(pending: int) -> list[tuple[str, Text]]:
