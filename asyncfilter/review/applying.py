@@ -22,7 +22,6 @@ _SHOWN = (
 )  # fmt: skip
 _SUCCEEDED = (0, 1)
 _ENDING_S = 1.0
-_RUNNING = Refusal(409, "running", "A run works on the images; it takes the answers over itself.")
 
 
 class Plan(NamedTuple):
@@ -103,7 +102,7 @@ class Applying:
 
     async def _check_idle(self) -> None:
         if self._working.locked() or self._agreed.is_set() or await self._is_running():
-            raise _RUNNING
+            raise Refusal(409, "running", "A run works on the images; it takes the answers over itself.")
 
     async def _refilter(self, *options: str) -> tuple[int, Mapping[str, Any]]:
         """Exit code and counts of ``refilter``; it is asked to end when this is cancelled, and can be repeated."""

@@ -23,6 +23,11 @@ _MOST_FIELDS = 16
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
+def bad_host() -> Refusal:
+    """The refusal of a request to another host."""
+    return Refusal(403, "bad_host", "This server answers only under its own address.")
+
+
 class Call(NamedTuple):
     """A request that passed the gate.
 
@@ -96,7 +101,7 @@ class Gate:
         """The host that a request names, which must be this server."""
         named = request.headers.getall("Host", [])
         if len(named) != 1 or named[0].lower() not in self._hosts:
-            raise Refusal(403, "bad_host", "This server answers only under its own address.")
+            raise bad_host()
         return named[0].lower()
 
     def _reviewer(self, request: web.BaseRequest) -> str:

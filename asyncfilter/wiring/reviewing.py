@@ -121,8 +121,11 @@ async def _serve(
     warn: Callable[[str], object],
 ) -> None:
     warn = seldom(warn)
-    links = LinkFile(what.answers)
     async with AsyncExitStack() as stack:
+        log = AnswerLog(what.answers)
+        stack.push_async_callback(log.close)
+        await log.last_serial()  # first: beside what is no answers file nothing is written
+        links = LinkFile(what.answers)
         held = await _hold(links, waits=options.port is None)
         if held is not None:
             stack.enter_context(held)
@@ -133,9 +136,6 @@ async def _serve(
         if held is not None or not links.link.port:
             links.link.port = port
         links.save()
-        log = AnswerLog(what.answers)
-        stack.push_async_callback(log.close)
-        await log.last_serial()
         events = Events()
         rows = what.rows(links)
         review = Review(

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from asyncfilter.cli.app import command_line
+from asyncfilter.review.links import Link, LinkFile
 from asyncfilter.review.replies import CONTENT_SECURITY_POLICY
 from tests.kit.review import Answer, Page, ReviewProcess, given, picture_folder
 
@@ -191,6 +192,7 @@ async def test_a_long_body_without_a_length_is_refused(anna: Page) -> None:
         ("/api/take", b'{"queue":"no such","n":1}'), ("/api/answers", b'{"answers":[]}'),
         ("/api/answers", b'{"answers":[{"uid":"abcdefgh"}]}'), ("/api/answers", b'{"answers":[{"uid":1,"id":1}]}'),
         ("/api/undo", b'{"undo":[{"uid":"abcdefgh"}]}'), ("/api/undo", b"null"),
+        ("/api/answers", b'{"deep":' * 5000), ("/api/take", b'{"deep":' + b"[" * 50_000),
     ],
 )  # fmt: skip
 async def test_a_body_that_does_not_fit_is_refused(anna: Page, path: str, body: bytes) -> None:
@@ -218,6 +220,19 @@ async def test_what_is_not_http_gets_the_strict_headers_too(server: ReviewProces
     writer.close()
     assert answer.startswith(b"HTTP/1.")
     assert b" 400 " in answer[:20]
+    assert CONTENT_SECURITY_POLICY.encode() in answer
+
+
+@pytest.mark.parametrize("hosts", [(), ("127.0.0.1:{port}", "evil.test"), ("evil.test", "127.0.0.1:{port}")])
+async def test_a_request_names_one_host(server: ReviewProcess, hosts: tuple[str, ...]) -> None:
+    """A request without a host, or with several, is refused as one to another host."""
+    lines = ["GET / HTTP/1.1", *(f"Host: {host.format(port=server.port)}" for host in hosts), "Connection: close"]
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    answer = await reader.read()
+    writer.close()
+    assert b" 403 " in answer[:20]
+    assert b'"bad_host"' in answer
     assert CONTENT_SECURITY_POLICY.encode() in answer
 
 
@@ -329,10 +344,11 @@ async def test_each_answer_of_a_batch_is_judged_by_itself(anna: Page) -> None:
     results = await anna.answer(
         given(id_, "each-0001"), given(id_, "short"), given(999, "each-0002"), given(id_, "each-0003", "maybe"),
         given(id_, "each-0004", None), given(id_, "each-0005", labels=[""]), given(id_, "each-0006", how="x"),
-        given(id_, "each-0001"), given(id_, "each-0007", "reject"),
+        given(id_, "each-0001"), given(id_, "each-0008", base=-1), given(id_, "each-0007", "reject"),
     )  # fmt: skip
     assert [result["status"] for result in results] == [
-        "stored", "invalid", "unknown", "invalid", "invalid", "invalid", "invalid", "repeated", "stored",
+        "stored", "invalid", "unknown", "invalid", "invalid", "invalid", "invalid", "repeated", "invalid",
+        "stored",
     ]  # fmt: skip
     assert results[-1]["current"]["verdict"] == "reject"
 
@@ -532,3 +548,56 @@ def test_targets_that_cannot_be_reviewed(tmp_path: Path) -> None:
     damaged.write_bytes(b"no answers file" * 99)
     assert review(folder, "--answers", damaged) == 3
     assert damaged.read_bytes() == b"no answers file" * 99
+
+
+def test_nothing_is_written_beside_what_is_no_answers_file(tmp_path: Path) -> None:
+    """A folder, or a place where nothing can stand: exit 3, and no file of a server is made there."""
+    folder = picture_folder(tmp_path / "photos", 1)
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    before = sorted(tmp_path.iterdir())
+    for answers in ("", other, tmp_path / "file" / "below.answers.db"):
+        assert review(folder, "--answers", answers) == 3
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_lock_that_cannot_be_had_is_no_defect(tmp_path: Path) -> None:
+    """A link in the place of the lock is not followed: exit 3."""
+    folder = picture_folder(tmp_path / "photos", 1)
+    (folder / ".asyncfilter").mkdir()
+    (folder / ".asyncfilter" / "review.review.lock").symlink_to(tmp_path / "elsewhere")
+    assert review(folder) == 3
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"port": -5}', '{"port": 65536}', '{"tokens": {"anna": "' + "é" * 43 + '"}}',
+        '{"tokens": {"anna": "' + "x" * 43 + '", "ben": "' + "x" * 43 + '"}}', "[" * 65_536,
+    ],
+)  # fmt: skip
+def test_remembered_links_that_are_none_are_made_anew(tmp_path: Path, text: str) -> None:
+    """A damaged file of links is not used: no port that is none, no token that two have or that a header cannot."""
+    answers = tmp_path / "one.answers.db"
+    links = LinkFile(answers)
+    links.path.write_text(text)
+    links.path.chmod(0o600)
+    assert LinkFile(answers).link == Link()
+
+
+def test_tokens_that_others_could_read_end(tmp_path: Path) -> None:
+    """The port stays, so that open tabs find the server; their tokens do not."""
+    answers = tmp_path / "one.answers.db"
+    links = LinkFile(answers)
+    tokens = links.tokens(["anna"], makes_new=False)
+    links.link.port = 1234
+    links.save()
+    assert LinkFile(answers).tokens(["anna"], makes_new=False) == tokens
+    links.path.chmod(0o644)
+    again = LinkFile(answers)
+    assert again.link.port == 1234
+    assert again.tokens(["anna"], makes_new=False) != tokens
+    again.save()
+    assert stat.S_IMODE(again.path.stat().st_mode) == 0o600
