@@ -22,6 +22,7 @@ _SHOWN = (
 )  # fmt: skip
 _SUCCEEDED = (0, 1)
 _ENDING_S = 1.0
+_NOT_STARTED = 70
 
 
 class Plan(NamedTuple):
@@ -106,11 +107,11 @@ class Applying:
 
     async def _refilter(self, *options: str) -> tuple[int, Mapping[str, Any]]:
         """Exit code and counts of ``refilter``; it is asked to end when this is cancelled, and can be repeated."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command, *options, "--json", "--yes",
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal goes to the server alone
-        )  # fmt: skip
+        try:
+            process = await self._started(options)
+        except OSError as error:
+            self._warn(f"refilter cannot be started ({error.strerror or error})")
+            return _NOT_STARTED, {}
         try:
             out, err = await process.communicate()
         except BaseException:
@@ -123,6 +124,13 @@ class Applying:
         if code not in _SUCCEEDED:
             self._warn(f"refilter ended with exit code {code}: {err.decode(errors='replace').strip()[-500:]}")
         return code, _counts(out)
+
+    async def _started(self, options: Sequence[str]) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._command, *options, "--json", "--yes",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal goes to the server alone
+        )  # fmt: skip
 
 
 def _counts(out: bytes) -> Mapping[str, Any]:

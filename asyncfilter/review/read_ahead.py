@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
-from asyncfilter.errors import AsyncFilterError
 from asyncfilter.review.pictures import READS_AT_ONCE, Pictures
 from asyncfilter.review.rows import CardRow
 
@@ -58,5 +57,5 @@ class ReadAhead:
             try:
                 for row in await self._card_rows([id_]):
                     await self._pictures.ahead(row, "1280", "320")
-            except AsyncFilterError:  # it is reported when the picture is asked for
+            except Exception:  # noqa: BLE001, S112  it is reported when the picture is asked for
                 continue

@@ -26,6 +26,7 @@ from asyncfilter.review.book import Book, ImageState
 from asyncfilter.review.events import Events
 from asyncfilter.review.index import CardIndex
 from asyncfilter.review.rows import CardRow, Mark, Part, Rows
+from asyncfilter.review.warnings import where_from
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -104,12 +105,17 @@ class Review:
                 if error.message != said:
                     self._warn(error.message)
                 said = error.message
+            except Exception as error:  # noqa: BLE001  answers must be taken whatever cannot be looked at
+                self._warn(f"internal error: {where_from(error)}")
             await anyio.sleep(LOOK_S)
 
     async def _look(self) -> None:
         await self.take_answers()
         await self._feel_pulse()
         mark = await self._off(self.rows.mark)
+        if mark is None and self._mark is not None:  # it was moved aside: its images are nobody's now
+            self._mark, self.index = None, CardIndex(of_folder=self._of_folder)
+            self.tell_counts()
         if mark is None or mark == self._mark:
             await self.refresh_asked()
             return

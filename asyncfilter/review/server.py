@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import time
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -21,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from asyncfilter.errors import AccessError, AnswersError, AnswersLockedError, CheckpointError, UsageError
 from asyncfilter.review.gate import Gate, bad_host
 from asyncfilter.review.replies import Refusal, refused
+from asyncfilter.review.warnings import where_from
 
 CLOSING_S = 1.0
 """Requests that are being served have so long when the server closes."""
@@ -28,9 +27,6 @@ CLOSING_S = 1.0
 _LINGERING_S = 2.0
 """The rest of a body that is not taken is read so long, so that its sender sees the answer."""
 _BACKLOG = 128
-_SAID_AGAIN_S = 60.0
-_MOST_SAID = 20
-"""Different warnings in that time."""
 
 Answerer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -116,27 +112,6 @@ def answerer(gate: Gate, warn: Callable[[str], object]) -> Answerer:
         return reply
 
     return answer
-
-
-def seldom(warn: Callable[[str], object]) -> Callable[[str], None]:
-    """``warn`` that says the same thing once in a while: a page asks for many pictures."""
-    said: dict[str, float] = {}
-
-    def warn_seldom(message: str) -> None:
-        now_s = time.monotonic()
-        for old in [one for one, at_s in said.items() if now_s - at_s > _SAID_AGAIN_S]:
-            del said[old]
-        if message not in said and len(said) < _MOST_SAID:
-            said[message] = now_s
-            warn(message)
-
-    return warn_seldom
-
-
-def where_from(error: BaseException) -> str:
-    """An exception and the lines of code that it passed, without values."""
-    lines = " < ".join(f"{at.name}:{at.lineno}" for at in reversed(traceback.extract_tb(error.__traceback__)[-4:]))
-    return f"{type(error).__name__} at {lines}"
 
 
 @asynccontextmanager

@@ -33,8 +33,9 @@ from asyncfilter.review.page_files import PageFile, read_page
 from asyncfilter.review.replies import PRIVATE, replied
 from asyncfilter.review.review import Review
 from asyncfilter.review.rows import Rows
-from asyncfilter.review.server import PortTakenError, answerer, bind, seldom, serving
+from asyncfilter.review.server import PortTakenError, answerer, bind, serving
 from asyncfilter.review.thresholds import Thresholds
+from asyncfilter.review.warnings import seldom
 from asyncfilter.wiring.answers import FOLDER_ANSWERS, FolderImages, is_picture_here
 from asyncfilter.wiring.located import with_known_bucket
 from asyncfilter.wiring.review_parts import Reviewed, ReviewOptions, asked_of, open_endpoints

@@ -171,6 +171,21 @@ async def test_a_replaced_object_is_changed(workspace: Workspace, session: aioht
         assert (await page.get(card["large"])).status == 410
 
 
+@pytest.mark.usefixtures("summary")
+async def test_a_fresh_checkpoint_has_other_ids(workspace: Workspace, session: aiohttp.ClientSession) -> None:
+    """Answers find their images again; an answer that a tab still holds meets none of the new rows."""
+    with ReviewProcess(workspace.job, env=workspace.env) as server:
+        page = Page(session, server)
+        former = await page.waiting()
+        await page.answer(given(former[0], "former-01"))
+        again = await asyncio.to_thread(workspace.summary, "run", str(workspace.job), "--fresh", "--yes")
+        await page.counts_become("images", again["examined"])
+        await page.counts_become("waiting", len(former) - 1)
+        assert not set(await page.waiting()) & set(former)
+        (result,) = await page.answer(given(former[1], "former-02"))
+        assert result["status"] == "unknown"
+
+
 async def test_audits_are_blind_until_they_are_answered(audited: AuditedJob, session: aiohttp.ClientSession) -> None:
     """The machine's opinion is hidden in the whole card; the twentieth image is asked twice, of somebody else."""
     with ReviewProcess(audited.path, env={"AWS_EC2_METADATA_DISABLED": "true"}) as server:
