@@ -6,6 +6,7 @@ that lead to this machine (DNS rebinding) fail at the host, pages of other sites
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from asyncfilter.review.replies import Refusal
 
 TOKEN_HEADER = "X-Asyncfilter-Token"  # noqa: S105  the name of a header
 MAX_BODY_BYTES = 65_536
+BODY_S = 30.0
+"""A body arrives in so long, or it is not waited for."""
 _MOST_FIELDS = 16
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
@@ -152,10 +155,13 @@ async def _read_body(request: web.BaseRequest) -> bytes:
         request.writer.output_size = 0  # the answer itself has not begun
     body = bytearray()
     try:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise _too_long()
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise _too_long()
+    except TimeoutError as error:
+        raise Refusal(408, "too_slow", f"A body arrives within {BODY_S:g} s.") from error
     except (ClientPayloadError, HttpProcessingError, ConnectionError) as error:
         raise Refusal(400, "bad_request", "The body did not arrive whole.") from error
     return bytes(body)

@@ -24,6 +24,8 @@ from asyncfilter.review.warnings import where_from
 CLOSING_S = 1.0
 """Requests that are being served have so long when the server closes."""
 
+IDLE_S = 60.0
+"""A connection on which no whole request comes for so long is closed: each one takes a file descriptor."""
 _LINGERING_S = 2.0
 """The rest of a body that is not taken is read so long, so that its sender sees the answer."""
 _BACKLOG = 128
@@ -77,6 +79,7 @@ class _Server(web.Server):
             self,
             loop=asyncio.get_running_loop(),
             access_log_class=_Silent,  # its lines have addresses of pictures, which are capabilities
+            keepalive_timeout=IDLE_S,
             lingering_time=_LINGERING_S,
             auto_decompress=False,
         )

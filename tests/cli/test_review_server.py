@@ -15,11 +15,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 from PIL import Image
 
 from asyncfilter.cli.app import command_line
+from asyncfilter.review.gate import Call, Gate, Route
 from asyncfilter.review.links import Link, LinkFile
-from asyncfilter.review.replies import CONTENT_SECURITY_POLICY
+from asyncfilter.review.replies import CONTENT_SECURITY_POLICY, json_reply
+from asyncfilter.review.server import answerer, bind, serving
 from tests.kit.review import Answer, Page, ReviewProcess, given, picture_folder
 
 PICTURES = 8
@@ -234,6 +237,41 @@ async def test_a_request_names_one_host(server: ReviewProcess, hosts: tuple[str,
     assert b" 403 " in answer[:20]
     assert b'"bad_host"' in answer
     assert CONTENT_SECURITY_POLICY.encode() in answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nHo", b""),
+        (
+            (
+                b"POST /api/take HTTP/1.1\r\nHost: 127.0.0.1:1\r\nOrigin: http://127.0.0.1:1\r\nX-Asyncfilter-Token: t\r\n"
+                b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+            ),
+            b"HTTP/1.1 408 ",
+        ),
+    ],
+)
+async def test_who_sends_no_whole_request_holds_no_connection(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, answered: bytes
+) -> None:
+    """A connection without a request, with half of one, and with half of a body: each of them is ended."""
+    monkeypatch.setattr("asyncfilter.review.server.IDLE_S", 0.05)
+    monkeypatch.setattr("asyncfilter.review.gate.BODY_S", 0.05)
+    monkeypatch.setattr("asyncfilter.review.server._LINGERING_S", 0.05)
+
+    async def serve(_: Call) -> web.StreamResponse:
+        return json_reply({})
+
+    gate = Gate(lambda _: Route("POST", serve), {"t": "anna"}, 1)
+    with bind("127.0.0.1", 0) as sock:
+        async with serving(sock, answerer(gate, print)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
+            writer.write(sent)
+            answer = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+    assert answer[: len(answered) or None] == answered
 
 
 # -- Cards and pictures ------------------------------------------------------------------------------------------------
