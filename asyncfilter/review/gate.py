@@ -23,6 +23,8 @@ MAX_BODY_BYTES = 65_536
 BODY_S = 30.0
 """A body arrives in so long, or it is not waited for."""
 _MOST_FIELDS = 16
+_HTTP_PORT = 80
+"""Browsers leave this one out."""
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -67,16 +69,20 @@ class Gate:
         find: The route at a path; None where there is none.
         tokens: The reviewers by their tokens.
         port: That the server listens on.
-        remote: Address under which it is reached from other machines; None where it is not.
+        address: That it listens on; one that names this machine alone, unless other machines may reach it.
     """
 
     def __init__(
-        self, find: Callable[[str], Route | None], tokens: Mapping[str, str], port: int, remote: str | None = None
+        self,
+        find: Callable[[str], Route | None],
+        tokens: Mapping[str, str],
+        port: int,
+        address: str = _LOOPBACK_NAMES[0],
     ) -> None:
         self._find = find
         self._tokens = [(token.encode(), name) for token, name in tokens.items()]
-        names = (*_LOOPBACK_NAMES, *(() if remote is None else (remote,)))
-        self._hosts = frozenset(f"{name}:{port}" for name in names)
+        names = {*_LOOPBACK_NAMES, address}
+        self._hosts = {f"{name}:{port}" for name in names} | (names if port == _HTTP_PORT else set())
 
     async def admit(self, request: web.BaseRequest) -> tuple[Call, Route]:
         """The call that a request makes, and the route that serves it.

@@ -16,6 +16,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.test_utils import make_mocked_request
 from PIL import Image
 
 from asyncfilter.cli.app import command_line
@@ -580,6 +582,47 @@ def test_only_loopback_without_leave(tmp_path: Path) -> None:
     assert review(folder, "--host", "0.0.0.0") == 2
     with ReviewProcess(folder, "--host", "0.0.0.0", "--allow-remote") as served:
         assert served.urls["anna"].startswith(f"http://0.0.0.0:{served.port}/#t=")
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "is_remote"),
+    [
+        ("127.0.0.2", "127.0.0.2", False), ("LOCALHOST", None, False), ("0:0:0:0:0:0:0:1", "[::1]", False),
+        ("0.0.0.0", "0.0.0.0", True),
+    ],
+)  # fmt: skip
+async def test_the_link_of_any_address_opens_the_page(
+    tmp_path: Path, session: aiohttp.ClientSession, host: str, shown: str | None, is_remote: bool
+) -> None:
+    """Every loopback address needs no leave, in any spelling; the server answers under the link that it prints."""
+    folder = picture_folder(tmp_path / "photos", 1)
+    with ReviewProcess(folder, "--host", host, *(["--allow-remote"] if is_remote else [])) as served:
+        if not served.urls and ":" in host:
+            pytest.skip("no IPv6 here")
+        url = served.urls["anna"]
+        assert shown is None or url.startswith(f"http://{shown}:{served.port}/#t=")
+        async with session.get(url) as page:
+            assert page.status == 200
+        async with session.get(url, headers={"Host": f"evil.test:{served.port}"}) as other:
+            assert other.status == 403
+
+
+async def test_browsers_leave_port_80_out() -> None:
+    """At port 80 a host has no port, and so has its origin; at another one it must have it."""
+    for port, status in ((80, 200), (8080, 403)):
+
+        async def serve(_: Call) -> web.StreamResponse:
+            return json_reply({})
+
+        gate = Gate(lambda _: Route("POST", serve), {"t": "anna"}, port)
+        request = make_mocked_request(
+            "POST", "/api/take", headers={
+                "Host": "127.0.0.1", "Origin": "http://127.0.0.1", "X-Asyncfilter-Token": "t",
+                "Content-Type": "application/json",
+            },
+            payload=EMPTY_PAYLOAD,
+        )  # fmt: skip
+        assert (await answerer(gate, print)(request)).status == status
 
 
 def test_targets_that_cannot_be_reviewed(tmp_path: Path) -> None:
