@@ -248,7 +248,8 @@ async def test_a_request_names_one_host(server: ReviewProcess, hosts: tuple[str,
         (b"GET / HTTP/1.1\r\nHo", b""),
         (
             (
-                b"POST /api/take HTTP/1.1\r\nHost: 127.0.0.1:1\r\nOrigin: http://127.0.0.1:1\r\nX-Asyncfilter-Token: t\r\n"
+                b"POST /api/take HTTP/1.1\r\nHost: 127.0.0.1:1\r\nOrigin: http://127.0.0.1:1\r\n"
+                b"X-Asyncfilter-Token: t\r\n"
                 b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
             ),
             b"HTTP/1.1 408 ",
