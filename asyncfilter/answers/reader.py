@@ -35,6 +35,7 @@ class AnswersReader:
     def __init__(self, path: Path, db: sqlite3.Connection) -> None:
         self._path = path
         self._db = db
+        self._is_closed = False
         with self._reading():
             self.id = queries.file_id(db)
             self.format = queries.format_of(db)
@@ -94,7 +95,8 @@ class AnswersReader:
             return queries.rows_with(self._db, uids)
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
+        """Close the file; a second call does nothing, and an iteration that was given up may end later."""
+        self._is_closed = True
         with told(self._path):
             self._db.close()
 
@@ -114,7 +116,7 @@ class AnswersReader:
             try:
                 yield
             finally:
-                if is_outer:
+                if is_outer and not self._is_closed:
                     self._db.execute("ROLLBACK")
 
 

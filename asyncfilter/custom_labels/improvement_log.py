@@ -88,17 +88,19 @@ class ImprovementLog:
         version: str,
         old_version: str | None,
         entries_before: int,
+        seen: Improvement | None = None,
     ) -> Improvement:
         """Write that an improvement begins, or go on with the open one of the same corrections.
 
         One that is open with other corrections, or for a dataset that was there before, is dropped. One that goes on
-        may get another version, as long as nothing is trained for it: the caller has seen to that. Durable when this
-        returns.
+        gets another version only if it is the one that the caller has ``seen``, for which nothing was trained then: one
+        that another command has begun, or renamed, since then keeps its version. Durable when this returns.
         """
         with self._ledger.transaction() as db:
             found = self._last(db, project_arn)
             if found is not None and found.is_open and (found.dataset_arn, found.digest) == (dataset_arn, digest):
-                db.execute("UPDATE improvements SET version = ? WHERE id = ?", (version, found.id))
+                if seen is not None and (seen.id, seen.version) == (found.id, found.version):
+                    db.execute("UPDATE improvements SET version = ? WHERE id = ?", (version, found.id))
                 return _get(db, found.id)
             now = self._clock.unix()
             db.execute(

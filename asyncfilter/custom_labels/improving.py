@@ -15,7 +15,7 @@ A command that begins at any of them goes on from what ledger and service say.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from asyncfilter.custom_labels.corrections import Corrections, Selected, check_fit, select
@@ -305,7 +305,7 @@ class Improver:
             RefusedError: The service refuses.
             WaitEndedError: The time of the waits is over.
         """
-        row, imported = self._begun(outlook), None
+        row, imported = self._begun(outlook, wish), None
         if row.state is ImprovementState.OPEN:
             imported = await self._import(outlook.selected)
             if not is_complete(imported):
@@ -318,19 +318,28 @@ class Improver:
             verdict = await judge(old, trained.version)
         return Improved(row=row, imported=imported, trained=trained, verdict=verdict)
 
-    def _begun(self, outlook: ImprovementOutlook) -> Improvement:
+    def _begun(self, outlook: ImprovementOutlook, wish: ImprovementWish) -> Improvement:
+        """The row of the improvement, which another command may have begun since the outlook.
+
+        Raises:
+            RefusedError: Another command has, with another name than the one that is wished for.
+        """
         if outlook.row is not None and not outlook.row.is_open:
             return outlook.row
         if outlook.row is None:
             self._drop_imports(outlook)
-        return self._log.begin(
+        row = self._log.begin(
             self._project.arn,
             outlook.dataset_arn,
             outlook.corrections.digest,
             version=outlook.training.version,
             old_version=outlook.old_version,
             entries_before=outlook.entries_before,
+            seen=outlook.row,
         )
+        if wish.version not in {None, row.version}:
+            raise _begun_elsewhere(row.version)
+        return row
 
     def _drop_imports(self, outlook: ImprovementOutlook) -> None:
         """Drop an import of the same lines that an improvement before this one began: what it sent may be gone."""
@@ -357,13 +366,10 @@ class Improver:
 
     async def _train(self, row: Improvement, outlook: ImprovementOutlook, wish: ImprovementWish) -> Trained:
         asked = TrainingWish(version=row.version, output=wish.output)
-        trained = await self._trainer.train(asked, outlook.training)
+        # The row has the name: where two commands improve at once, both train one version.
+        trained = await self._trainer.train(asked, replace(outlook.training, version=row.version))
         if trained.version.name != row.version:
-            raise RefusedError(
-                f"another command has begun to train {trained.version.name} meanwhile",
-                code=TRAINING_OPEN,
-                hint="Repeat the same command once the end of that training was shown.",
-            )
+            raise _begun_elsewhere(trained.version.name)
         return trained
 
     def _noted(self, row: Improvement, outlook: ImprovementOutlook, imported: ImportedDataset) -> Improvement:
@@ -396,6 +402,14 @@ def note_shown(outlook: ImprovementOutlook, improved: Improved, logs: Logs) -> N
 def _is_trained_by(row: Improvement | None, version: str) -> bool:
     """Whether a version that is there was trained by an improvement."""
     return row is not None and row.state is not ImprovementState.OPEN and row.version == version
+
+
+def _begun_elsewhere(version: str) -> RefusedError:
+    return RefusedError(
+        f"another command has begun to train {version} meanwhile",
+        code=TRAINING_OPEN,
+        hint="Repeat the same command once the end of that training was shown.",
+    )
 
 
 def _name_taken(project: str, version: str) -> RefusedError:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from asyncfilter.custom_labels.call_log import CallLog
 from asyncfilter.custom_labels.ensuring import ensure
-from asyncfilter.custom_labels.finding import find_project
+from asyncfilter.custom_labels.finding import MISSING, find_project
 from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.errors import ResourceMissingError
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.ports.model_service import ModelService, Project, ProjectStatus
 
@@ -24,7 +25,8 @@ async def make_project(service: ModelService, log: CallLog, wanted: ProjectName,
     """Make a project, unless it is there; returns when it can be used.
 
     Raises:
-        RefusedError: The service refuses, for instance because the account has too many.
+        RefusedError: The service refuses, for instance because the account has too many; or an ARN is wanted that is
+            not there, which no project that is made can have.
     """
     what = f"project {wanted.name}"
 
@@ -34,6 +36,12 @@ async def make_project(service: ModelService, log: CallLog, wanted: ProjectName,
     found = await look()
     if found is not None and found.status == ProjectStatus.DELETING:
         found = await waiter.until(what, look, lambda seen: seen is None, lambda _seen: "is being deleted")
+    if found is None and wanted.arn is not None:
+        raise ResourceMissingError(
+            f"there is no project {wanted.arn}, and a new one has an ARN of its own",
+            code=MISSING,
+            hint=f"Make one by its name: asyncfilter model create {wanted.name}.",
+        )
     is_new = found is None
     if found is None:
         await ensure(what, look, lambda: service.create_project(wanted.name), waiter)

@@ -191,16 +191,27 @@ class Reaper:
         async with self._open_model(lease) as model:
             while True:
                 try:
-                    step = pursuit.next_step(await model.status())
-                    if step is StopStep.RELEASE:
+                    if await self._turn(model, pursuit) is StopStep.RELEASE:
                         return self._leases.release(lease.id) or lease
-                    if step is StopStep.STOP:
-                        await _ask_to_stop(model)
+                    pursuit.answered()
                 except (ThrottledError, TransientError) as error:
                     if pursuit.unanswered_s() > self._patience_s:
                         raise
                     self._waiter.tell(f"stopping {lease.arn}: no answer ({error.message}); trying again")
                 await self._waiter.pause(f"stop of {lease.arn}")
+
+    async def _turn(self, model: ReachedModel, pursuit: _Pursuit) -> StopStep:
+        """A look, and what follows from it.
+
+        Raises:
+            TransientError: It takes longer than the patience: calls that are throttled are repeated for many minutes.
+        """
+        with anyio.move_on_after(self._patience_s):
+            step = pursuit.next_step(await model.status())
+            if step is StopStep.STOP:
+                await _ask_to_stop(model)
+            return step
+        raise TransientError(f"the service has not answered for {self._patience_s:g} s", may_be_billed=True)
 
 
 class _Pursuit:
@@ -217,9 +228,13 @@ class _Pursuit:
         self._idle_since_s: float | None = None
         self._answered_s = host.boot_s()
 
+    def answered(self) -> None:
+        """The service has answered all that a turn has asked for; a look alone is not enough where it has to stop."""
+        self._answered_s = self._host.boot_s()
+
     def next_step(self, status: str) -> StopStep:
         """The step after the service has shown ``status``."""
-        now_s = self._answered_s = self._host.boot_s()
+        now_s = self._host.boot_s()
         if status not in NOT_RUNNING:
             self._settled, self._idle_since_s = True, None
         elif self._idle_since_s is None:
@@ -229,7 +244,7 @@ class _Pursuit:
         return stop_step(status, settled=self._settled)
 
     def unanswered_s(self) -> float:
-        """How long the service has not answered."""
+        """How long the service has not answered a whole turn."""
         return self._host.boot_s() - self._answered_s
 
 

@@ -132,10 +132,11 @@ class Outcomes:
             row: The image, with its labels, and with the answer of people where there is one.
         """
         decision = self.decide(row.detection, row.answer)
-        effect, failure = self._wanted(row, decision, row.detection)
+        wanted, failure = self._wanted(row, decision, row.detection)
+        effect = wanted if row.removal is None else None
         if failure is None and row.failure is not None:
             failure = self._standing(row, row.failure, decision, effect)
-        return self._outcome(row, decision, failure, effect)
+        return self._outcome(row, decision, failure, wanted)
 
     def as_stored(self, row: StoredImage, detection: Detection | None = None) -> Outcome:
         """The outcome of an image by the decision that its row holds; its labels are not used.
@@ -147,8 +148,8 @@ class Outcomes:
             detection: What is recorded about its bytes, where the row does not have it.
         """
         seen = row.detection or detection
-        effect, failure = self._wanted(row, row.decision, seen) if row.seq is not None else (None, None)
-        return self._outcome(row, row.decision, row.failure or failure, effect)
+        wanted, failure = self._wanted(row, row.decision, seen) if row.seq is not None else (None, None)
+        return self._outcome(row, row.decision, row.failure or failure, wanted)
 
     def decide(self, detection: Detection | None, human: CurrentAnswer | None = None) -> Decision | None:
         """The decision of a person, else of the rules; None without labels.
@@ -179,18 +180,18 @@ class Outcomes:
     ) -> tuple[Effect | None, Failure | None]:
         """The action for an image with this decision, or why its target cannot be made.
 
-        An image that left the source, or is skipped, has no action.
+        An image that is skipped has none. Of one that left the source it tells which copies are wanted, and no failure.
         """
         is_duplicate = row.same_as is not None
         if decision is None or not self.effects.covers(decision, is_duplicate=is_duplicate):
             return None, None
-        if self.is_skipped(row) or row.removal is not None:
+        if self.is_skipped(row):
             return None, None
         try:
             effect = self.effects.effect(decision, image_of(self._bucket, row), is_duplicate=is_duplicate)
             return None if effect is None else with_hash(effect, detection), None
         except ImageError as error:
-            return None, Failure(error.code, error.message)
+            return None, Failure(error.code, error.message) if row.removal is None else None
 
     def _standing(
         self, row: StoredImage, failure: Failure, decision: Decision | None, effect: Effect | None
@@ -208,9 +209,10 @@ class Outcomes:
         return failure if action.kind in REMOVING and not self.is_skipped(row) else None
 
     def _outcome(
-        self, row: StoredImage, decision: Decision | None, failure: Failure | None, effect: Effect | None
+        self, row: StoredImage, decision: Decision | None, failure: Failure | None, wanted: Effect | None
     ) -> Outcome:
         is_skipped = self.is_skipped(row)
+        effect = wanted if row.removal is None else None
         if not row.effects:  # most images: no action was carried out
             return Outcome(decision=decision, failure=failure, effect=effect, is_skipped=is_skipped)
         return Outcome(
@@ -219,7 +221,7 @@ class Outcomes:
             effect=effect,
             is_skipped=is_skipped,
             is_done=effect is not None and done(effect) in row.effects,
-            stale=_stale_copies(row, effect),
+            stale=_stale_copies(row, wanted),
             removal=row.removal,
         )
 

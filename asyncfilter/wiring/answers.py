@@ -96,6 +96,22 @@ class AnswersPlace:
         """
         return read_status(self.job.checkpoint).taken_over if self.job is not None and self.is_known else None
 
+    def caution(self) -> str | None:
+        """What is to be known before the file is made anew: runs follow another one, and will refuse this one.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be read.
+        """
+        if self.path.exists():
+            return None
+        followed = self.taken_over()
+        if followed is None:
+            return None
+        return (
+            f"{self.path} was made anew: the job follows answers file {followed.id}, which is not there, and refuses "
+            "another one until that is merged into it (asyncfilter answers merge)"
+        )
+
 
 def find_answers(target: Path, *, answers: Path | None = None, settings: Sequence[str] = ()) -> AnswersPlace:
     """The answers about the images of ``target``.

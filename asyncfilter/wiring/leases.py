@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+import anyio
+
 from asyncfilter.clock import SystemClock
 from asyncfilter.custom_labels.finding import the_project, the_version
 from asyncfilter.custom_labels.lease import RUNS, EndReason, Lease, LeaseKind, end_reason, is_abandoned
@@ -17,7 +19,7 @@ from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.reaper import PATIENCE_S, Failure, Reaped, Reaper
 from asyncfilter.custom_labels.starting import OnTaken, Outlook, Starter, foreign
 from asyncfilter.custom_labels.waiting import Waiter
-from asyncfilter.errors import AccessError
+from asyncfilter.errors import AccessError, WaitEndedError
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.job.spec import Aws
@@ -79,13 +81,18 @@ def reached(models: Models, arn: str) -> ReachedModel:
 # -- The end of what is over -------------------------------------------------------------------------------------------
 
 
-async def stop_due(tell: Tell) -> list[Failure]:
+async def stop_due(tell: Tell, *, timeout_s: float | None = None) -> list[Failure]:
     """Stop every model whose lease has expired or lost its owner, ahead of a command that is about something else.
+
+    Args:
+        tell: Called with a sentence when something changes.
+        timeout_s: Longest wait, seconds; None for no bound.
 
     Returns:
         What could not be stopped, which does not keep the command from its work.
 
     Raises:
+        WaitEndedError: The time of the wait is over.
         LedgerError: The ledger cannot be used.
     """
     ledger = existing_ledger()
@@ -97,7 +104,13 @@ async def stop_due(tell: Tell) -> list[Failure]:
         if not any(end_reason(lease, host) or is_abandoned(lease, host) for lease in leases.open()):
             return []
         waiter = Waiter(SystemClock(), poll_s=COMMAND_POLL_S, tell=tell)
-        return (await Reaper(leases, host, open_lease, waiter, patience_s=COMMAND_PATIENCE_S).reap()).failed
+        reaper = Reaper(leases, host, open_lease, waiter, patience_s=COMMAND_PATIENCE_S)
+        with anyio.move_on_after(timeout_s):  # also the repetitions of one call; the ledger has what is left to do
+            return (await reaper.reap()).failed
+        raise WaitEndedError(
+            f"the stop of what is over: not over after {timeout_s:g} s; the next model command goes on with it",
+            hint="Repeat the same command, or leave --timeout out.",
+        )
 
 
 async def stop_expired(patience: Patience) -> Reaped:

@@ -148,8 +148,14 @@ def test_another_file_or_a_damaged_one_ends_with_3(workspace: Workspace) -> None
     assert (summary["answers"], summary["reviewed"]["keep"]) == (None, 1)
     assert [caution for caution in summary["cautions"] if "answers file" in caution]
     assert "is not there" in " ".join(workspace.here("status", "job.yaml")[1].split())
-    with open_answers(path):
-        pass
+    (workspace.folder / "answers.csv").write_text(f"key,verdict\n{key},keep\n", "utf-8")
+    for arguments in (("import", "job.yaml", "answers.csv", "--dry-run"), ("import", "job.yaml", "answers.csv")):
+        code, _, err = workspace.here("answers", *arguments)
+        assert (code, "made anew" in err) == (0, "--dry-run" not in arguments)
+    path.unlink()
+    code, _, err = workspace.here("answers", "set", "job.yaml", key, "reject")
+    assert (code, "made anew" in err) == (0, True)
+    assert workspace.here("answers", "set", "job.yaml", key, "keep")[2] == ""
     for command in ("run", "refilter", "apply", "status", "plan"):
         code, _, err = workspace.here(command, "job.yaml")
         assert (code, "another answers file" in err) == (3, True), command

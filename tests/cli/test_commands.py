@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ def test_errors_are_reported_in_a_line(workspace: Workspace, arguments: list[str
     """A message, its exit code, nothing on stdout, no traceback, nothing paid."""
     (workspace.folder / "bad.yaml").write_text("version: 1\nsource: [}\n")
     (workspace.folder / "empty.db").touch()
-    with sqlite3.connect(workspace.folder / "foreign.db") as db:
+    with closing(sqlite3.connect(workspace.folder / "foreign.db")) as db, db:
         db.execute("CREATE TABLE mine (x)")
     db.close()
     seen, out, err = workspace.here(*arguments)

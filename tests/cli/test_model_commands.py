@@ -136,6 +136,8 @@ def test_the_whole_path(workspace: Workspace, sandbox: SandboxProcess, request: 
         True,
     )
     assert not workspace.json("model", "delete", name, "--all", *POLL, "--yes")["project_deleted"]
+    code, _, err = workspace.here("model", "create", made["arn"], *POLL)
+    assert (code, "a new one has an ARN of its own" in err) == (1, True), err
     assert name not in {one["project"] for one in workspace.json("model", "list")["projects"]}
 
 

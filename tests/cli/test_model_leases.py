@@ -16,7 +16,7 @@ from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.sandbox import SandboxOptions, SandboxProcess
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.kit.services import boto_client
-from tests.kit.workspace import Workspace, ended
+from tests.kit.workspace import Workspace, ended, wait_until
 
 MODEL = ModelArn.parse(DEFAULT_MODEL_ARN)
 NAMES = (MODEL.project, MODEL.version)
@@ -118,6 +118,8 @@ def test_usage(workspace: Workspace) -> None:
         ("model", "stop"),
         ("model", "stop", MODEL.project),
         ("model", "stop", "--expired", MODEL.project),
+        ("model", "stop", "--forget", "1", "--expired"),
+        ("model", "stop", "--forget", "1", MODEL.project),
     ):
         assert workspace.here(*wrong)[0] == 2, wrong
     assert status(workspace) == "STOPPED"
@@ -166,6 +168,21 @@ def test_what_is_over_is_stopped_first(workspace: Workspace) -> None:
     assert "its lease has expired" in err
     assert json.loads(out)["project"] == "another"
     assert status(workspace) == "STOPPED"
+
+
+def test_a_wait_for_what_is_over_is_bounded(workspace: Workspace) -> None:
+    """``--timeout`` holds for the stop that comes first, too: exit code 75; every command that looks takes it."""
+    start_elsewhere(workspace)
+    expire(workspace)
+    workspace.sandbox.control("POST", "faults", {"faults": ["throttle:StopProjectVersion=100%"]})
+    try:
+        for command in (("list",), ("create", MODEL.project)):
+            code, _, err = workspace.here("model", *command, *QUICK, "--timeout", "1s")
+            assert (code, "not over after 1 s" in err) == (75, True), err
+    finally:
+        workspace.sandbox.control("POST", "faults", {"faults": []})
+    code, _, err = workspace.here("model", "status", *NAMES, *QUICK)
+    assert code == 0, err
 
 
 def test_expired_in_json(workspace: Workspace) -> None:
@@ -224,8 +241,7 @@ def test_a_watcher_outlives_its_terminal(workspace: Workspace) -> None:
         (lease,) = leases.open()
         assert lease.watcher is not None
         assert Path(f"/proc/{lease.watcher.pid}/stat").read_text().split()[5] == str(lease.watcher.pid)
-        while leases.open():
-            pass
+        wait_until(lambda: not leases.open())
     assert status(workspace) == "STOPPED"
     log = Path(workspace.env["ASYNCFILTER_STATE"]) / f"watch-{lease.id}.log"
     assert "expired" in log.read_text()

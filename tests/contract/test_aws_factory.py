@@ -125,7 +125,7 @@ MODEL = DetectorSpec(kind=DetectorKind.CUSTOM_LABELS, model=DEFAULT_MODEL_ARN)
             "birds",
             "detector.model",
         ),
-        ({"bucket": "Not A Bucket!"}, AccessError, "Not A Bucket!", "job file"),
+        ({"bucket": "Not A Bucket!"}, AccessError, "Not A Bucket!", "Correct the value"),
         ({"bucket": "raw--use1-az4--x-s3"}, UsageError, "directory bucket", "general purpose"),
     ],
 )

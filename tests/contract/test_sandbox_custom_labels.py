@@ -48,6 +48,8 @@ def manifest(lines: Iterable[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
+LOOK_S = 0.02
+"""Pause between two looks at a training, whose thread needs the processor."""
 LINES = [label_line(f"{label}/{number}.jpg", label) for label in ("jay", "robin") for number in range(10)]
 
 
@@ -91,7 +93,7 @@ class Service:
         """The description of a dataset after its change."""
         self.wait(60)
         while (described := self.look(dataset))["Status"].endswith("IN_PROGRESS"):
-            pass
+            time.sleep(LOOK_S)
         return described
 
     def update(self, dataset: str, lines: Iterable[dict[str, Any]]) -> None:
@@ -114,7 +116,7 @@ class Service:
         arn = self.train(project, name)
         self.wait(3600)
         while (status := self.version(project, name)["Status"]) == "TRAINING_IN_PROGRESS":
-            pass
+            time.sleep(LOOK_S)
         assert status == "TRAINING_COMPLETED", self.version(project, name)
         return arn
 
@@ -349,7 +351,7 @@ def test_a_version_is_trained_started_stopped_deleted(service: Service) -> None:
     assert code(partial(service.api.delete_project_version, ProjectVersionArn=arn)) == "ResourceInUseException"
     service.wait(36_000)
     while (trained := service.version(project))["Status"] == "TRAINING_IN_PROGRESS":
-        pass
+        time.sleep(LOOK_S)
     assert trained["Status"] == "TRAINING_COMPLETED"
     assert trained["BillableTrainingTimeInSeconds"] == 1800
     took = trained["TrainingEndTimestamp"] - trained["CreationTimestamp"]
@@ -400,7 +402,7 @@ def test_two_trainings_and_two_running_models(service: Service) -> None:
     service.wait(3600)
     for project in projects[:2]:
         while service.version(project)["Status"] == "TRAINING_IN_PROGRESS":
-            pass
+            time.sleep(LOOK_S)
     versions.append(service.trained(projects[2]))
     assert code(partial(service.start, versions[0], 6)) == "LimitExceededException"
     assert code(partial(service.start, versions[0], 1, MaxInferenceUnits=6)) == "LimitExceededException"
@@ -584,7 +586,7 @@ def test_the_policy_of_the_commands_allows_the_path(service: Service) -> None:
     service.train(project, "v2")
     service.wait(1800)
     while (described := service.version(project, "v2"))["Status"] == "TRAINING_IN_PROGRESS":
-        pass
+        time.sleep(LOOK_S)
     assert described["StatusMessage"] == "Unable to write to output S3 bucket."
     service.sandbox.set_policy({"Version": "2012-10-17", "Statement": []})
     assert code(partial(service.project, "bees")) == "AccessDeniedException"

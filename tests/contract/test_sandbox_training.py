@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -27,6 +28,8 @@ from tests.kit.pictures import encoded, plain
 # numpy is not imported here: a training does so with one thread, which is faster than many.
 pytestmark = pytest.mark.skipif(find_spec("numpy") is None, reason="trainings need the extra sandbox-training")
 
+LOOK_S = 0.02
+"""Pause between two looks at a training, whose thread needs the processor."""
 CLOTHING = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "photos" / "clothing"
 BIRDS = ("blackbird", "jay", "robin", "sparrow")
 
@@ -81,7 +84,7 @@ def ended(service: Service, project: str, name: str = "v1", **more: Any) -> dict
     service.train(project, name, **more)
     service.wait(1800)
     while (described := service.version(project, name))["Status"] == "TRAINING_IN_PROGRESS":
-        pass
+        time.sleep(LOOK_S)
     return described
 
 
@@ -518,6 +521,6 @@ def test_a_training_holds_nothing_up(open_service: Callable[..., Service], monke
     finally:
         go_on.set()
     while (described := service.version(project))["Status"] == "TRAINING_IN_PROGRESS":
-        pass
+        time.sleep(LOOK_S)
     took = described["TrainingEndTimestamp"] - described["CreationTimestamp"]
     assert took.total_seconds() >= 7200

@@ -468,6 +468,24 @@ def test_a_start_without_an_answer_is_ours(tmp_path: Path, fault: str) -> None:
     run_virtually(scenario)
 
 
+def test_a_stop_that_is_always_throttled_is_told(tmp_path: Path) -> None:
+    """The model can be looked at and never stopped: the reaper says so after its patience, and the next one goes on."""
+
+    async def scenario() -> None:
+        world = World(tmp_path, Service(Trouble(["", *["throttled"] * 200])))
+        lease = await start(world.process())
+        await anyio.sleep(HOUR_S)
+        before_s = anyio.current_time()
+        reaped = await reap(world)
+        assert ([one.lease.id for one in reaped.failed], reaped.stopped) == ([lease.id], [])
+        assert anyio.current_time() - before_s < 300.0
+        assert world.service.models[ARN].status == VersionStatus.RUNNING
+        world.service.trouble = Trouble()
+        assert [one.id for one in (await reap(world)).stopped] == [lease.id]
+
+    run_virtually(scenario)
+
+
 def test_a_service_that_never_answers(tmp_path: Path) -> None:
     """The start gives up in time with the service's error; the lease stays, since the model may run."""
 

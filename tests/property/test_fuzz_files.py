@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def checkpoint_bytes() -> bytes:
                 await checkpoint.commit(Batch(new=[stored_image(number) for number in range(1, 40)]))
 
         asyncio.run(write())
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db, db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.close()
         return path.read_bytes()

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,6 +135,33 @@ def test_the_same_corrections_again(tmp_path: Path) -> None:
         assert (other.row.added, other.row.replaced) == (0, 5)
         assert desk.paid == [True, False, True]
         assert switched.row is not None
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize("names", [(None, None), ("v2", None), ("v2", "v3")])
+def test_two_commands_at_once(tmp_path: Path, names: tuple[str | None, ...]) -> None:
+    """They train one version, which the ledger names; one that wishes for another name is refused."""
+
+    async def main() -> None:
+        desk = await trained(tmp_path)
+        found: list[str] = []
+
+        async def one(delay_s: float, name: str | None) -> None:
+            await anyio.sleep(delay_s)
+            try:
+                found.append((await desk.improve(LIVE, CORRECTIONS, version=name))[1].row.version)
+            except RefusedError as error:
+                found.append(str(error.code))
+
+        async with anyio.create_task_group() as tasks:
+            for number, name in enumerate(names):
+                tasks.start_soon(one, 0.1 * number, name)
+        (version,) = desk.service.trainings
+        assert sorted(found) == sorted([version, "TRAINING_OPEN" if names[1] else version])
+        outlook, _same = await desk.improve(LIVE, CORRECTIONS, switches=True)
+        assert outlook.training.version == version
+        assert desk.service.trainings == [version]
 
     run_virtually(main)
 

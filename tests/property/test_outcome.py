@@ -165,7 +165,8 @@ def one_by_one(
     """The guarantees implemented naively, without shared or cached values."""
     verdict, label = naive_verdict(job, row, human)
     action, target = naive_action(job, row, verdict, label)
-    does = action if action is not None and action.kind in wanted_kinds and is_there(row) else None
+    wanted = action if action is not None and action.kind in wanted_kinds else None
+    does = wanted if is_there(row) else None
     is_too_long = does is not None and target is not None and len(target.split("/", 3)[3]) > 1024
     is_done = does is not None and not is_too_long and naive_effect(does, target) in row.effects
     made = target if does is not None and does.kind in {ActionKind.COPY, ActionKind.MOVE} and not is_too_long else None
@@ -180,7 +181,11 @@ def one_by_one(
         is_done=is_done,
         is_pending=does is not None and failure is None and not is_done,
         counted=counted[0] if counted else None,
-        stale=[was.target for was in row.effects if was.kind is ActionKind.COPY and was.target != made],
+        stale=[
+            was.target
+            for was in row.effects
+            if was.kind is ActionKind.COPY and (wanted is None or was.target != target or is_too_long)
+        ],
     )
 
 
@@ -295,6 +300,26 @@ def test_what_is_stored_is_what_was_decided(
     stored = msgspec.structs.replace(row, seq=3, decision=found.decision, failure=found.failure, detection=None)
     again = outcomes.as_stored(stored)
     assert plain(again) == plain(found)
+
+
+def test_a_wanted_copy_of_an_image_that_left_the_source_is_not_stale() -> None:
+    """Kept and copied, then rejected and deleted, then kept again: the copy is all that is left, and it is wanted."""
+    job = replace(BASE, actions={**BASE.actions, Verdict.KEEP: Action(kind=ActionKind.COPY, target=TARGETS[0])})
+    copy, other = DoneEffect(ActionKind.COPY, "s3://clean/a.jpg"), DoneEffect(ActionKind.COPY, "s3://old/x")
+    row = StoredImage(
+        id=7,
+        seq=3,
+        key="a.jpg",
+        etag="e",
+        size_bytes=9,
+        decision=Decision(Verdict.KEEP),
+        effects=(copy, other, DoneEffect(ActionKind.DELETE, "")),
+    )
+    outcome = Outcomes(job).as_stored(row)
+    assert (outcome.stale, outcome.effect, outcome.is_done) == ((other,), None, False)
+    assert outcome.counted is ActionKind.DELETE
+    rejected = Outcomes(job).as_stored(msgspec.structs.replace(row, decision=Decision(Verdict.REJECT)))
+    assert rejected.stale == (copy, other)
 
 
 @given(job=jobs, row=rows)

@@ -518,6 +518,13 @@ def test_what_fits_no_format_is_refused(content: bytes) -> None:
         format_of(io.BytesIO(content))
 
 
+def test_a_text_is_mapped_to_one_verdict() -> None:
+    """Case does not make it another text; the same map twice is none too many."""
+    assert VerdictWords(["good=keep", "GOOD=keep"]).of("Good") is PersonVerdict.KEEP
+    with pytest.raises(UsageError, match="two verdicts"):
+        VerdictWords(["good=keep", "GOOD=reject"])
+
+
 @pytest.mark.parametrize("given", ["good", "=keep", "good=perhaps", ""])
 def test_a_map_needs_a_text_and_a_verdict(given: str) -> None:
     """A map that maps nothing is a mistake."""

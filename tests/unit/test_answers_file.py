@@ -362,3 +362,12 @@ def test_a_table_of_another_module_is_part_of_the_file(answers: AnswersFile, pat
     """Draws stand in the same file."""
     with closing(sqlite3.connect(path)) as db:
         assert {"subject", "answer", "reviewer", "setting"} < table_names(db)
+
+
+def test_an_iteration_may_be_given_up_after_the_file_is_closed(answers: AnswersFile) -> None:
+    """As when what reads it ends with an error: no second error hides the first."""
+    answers.add([new_answer("keep"), new_answer("reject")])
+    with open_reader(answers.path) as reader:  # type: ignore[union-attr]  # it exists
+        rows = reader.all_rows(up_to=2)
+        next(rows)
+    rows.close()  # type: ignore[union-attr]  # a generator

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -114,7 +115,7 @@ def text(path: Path) -> None:
 def foreign(path: Path) -> None:
     """Replace the file by another program's database."""
     path.unlink()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE image (id)")
     db.close()
 
@@ -138,21 +139,21 @@ def overwritten(path: Path) -> None:
 
 def without_table(path: Path) -> None:
     """Drop a table."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("DROP TABLE effect")
     db.close()
 
 
 def stateless(path: Path) -> None:
     """Change the watermark."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE state SET value = '{\"seq\": \"many\"}' WHERE key = 'watermark'")
     db.close()
 
 
 def settle(path: Path) -> None:
     """Checkpoint the log that a test's SQLite connection left beside the file."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA journal_mode = DELETE")
     db.close()
 
@@ -175,7 +176,7 @@ async def test_what_is_no_sound_checkpoint_is_refused_untouched(filled: Path, da
 
 async def test_a_newer_format_is_refused_untouched(filled: Path) -> None:
     """An older program never writes into a file of a newer format."""
-    with sqlite3.connect(filled) as db:
+    with closing(sqlite3.connect(filled)) as db, db:
         db.execute("PRAGMA user_version = 3")
     db.close()
     before = folder(filled)
@@ -249,7 +250,7 @@ async def test_damage_in_a_large_file_is_found(filled: Path, monkeypatch: pytest
 
 async def test_damage_found_later_has_the_same_message(filled: Path) -> None:
     """Damage that the check at opening does not see is an error where it is read."""
-    with sqlite3.connect(filled) as db:
+    with closing(sqlite3.connect(filled)) as db, db:
         db.execute("UPDATE image SET detection = x'ffffffff' WHERE id = 1000")
     db.close()
     settle(filled)

@@ -111,8 +111,8 @@ async def test_ten_thousand_tiles_are_few_in_the_document(open_page: Opener, rev
 FIGURES = {
     "rules": [
         {
-            "rule": 0, "draw": 1, "outdated": False, "announced": True, "confidence": 85.0, "precision": 0.95,
-            "recall": None, "floor": 60.0, "keep_from": None, "ask_from": None,
+            "rule": 0, "draw": 1, "outdated": False, "announced": True, "confidence": 0.95, "precision": 0.95,
+            "recall": None, "floor": 60.0, "keep_from": 85.0, "ask_from": 60.0,
             "parts": {
                 "taken": {
                     "images": 1000, "milestones": [100, 200, 400], "prefix": 120, "answered": 130, "changed": 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import sqlite3
@@ -26,7 +27,7 @@ from tests.kit.workspace import COMMAND, PATIENCE_S, bare_environment
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Serve = Callable[..., ReviewProcess]
-KILLS = 20
+KILLS = int(os.environ.get("KILLS", "6"))
 ORIENTATIONS = range(1, 9)
 WIDTH, HEIGHT = 640, 480
 

@@ -136,6 +136,7 @@ def import_(
     between = None if delimiter is None else checked_delimiter(delimiter)
     place = deferred.find_answers(target, answers=answers, settings=settings or ())
     place.check_known()
+    caution = place.caution()
     addresses = Addresses(bucket=place.images.bucket, base=base)
     with _opened(file) as stream, _named(file):
         found_format = _format(file, stream, format_)
@@ -155,6 +156,8 @@ def import_(
         found, serial = deferred.import_answers(
             place, read, reviewer=reviewer, default_reviewer=reviewer_of(None), dry_run=dry_run
         )
+    if caution is not None and serial and not dry_run:
+        print_err(f"caution: {caution}")
     if found.notes.ignored_columns:
         print_err(f"{file}: columns that are not read: {', '.join(found.notes.ignored_columns)}")
     if options.as_json:

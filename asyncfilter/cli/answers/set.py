@@ -68,14 +68,16 @@ def set_(
     if person is None and label:
         raise UsageError("--label and none: nothing is said about an image", hint="Leave out --label.")
     reviewer = reviewer_of(as_)
+    place = deferred.find_answers(target, answers=answers, settings=settings or ())
+    caution = place.caution()
     try:
         labels = checked_labels(label) if label else None
         word = deferred.Word(reviewer=reviewer, verdict=person, labels=labels, note=checked_note(note))
-        changed = deferred.set_answer(
-            deferred.find_answers(target, answers=answers, settings=settings or ()), key, word
-        )
+        changed = deferred.set_answer(place, key, word)
     except BadAnswerError as error:
-        raise UsageError(error.message) from error
+        raise UsageError(f"--label, --note: {error.message}") from error
+    if caution is not None and changed.uid is not None:
+        print_err(f"caution: {caution}")
     if options.as_json:
         write_json(
             {

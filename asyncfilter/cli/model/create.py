@@ -25,7 +25,7 @@ def create(project: ProjectArgument, *, waits: WaitOptions, options: ModelOption
     """Make a project."""
     named = ProjectName.parse(project)
     verb = partial(deferred.create_model_project, named, waits.quiet_patience(), aws=options.aws(named))
-    made = run_verb(verb, {"project": named.name, "arn": None, "created": False}, options)
+    made = run_verb(verb, {"project": named.name, "arn": None, "created": False}, options, waits=waits)
     if options.as_json:
         write_json({"project": made.project.name, "arn": made.project.arn, "created": made.is_new})
     else:

@@ -54,7 +54,7 @@ def delete(
     wish = DeleteWish(versions=names, datasets=datasets, everything=everything)
     aws = options.aws(named)
     bare = delete_mapping(DeletePlan(wanted=named, project=None), Deleted())
-    plan = run_verb(partial(deferred.plan_delete, named, wish, stops=stop, aws=aws), bare, options)
+    plan = run_verb(partial(deferred.plan_delete, named, wish, stops=stop, aws=aws), bare, options, waits=waits)
     deleted = Deleted()
     if not plan.is_empty:
         agree(f"{_question(plan)} This cannot be undone. Delete?", options)

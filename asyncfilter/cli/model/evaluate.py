@@ -10,7 +10,7 @@ import typer
 from asyncfilter.cli.manifest_output import check_replaced
 from asyncfilter.cli.model.evaluation_files import SNAPSHOT_FILE, SUMMARY_FILE, Request, check_saved
 from asyncfilter.cli.model.evaluation_html import write_page
-from asyncfilter.cli.model.options import ModelOptions
+from asyncfilter.cli.model.options import ModelOptions, WaitOptions
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import print_out, write_json
@@ -98,10 +98,13 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    waits: WaitOptions,
     options: ModelOptions,
 ) -> None:
     """Evaluate a version."""
-    request = Request(project=project, version=version, summary=summary, snapshot=snapshot, against=against)
+    request = Request(
+        project=project, version=version, summary=summary, snapshot=snapshot, against=against, waits=waits
+    )
     _check_outputs(html, save, pictures, options)
     with request.opened(options) as files:
         found = files.evaluation()

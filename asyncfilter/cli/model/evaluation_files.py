@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import open_manifest
-from asyncfilter.cli.model.options import ModelOptions, run_verb
+from asyncfilter.cli.model.options import ModelOptions, WaitOptions, run_verb
 from asyncfilter.cli.result_folder import check_folder, open_folder
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, bare_mapping, evaluate
@@ -74,6 +74,7 @@ class Request:
         project: The project; None for files. ``version`` alike.
         summary: The summary; None for a version. ``snapshot`` alike.
         against: A version, or a folder with its files; None without a comparison.
+        waits: How to wait for what is stopped first.
 
     Raises:
         UsageError: The arguments do not belong together.
@@ -84,6 +85,7 @@ class Request:
     summary: str | None
     snapshot: str | None
     against: str | None
+    waits: WaitOptions
 
     def __post_init__(self) -> None:
         if self.project is None and self.summary is None and self.snapshot is None:
@@ -103,7 +105,7 @@ class Request:
             with _opened(str(self.summary), str(self.snapshot), options) as files:
                 yield files
             return
-        with _fetched(self.project, str(self.version), options) as files:
+        with _fetched(self.project, str(self.version), self.waits, options) as files:
             yield files
 
     @contextmanager
@@ -115,7 +117,7 @@ class Request:
         """
         name = str(self.against)
         if self.project is not None and (name.startswith("arn:") or "/" not in name):
-            with _fetched(self.project, name, options) as files:
+            with _fetched(self.project, name, self.waits, options) as files:
                 yield files
             return
         folder = Path(name)
@@ -139,7 +141,7 @@ def _opened(summary: str, snapshot: str, options: ModelOptions) -> Iterator[Eval
 
 
 @contextmanager
-def _fetched(project: str, version: str, options: ModelOptions) -> Iterator[EvaluationFiles]:
+def _fetched(project: str, version: str, waits: WaitOptions, options: ModelOptions) -> Iterator[EvaluationFiles]:
     """The files of a version.
 
     Raises:
@@ -152,5 +154,5 @@ def _fetched(project: str, version: str, options: ModelOptions) -> Iterator[Eval
         fetch = partial(
             deferred.fetch_evaluation, named, wanted, summary=summary, snapshot=snapshot, aws=options.aws(named)
         )
-        found = run_verb(fetch, bare_mapping(project=named.name, version=wanted.name), options)
+        found = run_verb(fetch, bare_mapping(project=named.name, version=wanted.name), options, waits=waits)
         yield EvaluationFiles(summary, found.summary_uri, snapshot, found.snapshot_uri, found.project, found.version)

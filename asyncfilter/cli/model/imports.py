@@ -109,7 +109,8 @@ def import_(
             _refuse(named.name, checked, options)
         wish = ImportWish(sources=[one.source(checks) for one in checked], is_split=auto_split, by=by)
         bare = import_mapping(named.name, []) | {"ok": False}
-        report = run_verb(partial(deferred.import_manifests, named, wish, patience, aws=aws), bare, options)
+        verb = partial(deferred.import_manifests, named, wish, patience, aws=aws)
+        report = run_verb(verb, bare, options, waits=waits)
     result = import_mapping(named.name, report.datasets)
     if options.as_json:
         write_json(result)

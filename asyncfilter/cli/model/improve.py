@@ -115,7 +115,7 @@ def improve(
         checked = _checked(manifest, command)
         held = stack.enter_context(tempfile.TemporaryFile())
         plan = partial(deferred.plan_improvement, named, checked, wish, held, waits.quiet_patience(), aws=command.aws)
-        outlook = run_verb(plan, bare_improvement(named.name), options)
+        outlook = run_verb(plan, bare_improvement(named.name), options, waits=waits)
         _tell(outlook)
         if outlook.is_empty:
             _refuse_nothing(outlook, options)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from asyncfilter.cli import deferred
-from asyncfilter.cli.model.options import ModelOptions, run_verb
+from asyncfilter.cli.model.options import ModelOptions, WaitOptions, run_verb
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.job.model_names import ProjectName
@@ -32,12 +32,13 @@ def list_(
         str | None, typer.Argument(metavar="[PROJECT]", help="Only this project.", show_default=False)
     ] = None,
     *,
+    waits: WaitOptions,
     options: ModelOptions,
 ) -> None:
     """Show projects and versions."""
     named = None if project is None else ProjectName.parse(project)
     bare: dict[str, object] = {"projects": [], "models": []}
-    found = run_verb(partial(deferred.model_list, named, aws=options.aws(named)), bare, options)
+    found = run_verb(partial(deferred.model_list, named, aws=options.aws(named)), bare, options, waits=waits)
     if options.as_json:
         write_json(list_mapping(found))
     else:

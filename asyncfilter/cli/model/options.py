@@ -83,6 +83,9 @@ class ModelOptions:
 class WaitOptions:
     """The options of commands that wait for the service.
 
+    Those that only look wait, too: for the stop of what is over. ``model status`` has them so that scripts can always
+    give them.
+
     Attributes:
         poll_s: Pause between two looks, seconds.
         timeout: Longest time of all waits; None for no bound.
@@ -102,6 +105,15 @@ class WaitOptions:
         ),
     ] = None
 
+    @property
+    def timeout_s(self) -> float | None:
+        """``--timeout`` in seconds; None for no bound.
+
+        Raises:
+            UsageError: It is no duration.
+        """
+        return None if self.timeout is None else parse_duration(self.timeout)
+
     def patience(self, *, tell: Callable[[str], object] = print_err) -> Patience:
         """How the command waits.
 
@@ -111,8 +123,7 @@ class WaitOptions:
         Raises:
             UsageError: ``--timeout`` is no duration.
         """
-        timeout_s = None if self.timeout is None else parse_duration(self.timeout)
-        return deferred.Patience(poll_s=self.poll_s, timeout_s=timeout_s, tell=tell)
+        return deferred.Patience(poll_s=self.poll_s, timeout_s=self.timeout_s, tell=tell)
 
     def quiet_patience(self) -> Patience:
         """As ``patience``, for progress that only somebody who watches needs. Raises as ``patience``."""
@@ -126,7 +137,12 @@ def show_progress(text: str) -> None:
 
 
 def run_verb(
-    verb: Callable[[], Awaitable[R]], bare: Mapping[str, Any], options: ModelOptions, *, reaps: bool = True
+    verb: Callable[[], Awaitable[R]],
+    bare: Mapping[str, Any],
+    options: ModelOptions,
+    *,
+    waits: WaitOptions | None = None,
+    reaps: bool = True,
 ) -> R:
     """Run a verb, and return its result; where the service refuses, a result is on stdout with ``--json``.
 
@@ -136,16 +152,19 @@ def run_verb(
         verb: With all arguments bound.
         bare: The result where nothing was done; with ``error`` it stands for one that is not there.
         options: Of the command.
+        waits: How to wait for what is stopped first; None where the command has begun before.
         reaps: False for a command that never changes anything.
 
     Raises:
         RefusedError: The service refuses.
+        WaitEndedError: What is over is not stopped within ``--timeout``.
         LedgerError: The ledger cannot be used.
     """
+    timeout_s = None if waits is None else waits.timeout_s
 
     async def reaping() -> R:
         if reaps:
-            for failure in await deferred.stop_due(print_err):
+            for failure in await deferred.stop_due(print_err, timeout_s=timeout_s):
                 print_err(failure_text(failure))
         return await verb()
 

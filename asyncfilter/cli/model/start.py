@@ -92,7 +92,8 @@ def start(
     )
     aws, patience = options.aws(named), waits.patience()
     bare: dict[str, Any] = dict.fromkeys(("arn", "status", "units", "usd_per_hour", "max_usd", "lease"))
-    planned = run_verb(partial(deferred.plan_start, named, wanted, wish, patience, aws=aws), bare, options)
+    plan = partial(deferred.plan_start, named, wanted, wish, patience, aws=aws)
+    planned = run_verb(plan, bare, options, waits=waits)
     _ask(planned, options)
     started = run_verb(partial(deferred.start_model, planned, wish, patience, aws=aws), bare, options, reaps=False)
     if options.as_json:

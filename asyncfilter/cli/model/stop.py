@@ -62,6 +62,8 @@ def stop(
 ) -> None:
     """Stop one model, or all whose lease is over."""
     if forget is not None:
+        if expired or project is not None:
+            raise UsageError("--forget is for one lease", hint="Leave PROJECT, VERSION and --expired out, or --forget.")
         _forget(forget, options)
         return
     if expired:
@@ -93,7 +95,8 @@ def _stop_by_name(project: str, version: str, waits: WaitOptions, options: Model
     named = ProjectName.parse(project)
     wanted = VersionName.parse(version, project=named)
     bare: dict[str, object] = {"stopped": [], "kept": [], "failed": []}
-    planned = run_verb(partial(deferred.plan_stop, named, wanted, aws=options.aws(named)), bare, options)
+    plan = partial(deferred.plan_stop, named, wanted, aws=options.aws(named))
+    planned = run_verb(plan, bare, options, waits=waits)
     _ask(planned, options)
     return run_verb(partial(deferred.stop_model, planned, waits.patience()), bare, options, reaps=False)
 

@@ -76,7 +76,7 @@ def train(
     wish = TrainingWish(version=wished, output=parse_place(output, "--output"), kms_key=kms)
     aws, patience = options.aws(named), waits.quiet_patience()
     bare = _bare(named.name, wished)
-    outlook = run_verb(partial(deferred.plan_training, named, wish, patience, aws=aws), bare, options)
+    outlook = run_verb(partial(deferred.plan_training, named, wish, patience, aws=aws), bare, options, waits=waits)
     _ask(outlook, options)
     bare = _bare(named.name, outlook.version)
     verb = partial(deferred.train_model, named, wish, outlook, patience, waits=not no_wait, aws=aws)

@@ -18,18 +18,22 @@ class VerdictWords:
         maps: ``TEXT=VERDICT`` each.
 
     Raises:
-        UsageError: One is not of that form.
+        UsageError: One is not of that form, or two contradict each other.
     """
 
     def __init__(self, maps: Iterable[str] = ()) -> None:
         self._verdicts = {verdict.value: verdict for verdict in PersonVerdict}
+        mapped: dict[str, PersonVerdict] = {}
         for given in maps:
             text, equals, word = given.rpartition("=")
             if not equals or not text.strip() or word.strip().lower() not in set(PersonVerdict):
                 raise UsageError(
                     f"--map {given!r}: not TEXT=VERDICT", hint="Write it like --map good=keep: keep, reject or unsure."
                 )
-            self._verdicts[_folded(text)] = PersonVerdict(word.strip().lower())
+            verdict = PersonVerdict(word.strip().lower())
+            if mapped.setdefault(_folded(text), verdict) is not verdict:
+                raise UsageError(f"--map {given!r}: the text is mapped to two verdicts", hint="Leave out one of them.")
+        self._verdicts |= mapped
 
     def of(self, text: str) -> PersonVerdict | None:
         """The verdict that a text is; None when it is none."""

@@ -23,7 +23,8 @@ def check_followed(taken: TakenOver | None, *, location: str, file_id: str, merg
     if taken is not None and taken.id != file_id and taken.id not in merged:
         raise AnswersError(
             f"{location}: another answers file (id {file_id}) than the one that was taken over before (id {taken.id})",
-            hint="Set `answers:` to the former file, or merge that into this one with `asyncfilter answers merge`.",
+            hint="Set `answers:` to the former file, or merge that into this one with `asyncfilter answers merge`. "
+            "If it is lost, move this one away: what was taken over goes on to hold.",
         )
 
 

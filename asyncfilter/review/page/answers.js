@@ -3,7 +3,7 @@ import { batch, signal } from "./vendor/preact.js";
 import { cardOf, isEnough, load, patch, verdictOf } from "./cards.js";
 import { DONE, add, everything, remove } from "./database.js";
 import { enqueue, isUnderWay, newUid } from "./outbox.js";
-import { counts, countDecided, dismiss, job, notify, speak } from "./state.js";
+import { counts, countDecided, job, notify, speak } from "./state.js";
 import { WORDS, basename, plural } from "./text.js";
 
 /** What this person did, oldest first: `{items: [{uid, id, before}]}`. It outlives a reload. */
@@ -74,7 +74,6 @@ export function answer(changes, { how = "key", askedAs = "decide", shownMs = nul
     if (known[0].verdict) countDecided(known.length);
     remember({ items, scope });
     enqueue(rows);
-    dismiss("conflict");
   });
   return done.value.at(-1);
 }
@@ -107,10 +106,10 @@ export async function undo() {
   return action.items.map(({ id }) => id);
 }
 
-/** Say a decision and what is left. */
-export function announce(verdict, number = 1) {
+/** Say a decision and what is left, of the queue that it was in. */
+export function announce(verdict, number = 1, left = counts.value.waiting) {
   const what = number > 1 ? `${WORDS[verdict]}: ${plural(number, "image")}` : WORDS[verdict];
-  speak(`${what}. ${plural(counts.value.waiting, "image")} left.`);
+  speak(`${what}. ${plural(left, "image")} left.`);
 }
 
 /** Strike from the actions what the server did not take: there is nothing to take back. */

@@ -4,6 +4,7 @@ import { batch, computed, signal } from "./vendor/preact.js";
 import { get, post } from "./api.js";
 import { cardOf, idsOf, isEnough, load } from "./cards.js";
 import { prefetch } from "./pictures.js";
+import { unsaved } from "./outbox.js";
 import { counts } from "./state.js";
 
 /** The queues of Decide: what they are for, and as what an answer in them counts. */
@@ -27,13 +28,13 @@ export const position = signal(0);
 export const finished = signal(new Set());
 /** True when the server has nothing more for this person. */
 export const drained = signal(false);
-/** How many are left in a queue other than `waiting`, whose number is in the counts of the job. */
-const restOfQueue = signal(0);
+/** How many the server has in a queue other than `waiting` (that one is in the counts of the job), and what was done then. */
+const measured = signal({ left: 0, done: 0 });
 
 export const current = computed(() => line.value[position.value] ?? null);
 export const rest = computed(() => {
   if (queue.value === "waiting") return counts.value.waiting;
-  return Math.max(0, restOfQueue.value - finished.value.size);
+  return Math.max(0, measured.value.left - (finished.value.size - measured.value.done));
 });
 
 let topping = null;
@@ -65,6 +66,7 @@ async function extend(missing) {
   const usable = fresh.filter((id) => cardOf(id) && !(name === "waiting" && isEnough(cardOf(id).answer)));
   drained.value = usable.length === 0;
   if (usable.length) line.value = [...line.value, ...usable];
+  void measure(name).catch(() => {}); // an audit goes on with its next milestone
   prefetch(line.value, position.value);
 }
 
@@ -89,13 +91,14 @@ export async function begin(name, id = null) {
     await load([id]);
     if (cardOf(id)) line.value = [id];
   }
-  await Promise.all([topUp(), measure(name)]);
+  await topUp();
 }
 
 async function measure(name) {
   if (name === "waiting") return;
   const { ids, rest: more } = await get("/api/queue", { name, limit: 1 });
-  restOfQueue.value = ids.length + more;
+  // Answers that are under way are still in the server's number.
+  measured.value = { left: ids.length + more, done: finished.value.size - unsaved.value };
 }
 
 /** Go to a place of the line. */

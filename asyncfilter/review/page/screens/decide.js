@@ -52,7 +52,7 @@ function decide(card, verdict, event, group = []) {
   readyId.value = null;
   answer(changes, { how: group.length ? "group" : "key", askedAs: askedAs(), shownMs: performance.now() - paintedAt });
   line.finish(ids);
-  announce(verdict, ids.length);
+  announce(verdict, ids.length, line.rest.value);
 }
 
 async function takeBack() {

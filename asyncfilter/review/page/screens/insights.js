@@ -43,9 +43,9 @@ function Milestones({ part, certified }) {
 
 /** What the answers say at the present threshold. */
 function Present({ rule }) {
-  const row = rule.thresholds.find(({ threshold }) => threshold === rule.confidence);
-  if (!row || !row.n) return html`<p class="faint">No position of this draw is answered yet: ${plural(rule.parts.taken.missing ?? 0, "answer")} to the next milestone.</p>`;
-  return html`<p>At ${percent(rule.confidence)}: <b>${count(row.good)}</b> of ${count(row.n)} were right, so between <b>${share(row.low)}</b> and <b>${share(row.high)}</b> are.</p>`;
+  const row = rule.thresholds.find(({ threshold }) => threshold === rule.keep_from);
+  if (!row || !row.n) return html`<p class="faint">Too few answers for a figure yet: ${plural(rule.parts.taken.missing ?? 0, "answer")} to the next milestone.</p>`;
+  return html`<p>At ${percent(rule.keep_from)}: <b>${count(row.good)}</b> of ${count(row.n)} were right, so between <b>${share(row.low)}</b> and <b>${share(row.high)}</b> are.</p>`;
 }
 
 function Certificate({ rule }) {
@@ -66,8 +66,9 @@ ${advice.set.length ? `\n${advice.set.join(" ")}` : ""}</code></pre></section>`;
 }
 
 function Rule({ rule }) {
-  const keep = useSignal(Math.round(rule.confidence));
-  const ask = useSignal(Math.round(rule.floor));
+  // What the job has now; a rule without a threshold of its own begins at its floor.
+  const ask = useSignal(Math.round(rule.ask_from ?? rule.floor ?? 0));
+  const keep = useSignal(Math.max(ask.peek(), Math.round(rule.keep_from ?? rule.floor ?? 0)));
   const described = job.value.rules[rule.rule]?.text ?? `rule ${rule.rule}`;
   const { taken } = rule.parts;
   return html`<section class="rule" data-testid="rule" data-rule=${rule.rule} aria-label=${`Rule ${rule.rule}`}>

@@ -91,21 +91,28 @@ function flat(counts, before = "") {
   );
 }
 
-function Counts({ counts }) {
-  const rows = flat(counts).filter(([, value]) => value !== null && value !== 0);
-  return html`<dl class="figures" data-testid="apply-counts">
-    ${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${typeof value === "number" ? count(value) : visible(value)}</dd></div>`)}
+const shown = (value) => (typeof value === "number" ? count(value) : visible(value));
+
+/** Counts, each beside what it was before where that is known. */
+function Counts({ counts, testid }) {
+  const { before = {}, stop_reason: _, ...now } = counts;
+  const former = new Map(flat(before));
+  const rows = flat(now).filter(([name, value]) => value || former.get(name));
+  return html`<dl class="figures" data-testid=${testid}>
+    ${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>
+      ${former.has(name) && former.get(name) !== value && html`<span class="faint">${shown(former.get(name))} → </span>`}${shown(value)}</dd></div>`)}
     ${!rows.length && html`<div><dt>Changes</dt><dd>none</dd></div>`}</dl>`;
 }
+
+const STATES = { started: "Started…", running: "At work…", done: "Done.", failed: "It did not end well." };
 
 function Result() {
   const { value } = applied;
   if (!value) return null;
-  const { state = "done", message, counts, ...rest } = value;
+  const { state = "done", message, counts } = value;
   return html`<div data-testid="apply-result" data-state=${state}>
-    <p>${message ? visible(message) : { started: "Started…", running: "At work…", done: "Done.", failed: "It did not end well." }[state] ?? words(state)}</p>
-    ${(counts || Object.keys(rest).length > 0) && html`<dl class="figures">${flat(counts ?? rest).filter(([, one]) => one !== null && one !== 0)
-      .map(([name, one]) => html`<div><dt>${name}</dt><dd>${typeof one === "number" ? count(one) : visible(one)}</dd></div>`)}</dl>`}
+    <p>${message ? visible(message) : (STATES[state] ?? words(state))}</p>
+    ${counts && html`<${Counts} counts=${counts} />`}
   </div>`;
 }
 
@@ -118,7 +125,7 @@ export function Run() {
       <p><button data-testid="apply-plan" disabled=${working.value || waits} onClick=${look}>${plan.value ? "Look again" : "What would change?"}</button></p>
       ${waits && html`<p class="faint">Answers are being saved first.</p>`}
       ${problem.value && html`<p class="why" role="alert">${problem.value}</p>`}
-      ${plan.value && html`<${Counts} counts=${plan.value.counts} />
+      ${plan.value && html`<${Counts} counts=${plan.value.counts} testid="apply-counts" />
         <p><button class="primary" data-testid="apply-go" disabled=${working.value} onClick=${carryOut}>Apply</button></p>`}
       <${Result} />
     </section>
