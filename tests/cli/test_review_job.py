@@ -180,7 +180,7 @@ async def test_a_fresh_checkpoint_has_other_ids(workspace: Workspace, session: a
         await page.answer(given(former[0], "former-01"))
         again = await asyncio.to_thread(workspace.summary, "run", str(workspace.job), "--fresh", "--yes")
         async with asyncio.timeout(PATIENCE_S):
-            while set(await page.waiting()) & set(former):  # the counts are the same before and after
+            while set(await page.waiting()) & set(former):  # noqa: ASYNC110  of another process; counts stay the same
                 await asyncio.sleep(0.1)
         await page.counts_become("images", again["examined"])
         await page.counts_become("waiting", len(former) - 1)
