@@ -26,8 +26,6 @@ from asyncfilter.report.as_json import json_line
 
 app = command_group()
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 @app.command(
     "review",
@@ -75,11 +73,6 @@ def review(
     options: ResultOptions,
 ) -> None:  # fmt: skip
     """Serve the page until a signal; the exit code is then 0."""
-    if host not in LOOPBACK and not allow_remote:
-        raise UsageError(
-            f"--host {host}: other machines could reach it",
-            hint="Add --allow-remote; or leave --host out and use ssh -L PORT:127.0.0.1:PORT.",
-        )
     chosen = deferred.ReviewOptions(
         reviewers=_reviewers(reviewers),
         answers=answers,
@@ -88,6 +81,11 @@ def review(
         host=host,
         new_link=new_link,
     )
+    if chosen.is_remote and not allow_remote:
+        raise UsageError(
+            f"--host {host}: other machines could reach it",
+            hint="Add --allow-remote; or leave --host out and use ssh -L PORT:127.0.0.1:PORT.",
+        )
     serve_review(target, chosen, as_json=options.as_json, no_open=no_open)
 
 

@@ -118,6 +118,8 @@ class Answering:
             return Draft(uid=given.uid, status=Status.CHANGED if is_replaced else Status.UNKNOWN)
         if row.id in changed:
             return Draft(uid=given.uid, status=Status.CHANGED)
+        if given.base < 0:
+            return Draft(uid=given.uid)
         try:
             answer = NewAnswer(
                 uid=given.uid,

@@ -23,7 +23,6 @@ _SHOWN = (
 _SUCCEEDED = (0, 1)
 _ENDING_S = 1.0
 _NOT_STARTED = 70
-_RUNNING = Refusal(409, "running", "A run works on the images; it takes the answers over itself.")
 
 
 class Plan(NamedTuple):
@@ -104,7 +103,7 @@ class Applying:
 
     async def _check_idle(self) -> None:
         if self._working.locked() or self._agreed.is_set() or await self._is_running():
-            raise _RUNNING
+            raise Refusal(409, "running", "A run works on the images; it takes the answers over itself.")
 
     async def _refilter(self, *options: str) -> tuple[int, Mapping[str, Any]]:
         """Exit code and counts of ``refilter``; it is asked to end when this is cancelled, and can be repeated."""

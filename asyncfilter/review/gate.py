@@ -6,6 +6,7 @@ that lead to this machine (DNS rebinding) fail at the host, pages of other sites
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
@@ -19,8 +20,17 @@ from asyncfilter.review.replies import Refusal
 
 TOKEN_HEADER = "X-Asyncfilter-Token"  # noqa: S105  the name of a header
 MAX_BODY_BYTES = 65_536
+BODY_S = 30.0
+"""A body arrives in so long, or it is not waited for."""
 _MOST_FIELDS = 16
+_HTTP_PORT = 80
+"""Browsers leave this one out."""
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+def bad_host() -> Refusal:
+    """The refusal of a request to another host."""
+    return Refusal(403, "bad_host", "This server answers only under its own address.")
 
 
 class Call(NamedTuple):
@@ -59,16 +69,20 @@ class Gate:
         find: The route at a path; None where there is none.
         tokens: The reviewers by their tokens.
         port: That the server listens on.
-        remote: Address under which it is reached from other machines; None where it is not.
+        address: That it listens on; one that names this machine alone, unless other machines may reach it.
     """
 
     def __init__(
-        self, find: Callable[[str], Route | None], tokens: Mapping[str, str], port: int, remote: str | None = None
+        self,
+        find: Callable[[str], Route | None],
+        tokens: Mapping[str, str],
+        port: int,
+        address: str = _LOOPBACK_NAMES[0],
     ) -> None:
         self._find = find
         self._tokens = [(token.encode(), name) for token, name in tokens.items()]
-        names = (*_LOOPBACK_NAMES, *(() if remote is None else (remote,)))
-        self._hosts = frozenset(f"{name}:{port}" for name in names)
+        names = {*_LOOPBACK_NAMES, address}
+        self._hosts = {f"{name}:{port}" for name in names} | (names if port == _HTTP_PORT else set())
 
     async def admit(self, request: web.BaseRequest) -> tuple[Call, Route]:
         """The call that a request makes, and the route that serves it.
@@ -96,7 +110,7 @@ class Gate:
         """The host that a request names, which must be this server."""
         named = request.headers.getall("Host", [])
         if len(named) != 1 or named[0].lower() not in self._hosts:
-            raise Refusal(403, "bad_host", "This server answers only under its own address.")
+            raise bad_host()
         return named[0].lower()
 
     def _reviewer(self, request: web.BaseRequest) -> str:
@@ -147,10 +161,13 @@ async def _read_body(request: web.BaseRequest) -> bytes:
         request.writer.output_size = 0  # the answer itself has not begun
     body = bytearray()
     try:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise _too_long()
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise _too_long()
+    except TimeoutError as error:
+        raise Refusal(408, "too_slow", f"A body arrives within {BODY_S:g} s.") from error
     except (ClientPayloadError, HttpProcessingError, ConnectionError) as error:
         raise Refusal(400, "bad_request", "The body did not arrive whole.") from error
     return bytes(body)

@@ -10,15 +10,17 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
+from msgspec import Meta
 
 from asyncfilter.errors import AnswersError
 from asyncfilter.job.spec import ANSWERS_SUFFIX
 
 _TOKEN_BYTES = 32
 """256 bits: 43 characters."""
+_SHAPE = r"\A[A-Za-z0-9_-]{43}\Z"
 _MODE = 0o600
 
 
@@ -33,8 +35,8 @@ class Link(msgspec.Struct, kw_only=True):
         origins: The checkpoints that were reviewed, by the ids of their first runs, in this order.
     """
 
-    port: int = 0
-    tokens: dict[str, str] = {}
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    tokens: dict[str, Annotated[str, Meta(pattern=_SHAPE)]] = {}
     secret: str = ""
     id: str = ""
     origins: list[str] = []
@@ -89,15 +91,19 @@ class LinkFile:
                 file.write(msgspec.json.format(msgspec.json.encode(self.link)))
             draft.replace(self.path)
         except OSError as error:
-            raise AnswersError(
-                f"{self.path}: cannot be written ({error.strerror or error})",
-                hint="Allow writing in its folder, or name another file (`answers:`, --answers FILE).",
-            ) from error
+            raise _unwritable(self.path, error) from error
 
     def hold(self) -> Held | None:
-        """The lock that a server of this answers file holds; None when another server holds it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+        """The lock that a server of this answers file holds; None when another server holds it.
+
+        Raises:
+            AnswersError: It cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+        except OSError as error:
+            raise _unwritable(self._lock_path, error) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -106,12 +112,23 @@ class LinkFile:
         return Held(fd)
 
     def _read(self) -> Link:
-        """What is remembered; a file that is damaged, or that others may read, is not used."""
+        """What is remembered; a file that is damaged is not used, nor are tokens that others may read."""
         try:
-            found = msgspec.json.decode(self.path.read_bytes(), type=Link)
-        except (OSError, msgspec.DecodeError):
+            with self.path.open("rb") as file:
+                is_ours = os.fstat(file.fileno()).st_mode & 0o077 == 0
+                found = msgspec.json.decode(file.read(), type=Link)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Link()
-        return found if all(len(token) == 43 for token in found.tokens.values()) else Link()
+        if not is_ours:  # others may know them
+            found.tokens, found.secret = {}, ""
+        return found if len(set(found.tokens.values())) == len(found.tokens) else Link()
+
+
+def _unwritable(path: Path, error: OSError) -> AnswersError:
+    return AnswersError(
+        f"{path}: cannot be written ({error.strerror or error})",
+        hint="Allow writing in its folder, or name another file (`answers:`, --answers FILE).",
+    )
 
 
 class Held:

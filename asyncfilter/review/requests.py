@@ -22,6 +22,8 @@ def body_of(call: Call, kind: type[T]) -> T:
         return msgspec.json.decode(call.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise unfit(str(error)) from error
+    except RecursionError as error:
+        raise unfit("it is nested too deeply") from error
 
 
 def number(text: str, low: int, high: int) -> int:

@@ -14,15 +14,18 @@ from contextlib import asynccontextmanager
 import anyio
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
 from asyncfilter.errors import AccessError, AnswersError, AnswersLockedError, CheckpointError, UsageError
-from asyncfilter.review.gate import Gate
+from asyncfilter.review.gate import Gate, bad_host
 from asyncfilter.review.replies import Refusal, refused
 from asyncfilter.review.warnings import where_from
 
 CLOSING_S = 1.0
 """Requests that are being served have so long when the server closes."""
 
+IDLE_S = 60.0
+"""A connection on which no whole request comes for so long is closed: each one takes a file descriptor."""
 _LINGERING_S = 2.0
 """The rest of a body that is not taken is read so long, so that its sender sees the answer."""
 _BACKLOG = 128
@@ -41,12 +44,17 @@ class _Protocol(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what is not HTTP, or to a defect: nothing of the request is repeated in it."""
-        del exc, message
+        del message
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the answer is sent already")
-        reply = refused(_MALFORMED if status < 500 else _DEFECT)
+        reply = refused(_DEFECT if status >= 500 else bad_host() if _is_about_host(exc) else _MALFORMED)
         reply.force_close()
         return reply
+
+
+def _is_about_host(error: BaseException | None) -> bool:
+    """Whether the parser refused a request that names no host, or several."""
+    return isinstance(error, HttpProcessingError) and "'host'" in error.message.lower()
 
 
 _MALFORMED = Refusal(400, "bad_request", "This is no request of HTTP.")
@@ -71,6 +79,7 @@ class _Server(web.Server):
             self,
             loop=asyncio.get_running_loop(),
             access_log_class=_Silent,  # its lines have addresses of pictures, which are capabilities
+            keepalive_timeout=IDLE_S,
             lingering_time=_LINGERING_S,
             auto_decompress=False,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,8 +40,6 @@ from asyncfilter.wiring.calibration import calibrate
 from asyncfilter.wiring.draws import asked_images
 from asyncfilter.wiring.image_readers import ImageReaders
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewOptions:
@@ -65,7 +64,9 @@ class ReviewOptions:
     @property
     def is_remote(self) -> bool:
         """Whether other machines can reach it."""
-        return self.host not in LOOPBACK
+        with suppress(ValueError):
+            return not ip_address(self.host).is_loopback
+        return self.host.lower() != "localhost"
 
 
 class Reviewed(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
 from typing import NamedTuple
@@ -122,8 +123,11 @@ async def _serve(
     warn: Callable[[str], object],
 ) -> None:
     warn = seldom(warn)
-    links = LinkFile(what.answers)
     async with AsyncExitStack() as stack:
+        log = AnswerLog(what.answers)
+        stack.push_async_callback(log.close)
+        await log.last_serial()  # first: beside what is no answers file nothing is written
+        links = LinkFile(what.answers)
         held = await _hold(links, waits=options.port is None)
         if held is not None:
             stack.enter_context(held)
@@ -134,9 +138,6 @@ async def _serve(
         if held is not None or not links.link.port:
             links.link.port = port
         links.save()
-        log = AnswerLog(what.answers)
-        stack.push_async_callback(log.close)
-        await log.last_serial()
         events = Events()
         rows = what.rows(links)
         review = Review(
@@ -149,12 +150,12 @@ async def _serve(
             lambda path: routes.get(path) or endpoints.find_picture(path),
             {token: name for name, token in tokens.items()},
             port,
-            _bracketed(options.host) if options.is_remote else None,
+            _bracketed(options.host),
         )
         async with serving(sock, answerer(gate, warn)), anyio.create_task_group() as tasks:
             tasks.start_soon(review.follow)
             tasks.start_soon(endpoints.work)
-            base = f"http://{_shown(options.host)}:{port}/"
+            base = f"http://{_shown(options.host, sock)}:{port}/"
             urls = {name: f"{base}#t={token}" for name, token in tokens.items()}
             on_open(Served(urls, port, what.answers, images))
             try:
@@ -215,12 +216,16 @@ def _count(rows: Rows) -> int:
     return 0 if rows.mark() is None else rows.count()
 
 
-def _shown(host: str) -> str:
-    return "127.0.0.1" if host == "localhost" else _bracketed(host)
+def _shown(host: str, sock: socket) -> str:
+    """The address in links; ``localhost`` is that one of its addresses which is listened on."""
+    return _bracketed(sock.getsockname()[0] if host.lower() == "localhost" else host)
 
 
 def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    """An address as browsers write it."""
+    with suppress(ValueError):
+        host = ip_address(host).compressed
+    return f"[{host}]" if ":" in host else host.lower()
 
 
 def _resolved(job: Job) -> Job:

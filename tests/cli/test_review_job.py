@@ -16,7 +16,7 @@ from asyncfilter.cli.app import command_line
 from asyncfilter.sandbox import BucketSpec, SamplesSpec, SandboxOptions, SandboxProcess
 from tests.kit.audits import AuditedJob, audited_job
 from tests.kit.review import Page, ReviewProcess, given
-from tests.kit.workspace import Workspace
+from tests.kit.workspace import PATIENCE_S, Workspace
 
 JOB: dict[str, Any] = {
     "source": "s3://raw/raw/",
@@ -179,6 +179,9 @@ async def test_a_fresh_checkpoint_has_other_ids(workspace: Workspace, session: a
         former = await page.waiting()
         await page.answer(given(former[0], "former-01"))
         again = await asyncio.to_thread(workspace.summary, "run", str(workspace.job), "--fresh", "--yes")
+        async with asyncio.timeout(PATIENCE_S):
+            while set(await page.waiting()) & set(former):  # noqa: ASYNC110  of another process; counts stay the same
+                await asyncio.sleep(0.1)
         await page.counts_become("images", again["examined"])
         await page.counts_become("waiting", len(former) - 1)
         assert not set(await page.waiting()) & set(former)

@@ -15,10 +15,16 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.test_utils import make_mocked_request
 from PIL import Image
 
 from asyncfilter.cli.app import command_line
-from asyncfilter.review.replies import CONTENT_SECURITY_POLICY
+from asyncfilter.review.gate import Call, Gate, Route
+from asyncfilter.review.links import Link, LinkFile
+from asyncfilter.review.replies import CONTENT_SECURITY_POLICY, json_reply
+from asyncfilter.review.server import answerer, bind, serving
 from tests.kit.review import Answer, Page, ReviewProcess, given, picture_folder
 
 PICTURES = 8
@@ -191,6 +197,7 @@ async def test_a_long_body_without_a_length_is_refused(anna: Page) -> None:
         ("/api/take", b'{"queue":"no such","n":1}'), ("/api/answers", b'{"answers":[]}'),
         ("/api/answers", b'{"answers":[{"uid":"abcdefgh"}]}'), ("/api/answers", b'{"answers":[{"uid":1,"id":1}]}'),
         ("/api/undo", b'{"undo":[{"uid":"abcdefgh"}]}'), ("/api/undo", b"null"),
+        ("/api/answers", b'{"deep":' * 5000), ("/api/take", b'{"deep":' + b"[" * 50_000),
     ],
 )  # fmt: skip
 async def test_a_body_that_does_not_fit_is_refused(anna: Page, path: str, body: bytes) -> None:
@@ -219,6 +226,55 @@ async def test_what_is_not_http_gets_the_strict_headers_too(server: ReviewProces
     assert answer.startswith(b"HTTP/1.")
     assert b" 400 " in answer[:20]
     assert CONTENT_SECURITY_POLICY.encode() in answer
+
+
+@pytest.mark.parametrize("hosts", [(), ("127.0.0.1:{port}", "evil.test"), ("evil.test", "127.0.0.1:{port}")])
+async def test_a_request_names_one_host(server: ReviewProcess, hosts: tuple[str, ...]) -> None:
+    """A request without a host, or with several, is refused as one to another host."""
+    lines = ["GET / HTTP/1.1", *(f"Host: {host.format(port=server.port)}" for host in hosts), "Connection: close"]
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    answer = await reader.read()
+    writer.close()
+    assert b" 403 " in answer[:20]
+    assert b'"bad_host"' in answer
+    assert CONTENT_SECURITY_POLICY.encode() in answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nHo", b""),
+        (
+            (
+                b"POST /api/take HTTP/1.1\r\nHost: 127.0.0.1:1\r\nOrigin: http://127.0.0.1:1\r\n"
+                b"X-Asyncfilter-Token: t\r\n"
+                b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+            ),
+            b"HTTP/1.1 408 ",
+        ),
+    ],
+)
+async def test_who_sends_no_whole_request_holds_no_connection(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, answered: bytes
+) -> None:
+    """A connection without a request, with half of one, and with half of a body: each of them is ended."""
+    monkeypatch.setattr("asyncfilter.review.server.IDLE_S", 0.05)
+    monkeypatch.setattr("asyncfilter.review.gate.BODY_S", 0.05)
+    monkeypatch.setattr("asyncfilter.review.server._LINGERING_S", 0.05)
+
+    async def serve(_: Call) -> web.StreamResponse:
+        return json_reply({})
+
+    gate = Gate(lambda _: Route("POST", serve), {"t": "anna"}, 1)
+    with bind("127.0.0.1", 0) as sock:
+        async with serving(sock, answerer(gate, print)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
+            writer.write(sent)
+            answer = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+    assert answer[: len(answered) or None] == answered
 
 
 # -- Cards and pictures ------------------------------------------------------------------------------------------------
@@ -334,10 +390,11 @@ async def test_each_answer_of_a_batch_is_judged_by_itself(anna: Page) -> None:
     results = await anna.answer(
         given(id_, "each-0001"), given(id_, "short"), given(999, "each-0002"), given(id_, "each-0003", "maybe"),
         given(id_, "each-0004", None), given(id_, "each-0005", labels=[""]), given(id_, "each-0006", how="x"),
-        given(id_, "each-0001"), given(id_, "each-0007", "reject"),
+        given(id_, "each-0001"), given(id_, "each-0008", base=-1), given(id_, "each-0007", "reject"),
     )  # fmt: skip
     assert [result["status"] for result in results] == [
-        "stored", "invalid", "unknown", "invalid", "invalid", "invalid", "invalid", "repeated", "stored",
+        "stored", "invalid", "unknown", "invalid", "invalid", "invalid", "invalid", "repeated", "invalid",
+        "stored",
     ]  # fmt: skip
     assert results[-1]["current"]["verdict"] == "reject"
 
@@ -528,6 +585,47 @@ def test_only_loopback_without_leave(tmp_path: Path) -> None:
         assert served.urls["anna"].startswith(f"http://0.0.0.0:{served.port}/#t=")
 
 
+@pytest.mark.parametrize(
+    ("host", "shown", "is_remote"),
+    [
+        ("127.0.0.2", "127.0.0.2", False), ("LOCALHOST", None, False), ("0:0:0:0:0:0:0:1", "[::1]", False),
+        ("0.0.0.0", "0.0.0.0", True),
+    ],
+)  # fmt: skip
+async def test_the_link_of_any_address_opens_the_page(
+    tmp_path: Path, session: aiohttp.ClientSession, host: str, shown: str | None, is_remote: bool
+) -> None:
+    """Every loopback address needs no leave, in any spelling; the server answers under the link that it prints."""
+    folder = picture_folder(tmp_path / "photos", 1)
+    with ReviewProcess(folder, "--host", host, *(["--allow-remote"] if is_remote else [])) as served:
+        if not served.urls and ":" in host:
+            pytest.skip("no IPv6 here")
+        url = served.urls["anna"]
+        assert shown is None or url.startswith(f"http://{shown}:{served.port}/#t=")
+        async with session.get(url) as page:
+            assert page.status == 200
+        async with session.get(url, headers={"Host": f"evil.test:{served.port}"}) as other:
+            assert other.status == 403
+
+
+async def test_browsers_leave_port_80_out() -> None:
+    """At port 80 a host has no port, and so has its origin; at another one it must have it."""
+    for port, status in ((80, 200), (8080, 403)):
+
+        async def serve(_: Call) -> web.StreamResponse:
+            return json_reply({})
+
+        gate = Gate(lambda _: Route("POST", serve), {"t": "anna"}, port)
+        request = make_mocked_request(
+            "POST", "/api/take", headers={
+                "Host": "127.0.0.1", "Origin": "http://127.0.0.1", "X-Asyncfilter-Token": "t",
+                "Content-Type": "application/json",
+            },
+            payload=EMPTY_PAYLOAD,
+        )  # fmt: skip
+        assert (await answerer(gate, print)(request)).status == status
+
+
 def test_targets_that_cannot_be_reviewed(tmp_path: Path) -> None:
     """No job file, a name that is none, and an answers file that is damaged and left as it was."""
     folder = picture_folder(tmp_path / "photos", 1)
@@ -538,3 +636,56 @@ def test_targets_that_cannot_be_reviewed(tmp_path: Path) -> None:
     damaged.write_bytes(b"no answers file" * 99)
     assert review(folder, "--answers", damaged) == 3
     assert damaged.read_bytes() == b"no answers file" * 99
+
+
+def test_nothing_is_written_beside_what_is_no_answers_file(tmp_path: Path) -> None:
+    """A folder, or a place where nothing can stand: exit 3, and no file of a server is made there."""
+    folder = picture_folder(tmp_path / "photos", 1)
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    before = sorted(tmp_path.iterdir())
+    for answers in ("", other, tmp_path / "file" / "below.answers.db"):
+        assert review(folder, "--answers", answers) == 3
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_lock_that_cannot_be_had_is_no_defect(tmp_path: Path) -> None:
+    """A link in the place of the lock is not followed: exit 3."""
+    folder = picture_folder(tmp_path / "photos", 1)
+    (folder / ".asyncfilter").mkdir()
+    (folder / ".asyncfilter" / "review.review.lock").symlink_to(tmp_path / "elsewhere")
+    assert review(folder) == 3
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"port": -5}', '{"port": 65536}', '{"tokens": {"anna": "' + "é" * 43 + '"}}',
+        '{"tokens": {"anna": "' + "x" * 43 + '", "ben": "' + "x" * 43 + '"}}', "[" * 65_536,
+    ],
+)  # fmt: skip
+def test_remembered_links_that_are_none_are_made_anew(tmp_path: Path, text: str) -> None:
+    """A damaged file of links is not used: no port that is none, no token that two have or that a header cannot."""
+    answers = tmp_path / "one.answers.db"
+    links = LinkFile(answers)
+    links.path.write_text(text)
+    links.path.chmod(0o600)
+    assert LinkFile(answers).link == Link()
+
+
+def test_tokens_that_others_could_read_end(tmp_path: Path) -> None:
+    """The port stays, so that open tabs find the server; their tokens do not."""
+    answers = tmp_path / "one.answers.db"
+    links = LinkFile(answers)
+    tokens = links.tokens(["anna"], makes_new=False)
+    links.link.port = 1234
+    links.save()
+    assert LinkFile(answers).tokens(["anna"], makes_new=False) == tokens
+    links.path.chmod(0o644)
+    again = LinkFile(answers)
+    assert again.link.port == 1234
+    assert again.tokens(["anna"], makes_new=False) != tokens
+    again.save()
+    assert stat.S_IMODE(again.path.stat().st_mode) == 0o600
