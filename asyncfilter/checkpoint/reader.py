@@ -19,7 +19,7 @@ import msgspec
 from asyncfilter.checkpoint.errors import translated, unreadable
 from asyncfilter.checkpoint.file_lock import is_held, is_held_here
 from asyncfilter.checkpoint.lock import Holder, holder
-from asyncfilter.checkpoint.open_file import DIED, check_header, connect, stored_identity
+from asyncfilter.checkpoint.open_file import DIED, check_header, connect, has_wal, stored_identity
 from asyncfilter.checkpoint.place import beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.removal_journal import count_pending_removals
 from asyncfilter.checkpoint.rows import WITH_LABELS, WITHOUT_LABELS, RowCodec, select, unpack_etag
@@ -294,17 +294,21 @@ def _check_no_run_elsewhere(path: Path) -> None:
 
 def connect_reading(path: Path) -> sqlite3.Connection:
     """A connection for reading, which leaves no new file and needs no write permission."""
-    if beside(path, "-wal").exists():
+    may_write = os.access(path, os.W_OK)
+    # An empty one may be left by an attempt that failed, as on a full disk: it is as good as none.
+    if has_wal(path) or (not may_write and beside(path, "-wal").exists()):
         return connect(path, "ro")
     # Only a connection that may write removes the two empty files that SQLite creates in the folder. A file that is
     # read-only, or in a read-only folder, is opened read-only.
-    if not os.access(path, os.W_OK):
+    if not may_write:
         return connect(path, "ro&immutable=1")
     db = connect(path, "rw")
     try:
         db.execute("SELECT 1 FROM state").fetchone()
     except sqlite3.OperationalError:
         db.close()
+        if is_held(path):  # what a run writes meanwhile would be read in part
+            raise
         return connect(path, "ro&immutable=1")
     return db
 
