@@ -92,8 +92,6 @@ def set_(
         )
     elif changed.uid is not None:
         write_lines([f"{changed.key}: {changed.previous or '-'} -> {changed.current or '-'}"])
-        if place.job is not None and place.is_known:
-            print_err(f"asyncfilter refilter {place.job.path} acts on it; so does the next run")
     if changed.uid is None:
         print_err(f"{changed.key}: {reviewer} has said nothing that could be taken back")
         raise typer.Exit(ExitCode.SOME_FAILED)
