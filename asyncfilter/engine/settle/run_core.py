@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from asyncfilter.engine.core.cautions import Cautions
 from asyncfilter.engine.core.listener import GuardedListener
 from asyncfilter.engine.core.pending import PendingSignal
@@ -64,7 +62,7 @@ class RunCore:
         self.pending = PendingSignal()
         self.emit = GuardedListener(context.emit, self.stop_signal)
         self.cautions = Cautions(self.emit, self.clock)
-        self.totals = msgspec.structs.replace(checkpoint.opened.totals)
+        self.totals = checkpoint.opened.totals.copy()
 
     def repeater(self, pause: Callable[[float], Awaitable[bool]], throttle_cap_s: float = CAP_S) -> Repeater:
         """The job's retry policy, which waits by ``pause``."""
