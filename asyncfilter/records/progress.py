@@ -116,10 +116,8 @@ class Totals(msgspec.Struct, kw_only=True):
 
     def copy(self) -> Totals:
         """Independent sums with the same figures."""
-        found = msgspec.structs.replace(self)
-        if self.lanes:
-            found.lanes = {name: msgspec.structs.replace(lane) for name, lane in self.lanes.items()}
-        return found
+        lanes = {name: msgspec.structs.replace(lane) for name, lane in self.lanes.items()}
+        return msgspec.structs.replace(self, lanes=lanes)
 
 
 class Batch(msgspec.Struct, kw_only=True):
