@@ -76,7 +76,9 @@ class S3StateStore:
         there = ObjectRef(bucket=bucket, key=key, size_bytes=info.size_bytes, etag=info.etag, seq=0)
         for start in range(0, info.size_bytes, PART_BYTES):
             size_bytes = min(PART_BYTES, info.size_bytes - start)
-            part = await self._translated(lambda start=start, size_bytes=size_bytes: self._part(there, start, size_bytes))  # type: ignore[misc]
+            part = await self._translated(
+                lambda start=start, size_bytes=size_bytes: self._part(there, start, size_bytes)
+            )  # type: ignore[misc]
             if part is None or len(part) != size_bytes:
                 raise ObjectChangedError(f"{info.place.uri}: other bytes came than were asked for")
             yield part
