@@ -5,6 +5,8 @@ An error that is none of these becomes a ``TransientError`` that may be billed: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from asyncfilter.errors import (
     AccessError,
     AsyncFilterError,
@@ -75,34 +77,47 @@ def fault_of(error: BaseException) -> Fault:
 
 def error_of(fault: Fault) -> CallError | AccessError:
     """The error that a fault stands for."""
-    match fault.kind:
-        case "image":
-            return ImageError(fault.message, code=fault.code, remedy=fault.hint, access=fault.is_access)
-        case "throttled" if fault.code in set(ThrottleCause):
-            return ThrottledError(
-                fault.message,
-                cause=ThrottleCause(fault.code),
-                may_be_billed=fault.is_billed,
-                may_be_done=fault.is_done,
-                retry_after_s=fault.retry_after_s,
-            )
-        case "not_sent":
-            return NotSentError(fault.message)
-        case "decoder":
-            return LostError(fault.message, was_alone=True, may_be_billed=False)
-        case "transient" if fault.hint:
-            return TransientError(
-                fault.message,
-                may_be_billed=fault.is_billed,
-                retry_after_s=fault.retry_after_s,
-                hint=fault.hint,
-            )
-        case "transient":
-            return TransientError(fault.message, may_be_billed=fault.is_billed, retry_after_s=fault.retry_after_s)
-        case "access" if fault.code in _ACCESS:
-            return _ACCESS[fault.code](fault.message, hint=fault.hint)
-        case _:
-            return TransientError(f"a worker reports: {fault.message}", may_be_billed=True)
+    make = _ERRORS.get(fault.kind)
+    found = make(fault) if make is not None else None
+    return found or TransientError(f"a worker reports: {fault.message}", may_be_billed=True)
+
+
+def _image(fault: Fault) -> CallError:
+    return ImageError(fault.message, code=fault.code, remedy=fault.hint, access=fault.is_access)
+
+
+def _throttled(fault: Fault) -> CallError | None:
+    if fault.code not in set(ThrottleCause):
+        return None
+    return ThrottledError(
+        fault.message,
+        cause=ThrottleCause(fault.code),
+        may_be_billed=fault.is_billed,
+        may_be_done=fault.is_done,
+        retry_after_s=fault.retry_after_s,
+    )
+
+
+def _transient(fault: Fault) -> CallError:
+    error = TransientError(fault.message, may_be_billed=fault.is_billed, retry_after_s=fault.retry_after_s)
+    error.hint = fault.hint or error.hint
+    return error
+
+
+def _access(fault: Fault) -> AccessError | None:
+    kind = _ACCESS.get(fault.code)
+    return None if kind is None else kind(fault.message, hint=fault.hint)
+
+
+_ERRORS: dict[str, Callable[[Fault], CallError | AccessError | None]] = {
+    "image": _image,
+    "throttled": _throttled,
+    "transient": _transient,
+    "access": _access,
+    "not_sent": lambda fault: NotSentError(fault.message),
+    "decoder": lambda fault: LostError(fault.message, was_alone=True, may_be_billed=False),
+    "too_large": lambda fault: LostError(fault.message, is_final=True),
+}
 
 
 def _bounded(wait_s: float | None) -> float | None:

@@ -390,8 +390,8 @@ def read_worker_frame(frame: bytes) -> WorkerFrame:
 
 
 def _bounded(frame: bytes) -> bytes:
-    if not isinstance(frame, bytes) or len(frame) > FRAME_BYTES:
-        raise FrameError("a frame is too large, or no bytes")
+    if len(frame) > FRAME_BYTES:
+        raise FrameError(f"a frame of {len(frame):,} bytes is too large")
     return frame
 
 
