@@ -8,7 +8,8 @@
     │   ├── CheckpointLockedError        another run holds it
     │   ├── CheckpointUnreadableError    empty, damaged or not a checkpoint
     │   ├── CheckpointVersionError       written by a newer asyncfilter
-    │   └── CheckpointMismatchError      belongs to another source or detector
+    │   ├── CheckpointMismatchError      belongs to another source or detector
+    │   └── ObjectChangedError           an object of a state changed while it was read
     ├── LedgerError                  3   the ledger of leases cannot be used
     ├── AnswersError                 3   the file of people's answers cannot be used
     │   └── AnswersLockedError           another program writes to it for too long
@@ -155,6 +156,10 @@ class CheckpointVersionError(CheckpointError):
 
 class CheckpointMismatchError(CheckpointError):
     """The checkpoint belongs to another source or detector."""
+
+
+class ObjectChangedError(CheckpointError):
+    """An object of a state was replaced or deleted while it was read."""
 
 
 class LedgerError(AsyncFilterError):

@@ -32,6 +32,8 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     budget_micros: int | None
     spent_micros: int
     dry_run: bool
+    epoch: int = 0
+    """Number of this opening of the checkpoint for writing."""
 
 
 class JobWarning(Event, frozen=True, kw_only=True, tag="cautioned"):

@@ -461,6 +461,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """What is probably a mistake in the job, one sentence each; none of them stops a run."""
     answers: AnswersState | None = None
     """The file of people's answers; None where there is none."""
+    epoch: int = 0
+    """Number of this opening of the checkpoint for writing, above those of all openings before."""
 
     def _repr_html_(self) -> str:
         """For notebooks: the main figures; an action that was not carried out is left out."""

@@ -27,6 +27,7 @@ from asyncfilter.checkpoint.schema import (
 from asyncfilter.checkpoint.state import (
     ANSWERS,
     DECIDED_BY,
+    EPOCH,
     MODEL,
     NAME,
     TOTALS,
@@ -141,13 +142,16 @@ def create_missing(path: Path, identity: Mapping[str, str], name: str) -> bool:
     return True
 
 
-def open_tables(path: Path, identity: Mapping[str, str], *, is_new: bool) -> tuple[sqlite3.Connection, Tables, Opened]:
+def open_tables(
+    path: Path, identity: Mapping[str, str], *, is_new: bool, above_epoch: int = 0
+) -> tuple[sqlite3.Connection, Tables, Opened]:
     """Open the checkpoint at ``path``; to be called by the holder of its lock.
 
     Args:
         path: The file.
         identity: As for ``open_checkpoint``.
         is_new: Whether it was created just now.
+        above_epoch: The epoch of this opening is above this one, and above that of every opening before.
 
     Raises:
         CheckpointUnreadableError: Empty, damaged or not a checkpoint.
@@ -169,7 +173,7 @@ def open_tables(path: Path, identity: Mapping[str, str], *, is_new: bool) -> tup
         tables = Tables(db, path)
         tables.etag_index.load()
         _bind(db, tables, identity)
-        return db, tables, _take_over(db, tables, is_new=is_new)
+        return db, tables, _take_over(db, tables, is_new=is_new, above_epoch=above_epoch)
     except BaseException:
         db.close()
         raise
@@ -288,18 +292,19 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 
 
-def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opened:
+def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool, above_epoch: int) -> Opened:
     watermark = read_state(db, WATERMARK, Watermark) or Watermark()
     totals = read_state(db, TOTALS, Totals) or Totals()
     # What a killed run had on record and not settled may have been paid for, so it counts as spent.
     totals.billed_calls += totals.reserved_calls
     totals.spent_micros += totals.reserved_micros
     totals.reserved_calls = totals.reserved_micros = 0
+    epoch = max(read_state(db, EPOCH, int) or 0, above_epoch) + 1
     with tables.transaction():
         # Not settled when the last run ended: the labels stay as cached rows, and this run positions them again.
         db.execute("UPDATE image SET seq = NULL WHERE seq > ?", (watermark.seq,))
         db.execute("UPDATE run SET outcome = ? WHERE outcome IS NULL", (DIED,))
-        write_state(db, {TOTALS: totals})
+        write_state(db, {TOTALS: totals, EPOCH: epoch})
     # Not the highest id in the table: rows are deleted, and `same_as` and the removal journal still refer to their ids.
     (last_id,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'image'").fetchone()
     return Opened(
@@ -310,4 +315,5 @@ def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opene
         is_new=is_new,
         model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
         answers=read_state(db, ANSWERS, TakenOver),
+        epoch=epoch,
     )

@@ -26,7 +26,9 @@ _CLOSING_TIMEOUT_MS = 500
 """How long closing waits for readers, milliseconds; after that, the next opening checkpoints the write-ahead log."""
 
 
-async def open_checkpoint(path: Path, *, identity: Mapping[str, str], name: str) -> SqliteCheckpoint:
+async def open_checkpoint(
+    path: Path, *, identity: Mapping[str, str], name: str, above_epoch: int = 0
+) -> SqliteCheckpoint:
     """Open the checkpoint at ``path`` for one run; create it, with its folder, when it does not exist.
 
     Use the result as an asynchronous context manager, or call ``aclose``.
@@ -35,6 +37,7 @@ async def open_checkpoint(path: Path, *, identity: Mapping[str, str], name: str)
         path: The SQLite file.
         identity: Settings of source and detector by their key in the job file; stored labels are valid only for these.
         name: The job's name, for ``status``.
+        above_epoch: The epoch of this opening is above this one, and above that of every opening before.
 
     Raises:
         CheckpointLockedError: Another run holds it; the message names it.
@@ -43,7 +46,7 @@ async def open_checkpoint(path: Path, *, identity: Mapping[str, str], name: str)
         CheckpointMismatchError: ``identity`` is not the one it was made with; it was left untouched.
         CheckpointError: It cannot be created, locked or written.
     """
-    return await to_thread.run_sync(SqliteCheckpoint, path, identity, name, anyio.CapacityLimiter(1))
+    return await to_thread.run_sync(SqliteCheckpoint, path, identity, name, anyio.CapacityLimiter(1), above_epoch)
 
 
 class TablesOnThread:
@@ -94,7 +97,14 @@ class SqliteCheckpoint(TablesOnThread):
     A batch must not change until ``commit`` returns.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, str], name: str, limiter: anyio.CapacityLimiter) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Mapping[str, str],
+        name: str,
+        limiter: anyio.CapacityLimiter,
+        above_epoch: int = 0,
+    ) -> None:
         path = without_links(path)
         self._path = path
         with translated(path):
@@ -103,7 +113,9 @@ class SqliteCheckpoint(TablesOnThread):
             try:
                 is_new = create_missing(path, identity, name)
                 self._lock.hold_file()
-                self._db, tables, self._opened = open_tables(path, identity, is_new=is_new)
+                self._db, tables, self._opened = open_tables(
+                    path, identity, is_new=is_new, above_epoch=above_epoch
+                )
             except BaseException:
                 self._lock.release()
                 raise

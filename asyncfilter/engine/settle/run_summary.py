@@ -75,6 +75,7 @@ class RunSummary:
             budget_micros=self._job.limits.budget_micros,
             spent_micros=self._totals.spent_micros,
             dry_run=self._options.dry_run,
+            epoch=opened.epoch,
         )
 
     def summary(self, *, overshoot: int, pending_removals: int, answers: AnswersState | None = None) -> Summary:
@@ -109,4 +110,5 @@ class RunSummary:
             nothing=error.found if isinstance(error, NothingToExamineError) else None,
             cautions=self._cautions.said,
             answers=answers,
+            epoch=self._checkpoint.opened.epoch,
         )
