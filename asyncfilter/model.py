@@ -381,6 +381,32 @@ class Counts(msgspec.Struct, kw_only=True):
     lanes: dict[str, LaneCounts] | None = None
 
 
+class Workers(msgspec.Struct, kw_only=True, frozen=True):
+    """The workers of a fleet in one run.
+
+    Attributes:
+        engine: What runs them.
+        address: Of the cluster.
+        now: Workers that can be asked.
+        peak: The most at one time.
+        joined: How often one joined, also again.
+        lost: How often one was lost.
+        left: How often one went as it had said before.
+        returned_turns: Turns that came too late and were not used.
+        late_answers: Answers that came after their worker was lost.
+    """
+
+    engine: str
+    address: str
+    now: int
+    peak: int
+    joined: int
+    lost: int
+    left: int
+    returned_turns: int
+    late_answers: int
+
+
 class Progress(msgspec.Struct, kw_only=True, frozen=True):
     """The progress of a run at one moment; live displays show it.
 
@@ -466,6 +492,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """What is probably a mistake in the job, one sentence each; none of them stops a run."""
     answers: AnswersState | None = None
     """The file of people's answers; None where there is none."""
+    epoch: int = 0
+    """Number of this opening of the checkpoint for writing, above those of all openings before."""
 
     def _repr_html_(self) -> str:
         """For notebooks: the main figures; an action that was not carried out is left out."""

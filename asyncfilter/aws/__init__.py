@@ -26,6 +26,7 @@ from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
 from asyncfilter.aws.s3.end import S3End
 from asyncfilter.aws.s3.objects import S3Objects
+from asyncfilter.aws.s3.state_objects import S3StateStore
 from asyncfilter.aws.session import (
     ANY_REGION,
     AwsSession,
@@ -55,6 +56,7 @@ __all__ = [
     "Retry",
     "S3End",
     "S3Objects",
+    "S3StateStore",
     "S3Store",
     "check_access",
     "check_region",

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from asyncfilter.checkpoint.changes import ChangeLog
 from asyncfilter.checkpoint.errors import CorruptRowError, unreadable
 from asyncfilter.checkpoint.lock import PRIVATE_MODE
 from asyncfilter.checkpoint.place import beside, check_file, check_one_name
@@ -27,6 +28,7 @@ from asyncfilter.checkpoint.schema import (
 from asyncfilter.checkpoint.state import (
     ANSWERS,
     DECIDED_BY,
+    EPOCH,
     MODEL,
     NAME,
     TOTALS,
@@ -142,13 +144,17 @@ def create_missing(path: Path, identity: Mapping[str, str], name: str) -> bool:
     return True
 
 
-def open_tables(path: Path, identity: Mapping[str, str], *, is_new: bool) -> tuple[sqlite3.Connection, Tables, Opened]:
+def open_tables(
+    path: Path, identity: Mapping[str, str], *, is_new: bool, above_epoch: int = 0, ships: bool = False
+) -> tuple[sqlite3.Connection, Tables, Opened, ChangeLog | None]:
     """Open the checkpoint at ``path``; to be called by the holder of its lock.
 
     Args:
         path: The file.
         identity: As for ``open_checkpoint``.
         is_new: Whether it was created just now.
+        above_epoch: The epoch of this opening is above this one, and above that of every opening before.
+        ships: Note every change for a state in S3.
 
     Raises:
         CheckpointUnreadableError: Empty, damaged or not a checkpoint.
@@ -169,8 +175,11 @@ def open_tables(path: Path, identity: Mapping[str, str], *, is_new: bool) -> tup
         _configure(db)
         tables = Tables(db, path)
         tables.etag_index.load()
+        log = tables.log = ChangeLog(db) if ships else None
+        if log is not None:
+            log.begin()
         _bind(db, tables, identity)
-        return db, tables, _take_over(db, tables, is_new=is_new)
+        return db, tables, _take_over(db, tables, log, is_new=is_new, above_epoch=above_epoch), log
     except BaseException:
         db.close()
         raise
@@ -289,18 +298,24 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 
 
-def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opened:
+def _take_over(
+    db: sqlite3.Connection, tables: Tables, log: ChangeLog | None, *, is_new: bool, above_epoch: int
+) -> Opened:
     watermark = read_state(db, WATERMARK, Watermark) or Watermark()
     totals = read_state(db, TOTALS, Totals) or Totals()
     # What a killed run had on record and not settled may have been paid for, so it counts as spent.
     totals.billed_calls += totals.reserved_calls
     totals.spent_micros += totals.reserved_micros
     totals.reserved_calls = totals.reserved_micros = 0
+    epoch = max(read_state(db, EPOCH, int) or 0, above_epoch) + 1
     with tables.transaction():
         # Not settled when the last run ended: the labels stay as cached rows, and this run positions them again.
         db.execute("UPDATE image SET seq = NULL WHERE seq > ?", (watermark.seq,))
         db.execute("UPDATE run SET outcome = ? WHERE outcome IS NULL", (DIED,))
-        write_state(db, {TOTALS: totals})
+        write_state(db, {TOTALS: totals, EPOCH: epoch})
+        if log is not None:
+            # In this transaction: an opening that notes nothing makes the two differ.
+            log.opened(epoch)
     # Not the highest id in the table: rows are deleted, and `same_as` and the removal journal still refer to their ids.
     (last_id,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'image'").fetchone()
     return Opened(
@@ -311,4 +326,5 @@ def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opene
         is_new=is_new,
         model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
         answers=read_state(db, ANSWERS, TakenOver),
+        epoch=epoch,
     )

@@ -28,6 +28,7 @@ from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, chunks, marks
 from asyncfilter.checkpoint.state import (
     ANSWERS,
     DECIDED_BY,
+    EPOCH,
     MODEL,
     NAME,
     TOTALS,
@@ -83,6 +84,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         held_by: The process that holds it now; None when there is none.
         model: What is known about the detector's model.
         taken_over: How far it follows an answers file; None where no answer was ever taken over.
+        epoch: Number of the last opening for writing; 0 in a file from before these were counted.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     held_by: Holder | None
     model: KnownModel = NOTHING_KNOWN
     taken_over: TakenOver | None = None
+    epoch: int = 0
 
     @property
     def answers(self) -> int:
@@ -140,6 +143,7 @@ def read_status(path: Path) -> Status:
             held_by=held_by,
             model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
             taken_over=read_state(db, ANSWERS, TakenOver),
+            epoch=read_state(db, EPOCH, int) or 0,
         )
 
 

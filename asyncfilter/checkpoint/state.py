@@ -37,6 +37,9 @@ LISTING = "listing"
 INDEXED = "indexed"
 """Row id up to which the table ``content`` has every image with labels."""
 
+EPOCH = "epoch"
+"""Raised by every opening for writing; absent in a file that was last written before there was one."""
+
 
 class ListingState(msgspec.Struct, kw_only=True):
     """Whether the stored listing is complete, the last key that it holds, and the version of the list it is of."""

@@ -16,7 +16,7 @@ from asyncfilter.job.lane_checks import LANES, check_lanes
 from asyncfilter.job.schema import ASSUMED, SOURCE_KEYS, as_list, wrap_uri
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.job.yaml_positions import Path
-from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict, store_of
+from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict, location, store_of
 
 LINK = "link"
 """The key in a job for a copy that is a hard link."""
@@ -34,6 +34,7 @@ def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
         for part in (_source_form, _rules, _assumed, _prices, check_lanes):
             yield from part(job)
         yield from _actions(job, base_dir)
+        yield from _state(job, base_dir)
         yield from _paths(job, base_dir)
 
 
@@ -152,6 +153,40 @@ def _actions(job: Mapping, base_dir: str) -> Iterator[Finding]:
             if isinstance(text, str) and (template := _template(text, base_dir)) is not None:
                 found = [*_kind_of_target(source, template, form), *_target(job, source, verdict, template)]
                 yield from (((*path, str(form)), message) for message in found)
+
+
+def _state(job: Mapping, base_dir: str) -> Iterator[Finding]:
+    """Where the state in S3 would be examined as an image, or be written over by an action."""
+    found = {key: place for key in ("checkpoint", "checkpoint_copy") if (place := _state_place(job.get(key)))}
+    if len(found) > 1:
+        yield ("checkpoint_copy",), "expected no checkpoint_copy beside a checkpoint in S3, which is there already"
+    source, name = _source(job, base_dir), job.get("name")
+    for key, place in found.items():
+        folder = f"{place.uri}{name}.state/" if isinstance(name, str) else place.uri
+        if source is not None and source.store is StoreKind.S3 and folder.startswith(source.uri):
+            yield (key,), f"expected a prefix outside the source {source.uri}, which would list it, found {place.uri}"
+        for path, template in _targets(job, base_dir):
+            if template.could_land_below(place, name if isinstance(name, str) else None):
+                yield (
+                    path,
+                    f"expected a target outside the state {place.uri}, which it could overwrite, found {template}",
+                )
+
+
+def _state_place(value: object) -> S3Location | None:
+    if not isinstance(value, str) or not value.startswith(S3):
+        return None
+    place = location(value)
+    return place if not place.key or place.key.endswith("/") else place._replace(key=f"{place.key}/")
+
+
+def _targets(job: Mapping, base_dir: str) -> Iterator[tuple[Path, Template]]:
+    """The targets of all copies and moves, with their paths in the job."""
+    for verdict, action in _mapping(job.get("actions")).items():
+        for form in (ActionKind.COPY, ActionKind.MOVE):
+            text = _mapping(action).get(form)
+            if isinstance(text, str) and (template := _template(text, base_dir)) is not None:
+                yield ("actions", verdict, str(form)), template
 
 
 def _paths(job: Mapping, base_dir: str) -> Iterator[Finding]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from asyncfilter.job import schema, spec
 from asyncfilter.job.addresses import absolute_template, folder_path, parse_source, parse_template
 from asyncfilter.job.lane_checks import default_name
-from asyncfilter.model import S3, ActionKind, IfExists, S3Location, StoreKind, Verdict
+from asyncfilter.model import S3, ActionKind, IfExists, S3Location, StoreKind, Verdict, location
 
 
 def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.Job:
     """The job that ``file`` describes; relative paths are below ``base_dir``."""
-    checkpoint = Path(file.checkpoint) if file.checkpoint else Path(".asyncfilter") / f"{file.name}.db"
+    is_file = bool(file.checkpoint) and not str(file.checkpoint).startswith(S3)
+    checkpoint = Path(str(file.checkpoint)) if is_file else Path(".asyncfilter") / f"{file.name}.db"
     source = _source(file.source, base_dir)
     return spec.Job(
         name=file.name,
@@ -37,7 +38,17 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         check_targets=file.check_targets,
         convert=source.store is StoreKind.FOLDER if file.convert is None else file.convert,
         near_duplicates=file.near_duplicates,
+        state=_state(file),
     )
+
+
+def _state(file: schema.JobFile) -> spec.StateSpec | None:
+    checkpoint = file.checkpoint or ""
+    uri = checkpoint if checkpoint.startswith(S3) else file.checkpoint_copy
+    if uri is None:
+        return None
+    place = location(uri)
+    return spec.StateSpec(bucket=place.bucket, prefix=place.key, is_copy=uri is not checkpoint)
 
 
 def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:

@@ -394,12 +394,28 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateSpec:
+    """Where in S3 the state of a job is.
+
+    Attributes:
+        bucket: The bucket.
+        prefix: Of several states; empty, or with a final slash.
+        is_copy: True where the local file is the truth and S3 follows it (``checkpoint_copy``).
+    """
+
+    bucket: str
+    prefix: str
+    is_copy: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A whole job.
 
     Attributes:
         path: The job file; None for a job made in a program.
-        checkpoint: The SQLite file that holds the paid results.
+        checkpoint: The SQLite file that holds the paid results; a working copy where ``state`` is the truth.
+        state: The state in S3; None without one.
         answers: The SQLite file of people's answers; None for the one beside the checkpoint (``answers_path``).
         actions: One per verdict; every verdict is present.
         duplicate: The action on images with the same content as an earlier one; None: the action of their verdict.
@@ -426,6 +442,7 @@ class Job:
     check_targets: TargetCheck = TargetCheck.POLICY
     convert: bool = False
     near_duplicates: bool = False
+    state: StateSpec | None = None
     answers: Path | None = None
     review: Review = field(default_factory=Review)
 

@@ -166,6 +166,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         is_new: True when the checkpoint was created by this opening.
         model: What is known about the detector's model.
         answers: How far the answers file is followed; None where no answer was ever taken over.
+        epoch: Number of this opening for writing; it is durable, and above those of all openings before.
     """
 
     watermark: Watermark
@@ -175,3 +176,4 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     is_new: bool
     model: KnownModel = NOTHING_KNOWN
     answers: TakenOver | None = None
+    epoch: int = 1

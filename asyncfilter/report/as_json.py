@@ -69,6 +69,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "wall_s": round(summary.wall_s, 3),
         "resumed": summary.resumed,
         "checkpoint": summary.checkpoint,
+        "epoch": summary.epoch,
         "this_run": counts_mapping(summary.this_run),
         "complete": summary.complete,
         "pending_removals": summary.pending_removals,

@@ -52,6 +52,7 @@ class _Disk:
     last_listed_key: str | None = None
     listing_origin: str = ""
     runs: dict[str, MemoryRun] = field(default_factory=dict)
+    epoch: int = 0
     journal: dict[int, Removal] = field(default_factory=dict)
     answers: TakenOver | None = None
 
@@ -301,6 +302,7 @@ class MemoryCheckpoint:
         totals.reserved_calls = totals.reserved_micros = 0
         for run in disk.runs.values():
             run.outcome = run.outcome or "died"
+        disk.epoch += 1
         return Opened(
             watermark=deepcopy(disk.watermark),
             totals=deepcopy(totals),
@@ -309,6 +311,7 @@ class MemoryCheckpoint:
             is_new=is_new,
             model=disk.model,
             answers=disk.answers,
+            epoch=disk.epoch,
         )
 
 

@@ -57,6 +57,10 @@ class ObjectHead(NamedTuple):
     archived: bool
     checksums: Mapping[str, str]
     version: str = ""
+    modified: str = ""
+    """``Last-Modified`` as it came."""
+    date: str = ""
+    """``Date`` of the response as it came."""
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> ObjectHead:
@@ -77,6 +81,8 @@ class ObjectHead(NamedTuple):
             archived=bool(stored) and not restored,
             checksums=checksums_of(lower),
             version=lower.get("x-amz-version-id", ""),
+            modified=lower.get("last-modified", ""),
+            date=lower.get("date", ""),
         )
 
 
@@ -138,6 +144,10 @@ class S3Api(Protocol):
         """GetObject on condition of the image's ETag: the whole object, or up to ``first_bytes`` from its start."""
         ...
 
+    async def read_start(self, bucket: str, key: str, most_bytes: int) -> tuple[bytes, str]:
+        """GetObject without a condition: at most the first ``most_bytes``, and the ETag without its quotes."""
+        ...
+
     async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
         """GetObject of some bytes on condition of the ETag; None when the store sent another part, or the whole."""
         ...
@@ -151,9 +161,16 @@ class S3Api(Protocol):
         ...
 
     async def put_object(
-        self, target: S3Location, body: bytes, *, content_type: str, sha256: bytes, only_new: bool
+        self,
+        target: S3Location,
+        body: bytes,
+        *,
+        content_type: str,
+        sha256: bytes,
+        only_new: bool = False,
+        if_match: str | None = None,
     ) -> Written:
-        """PutObject with the SHA-256 of its body, with ``only_new`` on condition that there is no object.
+        """PutObject with the SHA-256 of its body: only if there is no object, or only if it has the ETag ``if_match``.
 
         The attempt has more time than others, by the size of the body.
         """

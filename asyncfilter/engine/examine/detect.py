@@ -9,6 +9,7 @@ from __future__ import annotations
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.backends import Backends, PacedBackend
 from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.engine.core.capacity import Capacity
 from asyncfilter.engine.core.memory_limit import MemoryLimit
 from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.retry import DrainedError, Repeater
@@ -16,7 +17,17 @@ from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.engine.examine.model_versions import ModelVersions
 from asyncfilter.engine.settle.committer import GroupCommitter
-from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, ThrottledError, TransientError, unexpected
+from asyncfilter.errors import (
+    WORKER_LOST,
+    AccessError,
+    AsyncFilterError,
+    ImageError,
+    LostError,
+    NotSentError,
+    ThrottledError,
+    TransientError,
+    unexpected,
+)
 from asyncfilter.events import AttemptFailed, Emit
 from asyncfilter.model import Detection, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
@@ -24,7 +35,7 @@ from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.certain_stop import CertainStop
 from asyncfilter.policy.outcome import Outcomes
 from asyncfilter.policy.provenance import add_lane
-from asyncfilter.ports.examine import Detector
+from asyncfilter.ports.examine import Detector, Prepared
 from asyncfilter.records.progress import LaneTotals, Totals
 
 
@@ -51,6 +62,7 @@ class PaidCalls:
         stop_signal: StopSignal,
         emit: Emit,
         clock: Clock,
+        capacity: Capacity | None = None,
     ) -> None:
         self._backends = backends
         self._outcomes = outcomes
@@ -65,6 +77,7 @@ class PaidCalls:
         self._stop_signal = stop_signal
         self._emit = emit
         self._clock = clock
+        self._capacity = capacity
         self._breaker = Breaker()
         self._lane_breakers = {backend: Breaker() for backend in backends}
 
@@ -94,6 +107,8 @@ class PaidCalls:
             return False
         except ImageError as error:
             self._fail(item, error)
+        except LostError as error:
+            self._fail(item, ImageError(error.message, code=WORKER_LOST))
         except TransientError as error:
             self._fail(item, ImageError(error.message, code="unavailable"))
         except Exception as error:  # noqa: BLE001  a detector may raise anything; what is paid must be kept
@@ -112,14 +127,22 @@ class PaidCalls:
 
     async def _again(self, item: WorkItem, error: ThrottledError | TransientError) -> Detection:
         """Repeat a failed first attempt until one succeeds or fails permanently; apart, since few calls need it."""
-        attempts = 1
+        # An attempt that was not sent counts nowhere, neither here nor as a repetition.
+        attempts = 0 if isinstance(error, NotSentError) else 1
 
         async def attempt() -> Detection:
             nonlocal attempts
+            is_repetition = attempts > 0
             attempts += 1
-            return await self._attempt(item, repeats=True)
+            try:
+                return await self._attempt(item, repeats=is_repetition)
+            except NotSentError:
+                attempts -= 1
+                raise
 
         def report(error: Exception, delay_s: float) -> float:
+            if isinstance(error, NotSentError):
+                return delay_s
             wait_s = delay_s if item.lane is None else self._wait_s(item, error, delay_s)
             self._emit(
                 AttemptFailed(
@@ -151,6 +174,15 @@ class PaidCalls:
         barred_s[item.lane] = now_s + delay_s
         return max(0.0, min(barred_s.get(lane, 0.0) for lane in self._backends.open_lanes) - now_s)
 
+    async def _placed(self, item: WorkItem) -> tuple[Reservation, PacedBackend]:
+        """As ``_wait_for_permit``, once there is room for the attempt where it is made."""
+        if self._capacity is None:
+            return await self._wait_for_permit(item)
+        async with self._capacity.place() as is_open:
+            if not is_open:
+                raise DrainedError
+            return await self._wait_for_permit(item)
+
     async def _wait_for_permit(self, item: WorkItem) -> tuple[Reservation, PacedBackend]:
         """Reserve money and wait for a permit for an attempt; the money is released when there is no permit.
 
@@ -180,7 +212,7 @@ class PaidCalls:
     async def _attempt(self, item: WorkItem, *, repeats: bool = False) -> Detection:
         reservation, backend = item.reservation, item.backend
         if reservation is None or backend is None:
-            reservation, backend = await self._wait_for_permit(item)
+            reservation, backend = await self._placed(item)
         # Used up: a repetition needs its own.
         item.reservation = item.backend = None
         totals, sums = self._totals, backend.sums
@@ -190,18 +222,26 @@ class PaidCalls:
         else:
             totals.calls += 1
         if sums is not None:
-            _count(item, backend, sums, repeats=repeats)
+            item.lane = backend
+            _count(sums, 1, repeats=repeats)
         sent_s = self._clock.monotonic()
         # Until the result shows otherwise; so a call that is cancelled counts as billed.
         may_be_billed = True
         try:
-            detection = await _detector(item, backend).detect(item.image)
+            detector = backend.detector if item.prepared is None else _prepared(item.prepared, backend)
+            detection = await detector.detect(item.image)
         except ThrottledError as error:
             may_be_billed = error.may_be_billed
             totals.throttled += 1
             if sums is not None:
                 sums.throttled += 1
             backend.limiter.throttled(error.cause, sent_s)
+            raise
+        except NotSentError:
+            may_be_billed = False
+            _count(totals, -1, repeats=repeats)
+            if sums is not None:
+                _count(sums, -1, repeats=repeats)
             raise
         except TransientError as error:
             # The limiter gets no report: without a response, the rate was neither accepted nor refused.
@@ -235,22 +275,18 @@ class PaidCalls:
             self._stop_signal.request(StopReason.ERRORS, shared_cause(error))
 
 
-def _detector(item: WorkItem, backend: PacedBackend) -> Detector:
-    """The detector that examines an image at a backend."""
-    prepared = item.prepared
-    if prepared is None:
-        return backend.detector
+def _prepared(prepared: Prepared, backend: PacedBackend) -> Detector:
+    """The detector that examines a prepared image at a backend."""
     return prepared.detector if prepared.at_lane is None else prepared.at_lane(backend.name)
 
 
-def _count(item: WorkItem, backend: PacedBackend, sums: LaneTotals, *, repeats: bool) -> None:
-    """Count an attempt at a lane."""
-    item.lane = backend
-    sums.attempts += 1
+def _count(sums: Totals | LaneTotals, by: int, *, repeats: bool) -> None:
+    """Count an attempt; ``by`` is -1 to take back one that was not sent."""
+    sums.attempts += by
     if repeats:
-        sums.retried += 1
+        sums.retried += by
     else:
-        sums.calls += 1
+        sums.calls += by
 
 
 def _unexpected(error: Exception) -> AsyncFilterError:

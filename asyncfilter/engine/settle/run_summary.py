@@ -83,6 +83,7 @@ class RunSummary:
             dry_run=self._options.dry_run,
             lanes=[lane.name for lane in lanes],
             lane_terms=list(lanes),
+            epoch=opened.epoch,
         )
 
     def summary(self, *, overshoot: int, pending_removals: int, answers: AnswersState | None = None) -> Summary:
@@ -121,4 +122,5 @@ class RunSummary:
             nothing=error.found if isinstance(error, NothingToExamineError) else None,
             cautions=self._cautions.said,
             answers=answers,
+            epoch=self._checkpoint.opened.epoch,
         )

@@ -25,6 +25,7 @@ from asyncfilter.job.schema.types import (
     Section,
     SomeGlobs,
     SourceAddress,
+    StateAddress,
     VerdictName,
     WholeNumber,
 )
@@ -166,7 +167,13 @@ class JobFile(Section):
     checkpoint: CheckpointPath | None = Field(
         default=None,
         description="The SQLite file that holds the paid results. Default: `.asyncfilter/<name>.db` beside the job "
-        "file; in the working folder when the job comes from a pipe.",
+        "file; in the working folder when the job comes from a pipe. Or `s3://bucket/prefix/`: the results are "
+        "kept in S3, as a state that outlives this machine, and that file is a working copy (scale.md).",
+    )
+    checkpoint_copy: StateAddress | None = Field(
+        default=None,
+        description="`s3://bucket/prefix/`: a copy that follows the checkpoint file every few seconds, with which "
+        "another machine can go on (scale.md). Not beside a `checkpoint` in S3.",
     )
     answers: AnswersPath | None = Field(
         default=None,

@@ -69,6 +69,7 @@ def status_mapping(
         "cursor": status.watermark.cursor,
         "pending": status.pending,
         "pending_removals": pending_removals,
+        "epoch": status.epoch,
         "answers": answers_state_mapping(answers),
         "thresholds": stored_thresholds_in(job, status.model),
         "cautions": _cautions(status, job, labels, answers),
