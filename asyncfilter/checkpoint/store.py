@@ -113,9 +113,7 @@ class SqliteCheckpoint(TablesOnThread):
             try:
                 is_new = create_missing(path, identity, name)
                 self._lock.hold_file()
-                self._db, tables, self._opened = open_tables(
-                    path, identity, is_new=is_new, above_epoch=above_epoch
-                )
+                self._db, tables, self._opened = open_tables(path, identity, is_new=is_new, above_epoch=above_epoch)
             except BaseException:
                 self._lock.release()
                 raise

@@ -10,7 +10,7 @@ import hashlib
 
 import msgspec
 
-from asyncfilter.job.spec import Job
+from asyncfilter.job.spec import DetectorSpec, Job
 from asyncfilter.model import uri_of
 
 
@@ -30,7 +30,16 @@ def identity(job: Job) -> dict[str, str]:
         "detector.min_confidence": f"{detector.min_confidence_pct:g}",
         "detector.max_labels": str(detector.max_labels),
         "detector.features": ", ".join(sorted(detector.features)),
+        **_of_own_model(detector),
     }
+
+
+def _of_own_model(detector: DetectorSpec) -> dict[str, str]:
+    """What a model of one's own was found to be; of one that was not read, where it is."""
+    own = detector.own
+    if own is None:
+        return {}
+    return {"detector.output": own.output or "", "detector.scores": own.scores, **(own.identity or {})}
 
 
 def decided_by(job: Job) -> str:
