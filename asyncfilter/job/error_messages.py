@@ -94,7 +94,7 @@ class Phrases:
 
     def expected(self, path: Path, value: object) -> str:
         """The phrase for what is allowed at ``path`` of the document ``value``."""
-        return " or ".join(dict.fromkeys(self.phrase(node) for node in self._nodes(path, value)))
+        return " or ".join(dict.fromkeys(self.phrase(self._usual(node)) for node in self._nodes(path, value)))
 
     def reason(self, path: Path, value: object) -> str:
         """A clause with the keys that select the form of the mapping at ``path``; empty where it has only one."""
@@ -151,6 +151,14 @@ class Phrases:
     def mapping(self, form: Schema) -> str:
         """The phrase for a mapping with fixed keys."""
         return f"a mapping with {', '.join(form['properties'])}"
+
+    def _usual(self, node: Schema) -> Schema:
+        """Of a mapping with several forms the one that is meant where no key selects another; else ``node``."""
+        for form in self.forms(node):
+            fixed = list(_constants(form))
+            if fixed and all(form["properties"][key].get("default") == const for key, const in fixed):
+                return form
+        return node
 
     def _choice(self, form: Schema, single: set[str]) -> str:
         """The phrase for one alternative; shortened for a list of items that are also allowed alone."""

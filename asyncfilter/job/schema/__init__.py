@@ -19,7 +19,8 @@ from asyncfilter.job.schema.detectors import (
     Preprocess,
 )
 from asyncfilter.job.schema.job_file import SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
-from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop
+from asyncfilter.job.schema.lanes import Lane
+from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop, Tier
 from asyncfilter.job.schema.rules import ASSUMED, Condition, Rule
 from asyncfilter.job.schema.types import SEEN, as_list
 
@@ -40,6 +41,7 @@ __all__ = [
     "CopyAction",
     "Detector",
     "JobFile",
+    "Lane",
     "Limits",
     "LinkAction",
     "ModelStart",
@@ -51,6 +53,7 @@ __all__ = [
     "Source",
     "Stop",
     "TagAction",
+    "Tier",
     "as_list",
     "json_schema",
     "wrap_uri",

@@ -172,7 +172,7 @@ class JobFile(Section):
     )
     checkpoint_copy: StateAddress | None = Field(
         default=None,
-        description="`s3://bucket/prefix/`: a copy of the checkpoint file that follows it every few seconds, from which "
+        description="`s3://bucket/prefix/`: a copy that follows the checkpoint file every few seconds, with which "
         "another machine can go on (scale.md). Not beside a `checkpoint` in S3.",
     )
     answers: AnswersPath | None = Field(
