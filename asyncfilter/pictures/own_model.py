@@ -1,8 +1,8 @@
 """A model of one's own as a detector: image bytes in, a detection out; decoded in processes, classified in batches.
 
-A picture is decoded in a process of the pool, which returns the pixels that the model takes: what crashes a decoder,
-or takes too much, fails alone. ``examine`` does all of it for one image; a run prepares images ahead (``OwnModelPreparer``)
-and classifies them when they are admitted.
+A picture is decoded in a process of the pool, which returns the pixels that the model takes. So what crashes a decoder,
+or takes too much, fails alone. ``OwnModelDetector.examine`` does all of it for one image; a run prepares images ahead
+(``OwnModelPreparer``) and classifies them when they are admitted.
 """
 
 from __future__ import annotations
@@ -43,15 +43,19 @@ class OwnModelDetector:
     Args:
         runner: Classifies pixels.
         decoders: Decode pictures.
-        contents: Reads images that were not prepared.
         compares: Whether every image gets its perceptual hash.
     """
 
-    def __init__(self, runner: Runner, decoders: DecoderPool, contents: Contents, *, compares: bool = False) -> None:
+    def __init__(self, runner: Runner, decoders: DecoderPool, *, compares: bool = False) -> None:
         self._runner = runner
         self._decoders = decoders
-        self._contents = contents
         self._compares = compares
+        self._contents: Contents | None = None
+
+    def reading(self, contents: Contents) -> OwnModelPreparer:
+        """Take images from ``contents``; returns their preparation."""
+        self._contents = contents
+        return OwnModelPreparer(self, contents)
 
     @property
     def pixel_bytes(self) -> int:
@@ -74,10 +78,11 @@ class OwnModelDetector:
             TransientError: It cannot be read now.
             AccessError: No image can be read or decoded.
         """
+        contents = self._contents or _Unread()
         frame = self._runner.classifier.frame
         request = DecodeRequest(frame=frame, hashes=self._compares, digests=True)
         try:
-            async with opened_picture(image, content, self._contents, self._decoders) as file:
+            async with opened_picture(image, content, contents, self._decoders) as file:
                 header = read_header(await anyio.to_thread.run_sync(_head, file))
                 guess_bytes = guessed_bytes(header, converts=True)
                 result, pixels = await self._decoders.decode(request, file, guess_bytes=guess_bytes)
@@ -138,6 +143,14 @@ class _Classification:
     async def detect(self, image: ObjectRef) -> Detection:
         """Make one attempt; see ``Detector``."""
         return await self._detector.classify(image, self._decoded)
+
+
+class _Unread:
+    """``Contents`` of a detector that is only given bytes."""
+
+    async def read(self, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+        """See ``Contents``."""
+        raise ImageError(f"{image.uri}: cannot be read, {first_bytes or 'all'} bytes of it", code="content_unknown")
 
 
 def _head(file: BinaryIO) -> bytes:

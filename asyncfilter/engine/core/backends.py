@@ -14,7 +14,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.core.limiter import LimiterStatistics, RateLimiter
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.quota import QuotaAnswer
-from asyncfilter.policy.rate import RateController
+from asyncfilter.policy.rate import HIGHEST_TPS, START_TPS, RateController
 from asyncfilter.ports.examine import Detector, HeldModel
 
 
@@ -33,6 +33,8 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
         region: The AWS region of the detector; empty for a detector of the calling program.
         quota: The result of the quota lookup; None where it was not looked up.
         is_local: True when the detector runs on this machine, where it costs nothing.
+        ramps: False when it may be called at its full rate at once, since no service has to get used to it.
+        most_in_flight: Most images under way that it has a use for; None where the rate decides.
     """
 
     detector: Detector
@@ -46,6 +48,8 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
     quota: QuotaAnswer | None = None
     is_local: bool = False
+    ramps: bool = True
+    most_in_flight: int | None = None
 
 
 class PacedBackend:
@@ -61,7 +65,7 @@ class PacedBackend:
 
     def __init__(self, backend: DetectorBackend, clock: Clock) -> None:
         self.detector = backend.detector
-        self.controller = RateController(backend.limit_tps)
+        self.controller = RateController(backend.limit_tps, start_tps=START_TPS if backend.ramps else HIGHEST_TPS)
         self.limiter = RateLimiter(self.controller, clock)
 
 
