@@ -110,18 +110,13 @@ async def bring_up(store: StateStore, place: StatePlace, head: Head, path: Path)
     standing = await to_thread.run_sync(_locked_standing, path, head)
     if standing is Standing.CURRENT:
         return WorkingCopy(standing=standing)
-    if standing is Standing.OLDER:
-        return await _renewed(store, place, head, path)
-    aside = await to_thread.run_sync(archive_checkpoint, path) if standing is Standing.OTHER else None
-    return WorkingCopy(standing=standing, restored=await restore(store, place, head, path), aside=aside)
-
-
-async def _renewed(store: StateStore, place: StatePlace, head: Head, path: Path) -> WorkingCopy:
+    if standing is Standing.MISSING:
+        return WorkingCopy(standing=standing, restored=await restore(store, place, head, path))
     newer = path.with_name(f".{path.name}.newer")
     await to_thread.run_sync(_remove, newer)
     restored = await restore(store, place, head, newer)
-    spare, aside = await to_thread.run_sync(_replace, path, newer)
-    return WorkingCopy(standing=Standing.OLDER, restored=restored, aside=aside, spare_rows=spare)
+    spare, aside = await to_thread.run_sync(_replace, path, newer, standing)
+    return WorkingCopy(standing=standing, restored=restored, aside=aside, spare_rows=spare)
 
 
 def _locked_standing(path: Path, head: Head) -> Standing:
@@ -144,16 +139,16 @@ def _shipment(path: Path) -> Shipment:
 # -- An older file -----------------------------------------------------------------------------------------------------
 
 
-def _replace(path: Path, newer: Path) -> tuple[int, Path | None]:
-    """Take what the file at ``path`` has beyond the state into ``newer``, and give that its name.
+def _replace(path: Path, newer: Path, standing: Standing) -> tuple[int, Path | None]:
+    """Give ``newer`` the name of the file at ``path``, with what an older one has beyond the state.
 
-    A file that had something beyond the state is kept under another name.
+    A file of another state, or that had something beyond the state, is kept under another name.
     """
     lock = RunLock(path)
     try:
         with translated(path):
             lock.hold_file()
-            spare, has_more = _take_over(path, newer)
+            spare, has_more = _take_over(path, newer) if standing is Standing.OLDER else (0, True)
     finally:
         lock.release()
     aside = archive_checkpoint(path) if has_more else None
@@ -171,10 +166,10 @@ def _take_over(old: Path, newer: Path) -> tuple[int, bool]:
     with translated_reading(old) as source, translated(newer), closing(connect(newer, "rw")) as db:
         if not source.execute("SELECT 1 FROM unshipped UNION ALL SELECT 1 FROM shipping LIMIT 1").fetchone():
             return 0, False
+        tables = Tables(db, newer)
+        tables.etag_index.load()  # before the log, whose triggers it would drop
         log = ChangeLog(db)
         log.begin()
-        tables = Tables(db, newer)
-        tables.etag_index.load()
         spare = 0
         for images in _beyond(source):
             new = _unknown(db, images)
