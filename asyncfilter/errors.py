@@ -35,6 +35,8 @@
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError        4      wait and repeat; does not count against ``max_attempts``
         ├── TransientError        4      repeat, up to ``max_attempts``
+        │   ├── NotSentError             it was never sent: again at once, neither counted nor billed
+        │   └── LostError                what examined it is gone: may be billed, not counted
         └── ImageError                   this image cannot be examined or acted on; recorded as failed
 
 Vendor exceptions are translated into these in ``asyncfilter.aws`` and nowhere else.
@@ -356,6 +358,37 @@ class TransientError(CallError):
         super().__init__(message, hint=hint)
         self.may_be_billed = may_be_billed
         self.retry_after_s = retry_after_s
+
+
+class NotSentError(TransientError):
+    """An attempt was never sent, because its turn came too late or no worker had room: it was neither made nor billed.
+
+    It is repeated at once with a turn of its own, and counts nowhere.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_be_billed=False)
+
+
+class LostError(TransientError):
+    """The process that examined an image is gone; it is repeated elsewhere, and does not count for ``max_attempts``.
+
+    Args:
+        may_be_billed: False where nothing was paid for, as while an image is prepared.
+        was_alone: Nothing else can have ended the process.
+        is_final: It was lost too often to be tried again: the image fails as ``WORKER_LOST``.
+    """
+
+    def __init__(
+        self, message: str, *, may_be_billed: bool = True, was_alone: bool = False, is_final: bool = False
+    ) -> None:
+        super().__init__(message, may_be_billed=may_be_billed)
+        self.was_alone = was_alone
+        self.is_final = is_final
+
+
+WORKER_LOST = "worker_lost"
+"""Name under ``failed`` of an image that was under way on too many lost workers."""
 
 
 class ImageError(CallError):

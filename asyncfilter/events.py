@@ -152,6 +152,69 @@ class RateChanged(Event, frozen=True, kw_only=True, tag="rate_changed"):
     reason: str
 
 
+class WorkerJoined(Event, frozen=True, kw_only=True, tag="worker_joined"):
+    """A worker of the fleet can be asked; one that was lost and came back joins anew."""
+
+    worker: str
+    host: str
+    pid: int
+    node: str
+    cpus: float
+    gpus: float
+
+
+class WorkerLost(Event, frozen=True, kw_only=True, tag="worker_lost"):
+    """A worker is gone without having said so.
+
+    Attributes:
+        reason: ``connection``, ``silence``, ``process`` or ``node``.
+        asks: Paid attempts that were under way there: at most so many are made again.
+    """
+
+    worker: str
+    reason: str
+    asks: int
+
+
+class WorkerLeft(Event, frozen=True, kw_only=True, tag="worker_left"):
+    """A worker went as it had said before (``spot``, ``sigterm``, ``idle``, ``end``); nothing is made again for it."""
+
+    worker: str
+    reason: str
+
+
+class TurnsReturned(Event, frozen=True, kw_only=True, tag="turns_returned"):
+    """Turns came to a worker too late, and came back unused and unbilled; at most one event a second and worker."""
+
+    worker: str
+    turns: int
+
+
+class AnswersAdopted(Event, frozen=True, kw_only=True, tag="answers_adopted"):
+    """Answers that workers had kept for a former head were taken over.
+
+    Attributes:
+        offered: What the workers had.
+        adopted: Those that the checkpoint had not.
+        from_epoch: Of the former head.
+    """
+
+    offered: int
+    adopted: int
+    from_epoch: int
+
+
+class KeptAtHome(Event, frozen=True, kw_only=True, tag="kept_at_home"):
+    """The job runs in this process, because workers would make it dearer and no faster.
+
+    Attributes:
+        ms_an_image: Processor time of an image here, milliseconds.
+    """
+
+    message: str
+    ms_an_image: float
+
+
 class Draining(Event, frozen=True, kw_only=True, tag="draining"):
     """No new calls are made; what is in flight finishes and is kept."""
 

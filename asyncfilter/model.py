@@ -350,6 +350,32 @@ class Counts(msgspec.Struct, kw_only=True):
     reviewed: Reviewed = Reviewed()
 
 
+class Workers(msgspec.Struct, kw_only=True, frozen=True):
+    """The workers of a fleet in one run.
+
+    Attributes:
+        engine: What runs them.
+        address: Of the cluster.
+        now: Workers that can be asked.
+        peak: The most at one time.
+        joined: How often one joined, also again.
+        lost: How often one was lost.
+        left: How often one went as it had said before.
+        returned_turns: Turns that came too late and were not used.
+        late_answers: Answers that came after their worker was lost.
+    """
+
+    engine: str
+    address: str
+    now: int
+    peak: int
+    joined: int
+    lost: int
+    left: int
+    returned_turns: int
+    late_answers: int
+
+
 class Progress(msgspec.Struct, kw_only=True, frozen=True):
     """The progress of a run at one moment; live displays show it.
 

@@ -67,11 +67,13 @@ class Draft(msgspec.Struct, kw_only=True):
 
     Attributes:
         row: None where it cannot be one; ``status`` says why.
+        subject: What it is about, as far as that is known.
         base: The serial of the newest row that the person had seen.
     """
 
     uid: str
     row: NewAnswer | None = None
+    subject: Subject | None = None
     base: int = 0
     status: Status = Status.INVALID
 
@@ -193,7 +195,7 @@ def _stored(writing: Writing, drafts: Sequence[Draft]) -> list[Result]:
         results.append(result)
     if added:
         follow_answers(writing, added, until_unix_s=time.time() + LEASE_S)
-    subjects = [None if draft.row is None else draft.row.subject for draft in drafts]
+    subjects = [draft.subject if draft.row is None else draft.row.subject for draft in drafts]
     asked = [subject for subject in subjects if subject is not None]
     said = iter(writing.images_of(asked) if asked else [])
     for result, subject in zip(results, subjects, strict=True):

@@ -22,6 +22,8 @@ from asyncfilter.review.review import Review
 from asyncfilter.review.rows import CardRow
 
 MOST_ANSWERS = 200
+_HOW = frozenset({How.KEY, How.SHEET, How.GROUP})
+"""How a page takes answers; the others are those of the commands."""
 
 
 class Given(msgspec.Struct):
@@ -74,12 +76,12 @@ class Answering:
         """``POST /api/answers``."""
         given = body_of(call, GivenAnswers).answers
         rows = {row.id: row for row in await self._review.card_rows([one.id for one in given])}
-        changed = await self._pictures.changed(list(rows.values()))
+        changed = await self._pictures.versions.replaced(list(rows.values()))
         facts = dict(zip(rows, await self._pictures.facts([row.subject for row in rows.values()]), strict=True))
         contents = {id_: None if fact is None else fact.content for id_, fact in facts.items()}
         drafts = [self._draft(one, rows.get(one.id), call.reviewer, changed, contents) for one in given]
         results = await self._review.log.store(drafts)
-        await self._review.renew(list(rows.values()), call.reviewer)
+        await self._review.leasing.renew(list(rows.values()), call.reviewer)
         return await self._results(results, {name_of(row.subject): row.id for row in rows.values()})
 
     async def undo(self, call: Call) -> web.StreamResponse:
@@ -100,7 +102,7 @@ class Answering:
             is_own = owner == call.reviewer
             if is_own:
                 known[one.uid] = (subject, owner)  # a later one of this batch may take it back
-            drafts.append(Draft(uid=one.uid, row=row if is_own else None,
+            drafts.append(Draft(uid=one.uid, row=row if is_own else None, subject=subject,
                                 status=Status.INVALID if is_own else Status.NOT_YOURS))  # fmt: skip
         return await self._results(await self._review.log.store(drafts), {})
 
@@ -117,9 +119,9 @@ class Answering:
             is_replaced = given.id in self._review.replaced
             return Draft(uid=given.uid, status=Status.CHANGED if is_replaced else Status.UNKNOWN)
         if row.id in changed:
-            return Draft(uid=given.uid, status=Status.CHANGED)
-        if given.base < 0:
-            return Draft(uid=given.uid)
+            return Draft(uid=given.uid, subject=row.subject, status=Status.CHANGED)
+        if given.base < 0 or given.how not in _HOW:
+            return Draft(uid=given.uid, subject=row.subject)
         try:
             answer = NewAnswer(
                 uid=given.uid,
@@ -137,8 +139,8 @@ class Answering:
                 saw=self._cards.saw(row),
             )
         except ValueError:
-            return Draft(uid=given.uid)
-        return Draft(uid=given.uid, row=checked(answer), base=given.base)
+            return Draft(uid=given.uid, subject=row.subject)
+        return Draft(uid=given.uid, row=checked(answer), subject=row.subject, base=given.base)
 
     async def _results(self, results: Sequence[Result], known: Mapping[Name, int]) -> web.StreamResponse:
         """The answer to a batch; what it changed is taken over first, so that the next call sees it."""

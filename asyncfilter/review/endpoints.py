@@ -19,7 +19,7 @@ from asyncfilter.review.cards import Cards, ids_of
 from asyncfilter.review.events import Events
 from asyncfilter.review.gate import Call, Route
 from asyncfilter.review.likeness import Likeness
-from asyncfilter.review.pictures import Pictures
+from asyncfilter.review.pictures import Pictures, with_contents
 from asyncfilter.review.queues import Queues
 from asyncfilter.review.read_ahead import ReadAhead
 from asyncfilter.review.replies import FOREVER, Refusal, json_reply, replied
@@ -44,10 +44,15 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taken(msgspec.Struct):
-    """The body of ``/api/take``."""
+    """The body of ``/api/take``.
+
+    Attributes:
+        answered: Whether images that others answered are wanted too, in the queues ``disagreements`` and ``unsure``.
+    """
 
     queue: str
     n: Annotated[int, Meta(ge=1, le=MOST_TAKEN)]
+    answered: bool = False
 
 
 class Step(msgspec.Struct):
@@ -148,10 +153,10 @@ class Endpoints:
         if ids is None:
             raise unfit(f"ids: expected 1 to {MOST_CARDS} numbers with commas between them")
         rows = await self._review.card_rows(ids)
-        await self._review.renew(rows, call.reviewer)
+        await self._review.leasing.renew(rows, call.reviewer)
         subjects = [row.subject for row in rows]
-        said = await self._review.log.said_about(subjects)
         facts = await self._pictures.facts(subjects)
+        said = await self._review.log.said_about(with_contents(subjects, facts))
         cards = [
             self._cards.card(row, one, fact, is_blind=self._review.is_blind(row.id, call.reviewer))
             for row, one, fact in zip(rows, said, facts, strict=True)
@@ -194,8 +199,8 @@ class Endpoints:
         """``POST /api/take``."""
         wanted = body_of(call, Taken)
         await self._queues.refresh(wanted.queue)
-        free = self._queues.free_for(wanted.queue, call.reviewer)
-        taken, until = await self._review.take(free, wanted.n, call.reviewer)
+        offered = self._queues.offered(wanted.queue, call.reviewer, answered=wanted.answered)
+        taken, until = await self._review.take(offered.ids, wanted.n, call.reviewer, is_free=offered.is_free)
         if wanted.queue == "second":
             self._review.asked.take_second(taken, call.reviewer)
         self._ahead.want(taken)

@@ -12,6 +12,7 @@ from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, Permis
 from asyncfilter.model import ObjectRef, S3Location, StoreKind, store_of
 from asyncfilter.records.answers import Subject
 from asyncfilter.review.rows import CardRow
+from asyncfilter.review.versions import Standing
 
 FAILED_S = 5.0
 """To find out that there are no credentials, or no network, may take seconds: it is not done for each picture."""
@@ -26,7 +27,7 @@ class Reader(Protocol):
 
 
 class StoredOriginals:
-    """``Originals`` in any kind of store.
+    """``Originals`` and ``Looks`` in any kind of store.
 
     Args:
         reader_of: What reads the object at a place; None where nothing can.
@@ -50,21 +51,24 @@ class StoredOriginals:
             file.seek(0)  # which also writes what is in the buffer
             yield file
 
-    async def is_changed(self, row: CardRow) -> bool:
-        """See ``Originals``."""
-        if row.is_gone:
-            return False
+    async def standing(self, row: CardRow) -> Standing | None:
+        """See ``Looks``."""
+        if row.is_gone:  # taken out by us: its copy is what is shown
+            return None
         image = _object(row.subject)
         try:
             with self._account():
                 now = await self._found(image.uri)
         except AsyncFilterError:
-            return False
-        return now is not None and (now.etag, now.size_bytes) != (image.etag, image.size_bytes)
+            return None
+        if now is None:
+            return Standing.GONE if row.copy is None else None
+        is_same = (now.etag, now.size_bytes) == (image.etag, image.size_bytes)
+        return Standing.SAME if is_same else Standing.REPLACED
 
-    async def is_changed_file(self, row: CardRow) -> bool:
-        """See ``Originals``."""
-        return store_of(row.subject.bucket) is StoreKind.FOLDER and await self.is_changed(row)
+    def is_free(self, row: CardRow) -> bool:
+        """See ``Looks``."""
+        return store_of(row.subject.bucket) is StoreKind.FOLDER
 
     async def _fetch(self, row: CardRow, out: BinaryIO) -> None:
         """Write the picture, or its copy, to ``out``.

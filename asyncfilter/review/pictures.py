@@ -7,13 +7,13 @@ it is the same version of the object.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, NamedTuple, Protocol
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from asyncfilter.errors import ImageError
 from asyncfilter.pictures.decode_messages import DecodeRequest
@@ -24,21 +24,17 @@ from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES, ImageLimits
 from asyncfilter.policy.upright import read_upright
 from asyncfilter.records.answers import Subject
 from asyncfilter.review.rows import CardRow
+from asyncfilter.review.versions import Versions
 
 READS_AT_ONCE = 16
-LOOK_S = 3.0
-"""An answer waits so long, at the most, for a look at whether its image was replaced."""
-_SLOW_LOOK_S = 1.0
-_NO_LOOKS_S = 30.0
-"""After slow looks there are none for so long: answers must not wait for a store that is away."""
 _BLOCK_BYTES = 1 << 20
+_SMALL = "320"
 _PX = {"320": 320, "1280": 1280, "full": 65_500}
 """Longest side of each rendition; a JPEG has at most 65,535."""
 _RENDITION_BYTES = {"320": 96 * 1024, "1280": 1536 * 1024, "full": 96 * 1024 * 1024}
 _PASSING = frozenset({"changed", "vanished", "decoder_died", "decoding_timeout", "content_unknown"})
 """Failures that say nothing lasting about the picture: it is tried again when it is asked for again."""
 _MAX_SMALL = 2**63
-_MOST_CHANGED = 100_000
 
 
 class PictureFacts(NamedTuple):
@@ -71,14 +67,6 @@ class Originals(Protocol):
         """
         ...
 
-    async def is_changed(self, row: CardRow) -> bool:
-        """Whether another version stands in its place now; False where that cannot be told."""
-        ...
-
-    async def is_changed_file(self, row: CardRow) -> bool:
-        """As ``is_changed`` where that is a look at a file; False in any other store."""
-        ...
-
 
 class Cache(Protocol):
     """Keeps renditions and facts; see ``PictureCache``."""
@@ -107,6 +95,10 @@ class Pictures:
         originals: Reads pictures.
         decoders: Decode them.
         cache: Keeps what was made.
+        versions: Knows what was replaced since.
+
+    Attributes:
+        versions: See above.
     """
 
     def __init__(
@@ -114,19 +106,21 @@ class Pictures:
         originals: Originals,
         decoders: DecoderPool,
         cache: Cache,
+        versions: Versions,
     ) -> None:
-        self._originals, self._decoders, self._cache = originals, decoders, cache
+        self._originals, self._decoders, self._cache, self.versions = originals, decoders, cache, versions
         self._listeners: list[Callable[[CardRow, PictureFacts], object]] = []
         self._reads = anyio.CapacityLimiter(READS_AT_ONCE)
-        self._looks = anyio.CapacityLimiter(READS_AT_ONCE)
         self._disk = anyio.CapacityLimiter(1)
-        self._changed: set[Subject] = set()
-        self._looks_from_s = 0.0
         self._making: dict[tuple[Subject, str], anyio.Event] = {}
 
     def listen(self, listener: Callable[[CardRow, PictureFacts], object]) -> None:
         """Call ``listener`` with what becomes known about pictures."""
         self._listeners.append(listener)
+
+    async def with_contents(self, subjects: Sequence[Subject]) -> list[Subject]:
+        """The subjects, with the content of those that were read."""
+        return with_contents(subjects, await self.facts(subjects))
 
     async def facts(self, subjects: Sequence[Subject]) -> list[PictureFacts | None]:
         """What is known about pictures; None about one that was not read yet."""
@@ -140,13 +134,15 @@ class Pictures:
             AccessError: Nothing can be read.
             TransientError: It cannot be read now.
         """
-        if row.subject in self._changed or await self._originals.is_changed_file(row):
-            raise ImageError("another version stands in its place", code="changed")
+        if self.versions.is_replaced(row):
+            raise _changed()
         wanted = (row.subject, sizes[0])
         while wanted in self._making:  # somebody makes it: the second one waits for the first
             await self._making[wanted].wait()
         found = await self._cached(row, sizes[0])
         if found is not None:
+            if not await self.versions.is_shown(row, is_large=sizes[0] != _SMALL):
+                raise _changed()
             return found
         if wanted in self._making:
             return await self.rendition(row, *sizes)
@@ -157,27 +153,6 @@ class Pictures:
         finally:
             del self._making[wanted]
             done.set()
-
-    async def changed(self, rows: Sequence[CardRow]) -> frozenset[int]:
-        """The ids of those images in whose place another version stands now, as far as that can be told soon."""
-        found: set[int] = set()
-
-        async def look(row: CardRow) -> None:
-            async with self._looks:
-                if row.subject in self._changed or await self._originals.is_changed(row):
-                    self._note_changed(row)
-                    found.add(row.id)
-
-        began_s = time.monotonic()
-        if began_s < self._looks_from_s:
-            return frozenset(row.id for row in rows if row.subject in self._changed)
-        with anyio.move_on_after(LOOK_S):
-            async with anyio.create_task_group() as tasks:
-                for row in rows:
-                    tasks.start_soon(look, row)
-        if time.monotonic() - began_s > _SLOW_LOOK_S:
-            self._looks_from_s = time.monotonic() + _NO_LOOKS_S
-        return frozenset(found)
 
     async def ahead(self, row: CardRow, *sizes: str) -> None:
         """Make renditions that are not there; what fails will fail again when it is asked for."""
@@ -201,7 +176,7 @@ class Pictures:
             bodies, facts = await self._decoded(row, sizes)
         except ImageError as error:
             if error.code == "changed":
-                self._note_changed(row)
+                self.versions.note_replaced(row)
             if error.code not in _PASSING and not error.access:
                 await self._note(row, PictureFacts(broken=error.code))
             raise
@@ -211,12 +186,9 @@ class Pictures:
                 self._cache.put(row.subject, size, body)
 
         await anyio.to_thread.run_sync(keep, limiter=self._disk)
+        self.versions.trust(row)
         await self._note(row, facts)
         return bodies[0]
-
-    def _note_changed(self, row: CardRow) -> None:
-        if len(self._changed) < _MOST_CHANGED:
-            self._changed.add(row.subject)
 
     async def _note(self, row: CardRow, facts: PictureFacts) -> None:
         await anyio.to_thread.run_sync(self._cache.note, row.subject, facts, limiter=self._disk)
@@ -248,6 +220,10 @@ class Pictures:
         return bodies, PictureFacts(width, height, _signed(look), content)
 
 
+def _changed() -> ImageError:
+    return ImageError("another version, or nothing, stands in its place", code="changed")
+
+
 def _signed(look: int | None) -> int | None:
     """As SQLite keeps it: 64 bits with a sign."""
     return None if look is None else look - (1 << 64) if look >= _MAX_SMALL else look
@@ -261,3 +237,11 @@ def _read(file: BinaryIO) -> tuple[bytes, str]:
     while block := file.read(_BLOCK_BYTES):
         digest.update(block)
     return head, digest.hexdigest()
+
+
+def with_contents(subjects: Sequence[Subject], facts: Sequence[PictureFacts | None]) -> list[Subject]:
+    """Subjects with the content that is known of each."""
+    return [
+        one if fact is None or fact.content is None else msgspec.structs.replace(one, content=fact.content)
+        for one, fact in zip(subjects, facts, strict=True)
+    ]

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from asyncfilter.records.answers import CurrentVerdict
 from asyncfilter.review.book import ImageState
 from asyncfilter.review.requests import unfit
 from asyncfilter.review.review import Review
 
-_OF_OTHERS = frozenset({"second", "disagreements", "unsure"})
-"""Queues of images that others answered, which is why they are in them."""
 _FOLDED: Mapping[str, CurrentVerdict] = {
     "disagreements": CurrentVerdict.UNRESOLVED,
     "unsure": CurrentVerdict.UNSURE,
 }
+
+
+class Offered(NamedTuple):
+    """Images that a person may be given.
+
+    Attributes:
+        ids: As it seemed when each was looked at.
+        is_free: Whether a person may be given an image, as it is known now.
+    """
+
+    ids: Iterator[int]
+    is_free: Callable[[int], bool]
 
 
 class Queues:
@@ -68,21 +79,26 @@ class Queues:
             await self._review.take_answers()
             await self._review.refresh_asked()
 
-    def _not_answered(self, ids: Iterable[int], reviewer: str) -> Iterator[int]:
-        """Those of some ids that no other person answered."""
-        for id_ in ids:
-            state = self._review.index.state(id_)
-            if state is None or not state.voters - {reviewer}:
-                yield id_
+    def offered(self, name: str, reviewer: str, *, answered: bool) -> Offered:
+        """What a person may be given of a queue.
 
-    def free_for(self, name: str, reviewer: str) -> Iterator[int]:
-        """The ids of a queue that a person may be given.
+        Args:
+            name: Of the queue.
+            reviewer: The person.
+            answered: Whether images that others answered are wanted too, where they are what the queue is made of.
 
         Raises:
             Refusal: There is no such queue.
         """
-        ids = self._whole(name, reviewer)
-        return iter(ids) if name in _OF_OTHERS else self._not_answered(ids, reviewer)
+        index, others_too = self._review.index, name == "second" or (answered and name in _FOLDED)
+
+        def is_free(id_: int) -> bool:
+            state = index.state(id_)
+            if not others_too and state is not None and state.voters - {reviewer}:
+                return False
+            return name != "waiting" or index.waits(id_)
+
+        return Offered(filter(is_free, self._whole(name, reviewer)), is_free)
 
 
 def _is_answered(state: ImageState | None) -> bool:

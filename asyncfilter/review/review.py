@@ -13,9 +13,9 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
+import msgspec
 
-from asyncfilter.answers import Writing
-from asyncfilter.answers.leases import LEASE_S, leases, put_leases, renew_leases
+from asyncfilter.answers.leases import LEASE_S
 from asyncfilter.checkpoint.card_rows import file_version
 from asyncfilter.errors import AnswersError, AsyncFilterError
 from asyncfilter.policy.answers.identity import Name, name_of
@@ -25,6 +25,7 @@ from asyncfilter.review.asked import Asked
 from asyncfilter.review.book import Book, ImageState
 from asyncfilter.review.events import Events
 from asyncfilter.review.index import CardIndex
+from asyncfilter.review.leasing import Leasing
 from asyncfilter.review.rows import CardRow, Mark, Part, Rows
 from asyncfilter.review.warnings import where_from
 
@@ -38,10 +39,8 @@ PULSE_S = 2.0
 _SCAN_S = 5.0
 _SCAN_SHARE = 20
 """All images are read again at most so often, or in a twentieth of the time."""
-_RENEWED_S = 30.0
 _LEAST_LOOKED_AT = 64
 """Images of a queue that are looked at together, to find some that nobody holds."""
-_MOST_RENEWALS = 10_000
 
 
 class Review:
@@ -86,7 +85,7 @@ class Review:
         self._felt_s = 0.0
         self._taking = anyio.Lock()
         self._meanwhile: dict[int, ImageState] | None = None
-        self._renewed: dict[tuple[str, Name], float] = {}
+        self.leasing = Leasing(log)
         self._files = anyio.CapacityLimiter(4)
 
     # -- Looking -------------------------------------------------------------------------------------------------------
@@ -95,7 +94,7 @@ class Review:
         """Load everything, then keep it up to date; never ends."""
         self.serial = await self.log.everything(lambda images: [self._book.put(image) for image in images])
         with suppress(AnswersError):
-            await self._remember_leases()
+            await self.leasing.remember()
         said = ""
         while True:
             try:
@@ -243,64 +242,46 @@ class Review:
         found = {row.id: row for row in await self._off(self.rows.cards, known)}
         return [found[id_] for id_ in known if id_ in found]
 
-    async def take(self, ids: Iterator[int], count: int, reviewer: str) -> tuple[list[int], float]:
-        """Lease the first ``count`` of some ids that nobody else holds; returns them, and until when."""
+    async def take(
+        self, ids: Iterator[int], count: int, reviewer: str, *, is_free: Callable[[int], bool]
+    ) -> tuple[list[int], float]:
+        """Lease the first ``count`` of some ids that nobody else holds; returns them, and until when.
+
+        Args:
+            ids: In the order in which they are wanted.
+            count: How many.
+            reviewer: Who is given them.
+            is_free: Whether an image may still be given, once what is known about equal ones is noted.
+        """
         until = time.time() + LEASE_S
         taken: list[int] = []
         while len(taken) < count:
             some = list(islice(ids, max(_LEAST_LOOKED_AT, 2 * count)))
             if not some:
                 break
-            taken += await self._lease(await self.card_rows(some), count - len(taken), reviewer, until)
+            rows = await self._with_contents(await self.card_rows(some))
+            self._note_equal(rows)
+            free = [row for row in rows if is_free(row.id)]
+            taken += await self.leasing.lease(free, count - len(taken), reviewer, until)
         if taken:
             self.events.send("lease", {"ids": taken, "reviewer": reviewer, "until": until})
         return taken, until
 
-    async def _lease(self, rows: Sequence[CardRow], count: int, reviewer: str, until: float) -> list[int]:
-        now = time.time()
+    async def _with_contents(self, rows: Sequence[CardRow]) -> list[CardRow]:
+        subjects = await self.leasing.with_contents([row.subject for row in rows])
+        return [msgspec.structs.replace(row, subject=one) for row, one in zip(rows, subjects, strict=True)]
 
-        def work(writing: Writing) -> list[CardRow]:
-            held = leases(writing, now_unix_s=now)
-            free = [row for row in rows if held.get(name_of(row.subject), (reviewer, 0.0))[0] == reviewer][:count]
-            put_leases(writing, [row.subject for row in free], reviewer, until_unix_s=until)
-            return free
-
-        free = await self.log.write(work)
-        self._note_renewal(free, reviewer)
-        return [row.id for row in free]
+    def _note_equal(self, rows: Sequence[CardRow]) -> None:
+        """Note what people said about images that are equal to these by their ETags, or as reading them has shown."""
+        for row in rows:
+            state = self._book.of(row.subject)
+            if state is not None and row.id in self.index and self.index.state(row.id) != state:
+                self.index.set_state(row.id, state)
 
     def is_blind(self, id_: int, reviewer: str) -> bool:
         """Whether a person must not see what the machine and others say about an image."""
         state = self.index.state(id_)
         return self.asked.is_blind(id_, reviewer, frozenset() if state is None else state.voters)
-
-    async def renew(self, rows: Sequence[CardRow], reviewer: str) -> None:
-        """Renew the leases of a person on some images, those that were not renewed just now.
-
-        A lease is a courtesy: nothing fails because one could not be renewed.
-        """
-        now_s, now = time.monotonic(), time.time()
-        due = [row for row in rows if now_s - self._renewed.get((reviewer, name_of(row.subject)), now_s) > _RENEWED_S]
-        if not due:
-            return
-        subjects = [row.subject for row in due]
-        with suppress(AnswersError):
-            await self.log.write(
-                lambda writing: renew_leases(writing, subjects, reviewer, now_unix_s=now, until_unix_s=now + LEASE_S)
-            )
-            self._note_renewal(due, reviewer)
-
-    def _note_renewal(self, rows: Sequence[CardRow], reviewer: str) -> None:
-        if len(self._renewed) > _MOST_RENEWALS:
-            least_s = time.monotonic() - LEASE_S
-            self._renewed = {held: at_s for held, at_s in self._renewed.items() if at_s > least_s}
-        self._renewed.update(((reviewer, name_of(row.subject)), time.monotonic()) for row in rows)
-
-    async def _remember_leases(self) -> None:
-        """Note the leases that a former server left, so that they are renewed."""
-        if self.log.path.exists():
-            held = await self.log.write(lambda writing: leases(writing, now_unix_s=time.time()))
-            self._renewed.update(((reviewer, name), 0.0) for name, (reviewer, _) in held.items())
 
     async def _off(self, work: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
         """The result of ``work`` in another thread."""

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+import anyio
 from anyio.lowlevel import checkpoint as yield_to_others
 
 from asyncfilter.errors import ObjectChangedError, TransientError
@@ -25,13 +26,14 @@ class StoredFile(NamedTuple):
     written_s: float
 
 
-class Lost(Exception):
+class LostAnswerError(Exception):
     """Raised by a fault: the request is carried out, and its answer is lost."""
 
 
 Fault = Callable[[str, S3Location], object]
-"""Called before every request with its name and place. It raises ``Lost``, or what the request fails with; a result
-that is a ``Refusal`` refuses a write."""
+"""Called before every request with its name and place.
+
+It raises ``LostAnswerError``, or what the request fails with; a result that is a ``Refusal`` refuses a write."""
 
 
 def no_fault(_operation: str, _place: S3Location) -> object:
@@ -107,7 +109,7 @@ class MemoryStateStore:
         is_lost = False
         try:
             refused = await self._enter("put", place)
-        except Lost:
+        except LostAnswerError:
             refused, is_lost = None, True
         result = Put("", refused) if isinstance(refused, Refusal) else self._put(place, body, only_new, if_match)
         if is_lost:
@@ -124,7 +126,7 @@ class MemoryStateStore:
 
     async def put_file(self, place: S3Location, path: Path, *, sha256: bytes) -> Put:
         """See ``StateStore``."""
-        return await self.put(place, path.read_bytes(), only_new=True, sha256=sha256)
+        return await self.put(place, await anyio.Path(path).read_bytes(), only_new=True, sha256=sha256)
 
     async def listed(self, bucket: str, prefix: str) -> AsyncGenerator[ListedObject, None]:
         """See ``StateStore``."""

@@ -36,6 +36,7 @@ from asyncfilter.review.read_ahead import ReadAhead
 from asyncfilter.review.review import Review
 from asyncfilter.review.rows import Rows
 from asyncfilter.review.thresholds import Thresholds, rule_confidence, rule_names, rule_text
+from asyncfilter.review.versions import Versions
 from asyncfilter.wiring.calibration import calibrate
 from asyncfilter.wiring.draws import asked_images
 from asyncfilter.wiring.image_readers import ImageReaders
@@ -67,6 +68,9 @@ class ReviewOptions:
         with suppress(ValueError):
             return not ip_address(self.host).is_loopback
         return self.host.lower() != "localhost"
+
+
+_PATCH_PROBLEM = "The job file cannot be changed so. `asyncfilter calibrate` says why."
 
 
 class Reviewed(NamedTuple):
@@ -112,7 +116,9 @@ def open_endpoints(
     cache = PictureCache(what.answers.with_name(f"{what.answers.name.removesuffix(ANSWERS_SUFFIX)}.pictures.db"))
     stack.callback(cache.close)
     decoders = stack.enter_context(DecoderPool())
-    pictures = Pictures(StoredOriginals(readers.of, readers.found), decoders, cache)
+    originals = StoredOriginals(readers.of, readers.found)
+    pictures = Pictures(originals, decoders, cache, Versions(originals))
+    review.leasing.with_contents = pictures.with_contents
     return Endpoints(
         review,
         what.description(options, links),
@@ -146,7 +152,7 @@ def figures_of(what: Reviewed) -> Callable[[], Awaitable[Mapping[str, Any]]]:
 
     def read() -> Mapping[str, Any]:
         try:
-            return calibration_mapping(calibrate(what.job))
+            return _without_paths(calibration_mapping(calibrate(what.job)))
         except NothingToWorkOnError:
             return {"rules": []}
 
@@ -156,6 +162,17 @@ def figures_of(what: Reviewed) -> Callable[[], Awaitable[Mapping[str, Any]]]:
         return await anyio.to_thread.run_sync(read, limiter=one_at_a_time)
 
     return figures
+
+
+def _without_paths(figures: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Figures of ``calibrate`` for a page, which is told nothing about the folders of this machine."""
+    rules = [
+        rule | {"advice": rule["advice"] | {"patch_problem": rule["advice"]["patch_problem"] and _PATCH_PROBLEM}}
+        if rule["advice"]
+        else rule
+        for rule in figures["rules"]
+    ]
+    return {**figures, "file": Path(figures["file"]).name, "rules": rules}
 
 
 def asked_of(what: Reviewed, rows: Rows, reviewers: Sequence[str]) -> Asked:

@@ -172,6 +172,27 @@ async def test_a_replaced_object_is_changed(workspace: Workspace, session: aioht
 
 
 @pytest.mark.usefixtures("summary")
+async def test_what_was_made_before_is_looked_at_again(workspace: Workspace, session: aiohttp.ClientSession) -> None:
+    """A large picture that another server left in the cache is not shown once its object was replaced or removed."""
+    with ReviewProcess(workspace.job, env=workspace.env) as server:
+        page = Page(session, server)
+        ids = (await page.waiting())[:3]
+        before = await cards(page, ids)
+        for card in before:
+            assert (await page.get(card["large"])).status == 200
+    client = _client(workspace.env)
+    await asyncio.to_thread(client.put_object, Bucket="raw", Key=before[0]["key"], Body=b"another")
+    await asyncio.to_thread(client.delete_object, Bucket="raw", Key=before[1]["key"])
+    with ReviewProcess(workspace.job, env=workspace.env) as server:
+        page = Page(session, server)
+        await page.waiting()
+        assert [(await page.get(card["large"])).status for card in before] == [410, 410, 200]
+        assert [(await page.get(card["thumb"])).status for card in before[:2]] == [410, 410]
+        results = await page.answer(*(given(card["id"], f"before-{card['id']:03}") for card in before))
+        assert [one["status"] for one in results] == ["changed", "stored", "stored"]
+
+
+@pytest.mark.usefixtures("summary")
 async def test_a_fresh_checkpoint_has_other_ids(workspace: Workspace, session: aiohttp.ClientSession) -> None:
     """Answers find their images again; an answer that a tab still holds meets none of the new rows."""
     with ReviewProcess(workspace.job, env=workspace.env) as server:
@@ -219,15 +240,20 @@ async def test_audits_are_blind_until_they_are_answered(audited: AuditedJob, ses
         assert (result["status"], result["current"]["verdict"]) == ("stored", "unresolved")
         assert (await ben.json("/api/queue?name=second"))["ids"] == []
         figures = await anna.json("/api/figures")
+        assert "/" not in figures["file"]
         assert figures["agreement"]["pairs"] == 1
         assert figures["rules"][0]["parts"]["taken"]["answered"] == 20
 
 
 def _put(env: Mapping[str, str], key: str, body: bytes) -> None:
-    boto3.client(
+    _client(env).put_object(Bucket="raw", Key=key, Body=body)
+
+
+def _client(env: Mapping[str, str]) -> Any:
+    return boto3.client(
         "s3",
         endpoint_url=env["AWS_ENDPOINT_URL"],
         region_name=env["AWS_REGION"],
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-    ).put_object(Bucket="raw", Key=key, Body=body)
+    )

@@ -391,12 +391,16 @@ async def test_each_answer_of_a_batch_is_judged_by_itself(anna: Page) -> None:
         given(id_, "each-0001"), given(id_, "short"), given(999, "each-0002"), given(id_, "each-0003", "maybe"),
         given(id_, "each-0004", None), given(id_, "each-0005", labels=[""]), given(id_, "each-0006", how="x"),
         given(id_, "each-0001"), given(id_, "each-0008", base=-1), given(id_, "each-0007", "reject"),
+        given(id_, "each-0009", how="import"),
     )  # fmt: skip
     assert [result["status"] for result in results] == [
         "stored", "invalid", "unknown", "invalid", "invalid", "invalid", "invalid", "repeated", "invalid",
-        "stored",
+        "stored", "invalid",
     ]  # fmt: skip
-    assert results[-1]["current"]["verdict"] == "reject"
+    # The current answer is told of everything that is known, whatever became of the row.
+    assert [result["current"] and result["current"]["verdict"] for result in results] == [
+        "reject" if at != 2 else None for at in range(len(results))
+    ]
 
 
 async def test_two_answers_at_once_are_one_answer_and_one_notice(anna: Page, ben: Page) -> None:
@@ -408,11 +412,15 @@ async def test_two_answers_at_once_are_one_answer_and_one_notice(anna: Page, ben
     (known,) = await ben.answer(given(id_, "both-0003", "reject", base=first["serial"]))
     assert (known["status"], known["current"]["verdict"]) == ("stored", "unresolved")
     assert (await ben.json("/api/queue?name=disagreements"))["ids"] == [id_]
+    wanted = {"queue": "disagreements", "n": 5}
+    assert (await ben.post("/api/take", wanted)).json["ids"] == []  # another reviewer answered it
+    assert (await ben.post("/api/take", wanted | {"answered": True})).json["ids"] == [id_]
     (judged,) = await anna.answer(given(id_, "both-0004", "reject", asked_as="adjudicate"))
     assert (judged["status"], judged["current"]["verdict"]) == ("stored", "reject")
     undo = {"undo": [{"uid": "both-0005", "undoes": "both-0003"}, {"uid": "both-0006", "undoes": "no-such-uid"}]}
     reply = await anna.post("/api/undo", undo)
     assert [one["status"] for one in reply.json["results"]] == ["not_yours", "unknown"]
+    assert [one["current"] and one["current"]["verdict"] for one in reply.json["results"]] == ["reject", None]
 
 
 async def test_two_reviewers_never_hold_one_image(tmp_path: Path, session: aiohttp.ClientSession) -> None:
@@ -435,6 +443,28 @@ async def test_two_reviewers_never_hold_one_image(tmp_path: Path, session: aioht
     assert taken["anna"]
     assert taken["ben"]
     assert not taken["anna"] & taken["ben"]
+
+
+async def test_equal_pictures_are_one(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    """Two people never hold equal pictures at once, and an answer about one is an answer about the other."""
+    folder = picture_folder(tmp_path / "photos", 3)
+    (folder / "again.jpg").write_bytes((folder / "p01.jpg").read_bytes())
+    with ReviewProcess(folder) as server:
+        anna, ben = Page(session, server, "anna"), Page(session, server, "ben")
+        ids = await anna.waiting()
+        by_key = {}
+        for card in (await anna.json(f"/api/cards?ids={','.join(map(str, ids))}"))["cards"]:
+            by_key[card["key"]] = card["id"]
+            assert (await anna.get(card["thumb"])).status == 200  # what was read is known to be equal
+        twins = {by_key["again.jpg"], by_key["p01.jpg"]}
+        (held,) = (await anna.post("/api/take", {"queue": "waiting", "n": 1})).json["ids"]
+        assert held == by_key["again.jpg"]
+        others = (await ben.post("/api/take", {"queue": "waiting", "n": 4})).json["ids"]
+        assert set(others) == set(ids) - twins
+        await anna.answer(given(held, "equal-001"))
+        assert (await ben.post("/api/take", {"queue": "waiting", "n": 4})).json["ids"] == others
+        (card,) = (await ben.json(f"/api/cards?ids={by_key['p01.jpg']}"))["cards"]
+        assert (card["answer"]["verdict"], card["answer"]["reviewer"]) == ("keep", "anna")
 
 
 async def test_what_is_stored_survives_any_end_of_the_server(tmp_path: Path, session: aiohttp.ClientSession) -> None:

@@ -6,8 +6,11 @@ import hashlib
 from binascii import b2a_base64
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+import anyio
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation
 from asyncfilter.aws.clients.protocols import SLOWEST_UPLOAD_BYTES_S, ObjectHead, S3Api
@@ -76,9 +79,7 @@ class S3StateStore:
         there = ObjectRef(bucket=bucket, key=key, size_bytes=info.size_bytes, etag=info.etag, seq=0)
         for start in range(0, info.size_bytes, PART_BYTES):
             size_bytes = min(PART_BYTES, info.size_bytes - start)
-            part = await self._translated(
-                lambda start=start, size_bytes=size_bytes: self._part(there, start, size_bytes)
-            )  # type: ignore[misc]
+            part = await self._translated(partial(self._part, there, start, size_bytes))
             if part is None or len(part) != size_bytes:
                 raise ObjectChangedError(f"{info.place.uri}: other bytes came than were asked for")
             yield part
@@ -118,7 +119,7 @@ class S3StateStore:
         Raises:
             StoreError: The file is larger than one request may be.
         """
-        size_bytes = path.stat().st_size
+        size_bytes = (await anyio.Path(path).stat()).st_size
         if size_bytes > MAX_PUT_BYTES:
             raise StoreError(
                 f"{place.uri}: {size_bytes:,} bytes, and one request takes at most {MAX_PUT_BYTES:,}",
@@ -157,7 +158,7 @@ class S3StateStore:
         """See ``StateStore``."""
         after: str | None = None
         while True:
-            page = await self._translated(lambda after=after: list_page(self._calls, bucket, prefix, after=after))  # type: ignore[misc]
+            page = await self._translated(partial(list_page, self._calls, bucket, prefix, after=after))
             for one in page.objects:
                 yield one
             if page.token is None or not page.objects:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.engine.core.listing import ListingReader
+from asyncfilter.engine.core.memory_limit import MemoryLimit
 from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
@@ -93,7 +94,11 @@ class _Assembly:
             core, sink=sink, spending=spending, budget=self._budget, tps_limit=self._backends.limit_tps, since=since
         )
         self._prefetch = PrefetchStage(
-            preparation=inputs.preparation, repeat=core.repeater(core.stop_signal.pause), stop_signal=core.stop_signal
+            preparation=inputs.preparation,
+            repeat=core.repeater(core.stop_signal.pause),
+            stop_signal=core.stop_signal,
+            memory_limit=MemoryLimit(images=inputs.prefetch_images),
+            at_once=inputs.prefetch_at_once,
         )
         self._duplicates = self._duplicate_tracker()
         self._stage = ExamineStage(
@@ -126,6 +131,7 @@ class _Assembly:
                 source=inputs.source, check=inputs.check, repeat=core.repeater(core.stop_signal.pause)
             ),
             stop_signal=core.stop_signal,
+            capacity=inputs.capacity,
         )
 
     def _warnings(self) -> list[str]:
@@ -176,6 +182,7 @@ class _Assembly:
             stop_signal=core.stop_signal,
             emit=core.emit,
             clock=core.clock,
+            capacity=self._inputs.capacity,
         )
 
     def _admission(self) -> Admission:

@@ -9,13 +9,24 @@ from __future__ import annotations
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.backends import Backends, PacedBackend
 from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.engine.core.capacity import Capacity
 from asyncfilter.engine.core.memory_limit import MemoryLimit
 from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.engine.settle.committer import GroupCommitter
-from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, ThrottledError, TransientError, unexpected
+from asyncfilter.errors import (
+    WORKER_LOST,
+    AccessError,
+    AsyncFilterError,
+    ImageError,
+    LostError,
+    NotSentError,
+    ThrottledError,
+    TransientError,
+    unexpected,
+)
 from asyncfilter.events import AttemptFailed, Emit
 from asyncfilter.model import Detection, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
@@ -47,6 +58,7 @@ class PaidCalls:
         stop_signal: StopSignal,
         emit: Emit,
         clock: Clock,
+        capacity: Capacity | None = None,
     ) -> None:
         self._backends = backends
         self._outcomes = outcomes
@@ -60,6 +72,7 @@ class PaidCalls:
         self._stop_signal = stop_signal
         self._emit = emit
         self._clock = clock
+        self._capacity = capacity
         self._breaker = Breaker()
 
     async def examine(self, item: WorkItem) -> bool:
@@ -88,6 +101,8 @@ class PaidCalls:
             return False
         except ImageError as error:
             self._fail(item, error)
+        except LostError as error:
+            self._fail(item, ImageError(error.message, code=WORKER_LOST))
         except TransientError as error:
             self._fail(item, ImageError(error.message, code="unavailable"))
         except Exception as error:  # noqa: BLE001  a detector may raise anything; what is paid must be kept
@@ -104,15 +119,24 @@ class PaidCalls:
 
     async def _again(self, item: WorkItem, error: ThrottledError | TransientError) -> Detection:
         """Repeat a failed first attempt until one succeeds or fails permanently; apart, since few calls need it."""
-        attempts = 1
+        # An attempt that was not sent counts nowhere, neither here nor as a repetition.
+        attempts = 0 if isinstance(error, NotSentError) else 1
 
         async def attempt() -> Detection:
             nonlocal attempts
+            is_repetition = attempts > 0
             attempts += 1
-            self._totals.retried += 1
-            return await self._attempt(item)
+            self._totals.retried += is_repetition
+            try:
+                return await self._attempt(item)
+            except NotSentError:
+                attempts -= 1
+                self._totals.retried -= is_repetition
+                raise
 
         def report(error: Exception, delay_s: float) -> None:
+            if isinstance(error, NotSentError):
+                return
             self._emit(
                 AttemptFailed(
                     at_unix_s=self._clock.unix(),
@@ -127,6 +151,15 @@ class PaidCalls:
             return await self._repeat.again(error, attempt, report)
         finally:
             del error  # as in ``Repeater.again``: the traceback of an error raised there refers to this frame
+
+    async def _placed(self, item: WorkItem) -> tuple[Reservation, PacedBackend]:
+        """As ``_wait_for_permit``, once there is room for the attempt where it is made."""
+        if self._capacity is None:
+            return await self._wait_for_permit(item)
+        async with self._capacity.place() as is_open:
+            if not is_open:
+                raise DrainedError
+            return await self._wait_for_permit(item)
 
     async def _wait_for_permit(self, item: WorkItem) -> tuple[Reservation, PacedBackend]:
         """Reserve money and wait for a permit for an attempt; the money is released when there is no permit.
@@ -157,7 +190,7 @@ class PaidCalls:
     async def _attempt(self, item: WorkItem) -> Detection:
         reservation, backend = item.reservation, item.backend
         if reservation is None or backend is None:
-            reservation, backend = await self._wait_for_permit(item)
+            reservation, backend = await self._placed(item)
         # Used up: a repetition needs its own.
         item.reservation = item.backend = None
         self._totals.attempts += 1
@@ -171,6 +204,10 @@ class PaidCalls:
             may_be_billed = error.may_be_billed
             self._totals.throttled += 1
             backend.limiter.throttled(error.cause, sent_s)
+            raise
+        except NotSentError:
+            may_be_billed = False
+            self._totals.attempts -= 1
             raise
         except TransientError as error:
             # The limiter gets no report: without a response, the rate was neither accepted nor refused.

@@ -18,9 +18,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import anyio
+from anyio.abc import TaskGroup
 
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.budget_gate import BudgetGate
+from asyncfilter.engine.core.capacity import Capacity
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
@@ -58,6 +60,7 @@ class Pipeline:
         watchdog: Makes the checks that depend on time.
         listing_counter: Counts the listing ahead.
         stop_signal: Holds the reason why the run ends.
+        capacity: How many attempts may be under way; None where that does not change.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Pipeline:
         watchdog: Watchdog,
         listing_counter: ListingCounter,
         stop_signal: StopSignal,
+        capacity: Capacity | None = None,
     ) -> None:
         self._options = options
         self._opened = opened
@@ -98,6 +102,7 @@ class Pipeline:
         self._watchdog = watchdog
         self._listing_counter = listing_counter
         self._stop_signal = stop_signal
+        self._capacity = capacity
         self._examined_before = opened.tally.examined
 
     async def run(self) -> Summary:
@@ -116,6 +121,8 @@ class Pipeline:
             self._prefetch.start(tasks)
             self._lifecycle.start(tasks)
             tasks.start_soon(self._watchdog.run)
+            if self._capacity is not None:
+                self._follow(self._capacity, tasks)
             tasks.start_soon(self._lifecycle.names.run)
             if self._options.counts_ahead and not self._opened.listing_done:
                 tasks.start_soon(self._listing_counter.count, self._opened.cursor)
@@ -162,10 +169,27 @@ class Pipeline:
             elapsed_s=self._summary.elapsed_s,
         )
 
+    def _follow(self, capacity: Capacity, tasks: TaskGroup) -> None:
+        """Admit as many images as can be examined, and end the run when none can be any more."""
+        pool = self._stage.pool
+        most = pool.limit
+
+        def resize() -> None:
+            pool.resize(min(most, capacity.limit))
+
+        async def watch() -> None:
+            self._stop_signal.request(*await capacity.ended())
+
+        capacity.on_change(resize)
+        resize()
+        tasks.start_soon(watch)
+
     async def _drain(self) -> None:
         self._lifecycle.report_drain(self._stage.pool.in_flight)
         # Repetitions that wait for a permit or for money end now; only attempts that were sent are waited for.
         self._backends.close()
         self._budget_gate.close()
+        if self._capacity is not None:
+            self._capacity.close()
         await self._stage.pool.wait_done()
         await self._lifecycle.drain()
