@@ -34,6 +34,10 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     dry_run: bool
     epoch: int = 0
     """Number of this opening of the checkpoint for writing."""
+    on: str = "local"
+    """Where images are examined: ``local``, in this process, or ``ray``."""
+    workers_wanted: int | None = None
+    """Workers that the fleet may have; None without one."""
 
 
 class JobWarning(Event, frozen=True, kw_only=True, tag="cautioned"):

@@ -322,7 +322,8 @@ class Counts(msgspec.Struct, kw_only=True):
 
     ``examined`` = keep + review + reject + failed, up to the stop position. Images paid for beyond it are in
     ``overshoot``, in ``calls`` and in money, not in the verdicts. ``duplicates`` share the labels of an image with the
-    same content, which saved ``saved_micros``. Money is integer micro-dollars.
+    same content, which saved ``saved_micros``; ``adopted`` answers were taken over from workers of a former head. Money is
+    integer micro-dollars.
     """
 
     listed: int = 0
@@ -348,6 +349,7 @@ class Counts(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     saved_micros: int = 0
     reviewed: Reviewed = Reviewed()
+    adopted: int = 0
 
 
 class Workers(msgspec.Struct, kw_only=True, frozen=True):
@@ -390,6 +392,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
         listing_done: True once the source was listed to its end in this pass.
         price_micros: What the next call costs.
         elapsed_s: Since this process began.
+        workers: Those of the fleet; None without one.
     """
 
     counts: Counts
@@ -405,6 +408,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
     budget_micros: int | None
     price_micros: int
     elapsed_s: float
+    workers: Workers | None = None
 
 
 class NothingFound(msgspec.Struct, frozen=True, kw_only=True):
@@ -463,6 +467,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The file of people's answers; None where there is none."""
     epoch: int = 0
     """Number of this opening of the checkpoint for writing, above those of all openings before."""
+    workers: Workers | None = None
+    """The workers of the fleet; None without one."""
 
     def _repr_html_(self) -> str:
         """For notebooks: the main figures; an action that was not carried out is left out."""

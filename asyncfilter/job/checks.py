@@ -166,7 +166,10 @@ def _state(job: Mapping, base_dir: str) -> Iterator[Finding]:
             yield (key,), f"expected a prefix outside the source {source.uri}, which would list it, found {place.uri}"
         for path, template in _targets(job, base_dir):
             if template.could_land_below(place, name if isinstance(name, str) else None):
-                yield path, f"expected a target outside the state {place.uri}, which it could overwrite, found {template}"
+                yield (
+                    path,
+                    f"expected a target outside the state {place.uri}, which it could overwrite, found {template}",
+                )
 
 
 def _state_place(value: object) -> S3Location | None:

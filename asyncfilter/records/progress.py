@@ -71,6 +71,7 @@ class Totals(msgspec.Struct, kw_only=True):
         billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
         reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
         month_use: What of it was billed in the present month.
+        adopted: Answers that workers had kept for a head that died, and that were taken over.
     """
 
     calls: int = 0
@@ -85,6 +86,7 @@ class Totals(msgspec.Struct, kw_only=True):
     reserved_calls: int = 0
     reserved_micros: int = 0
     month_use: MonthUse = MonthUse()
+    adopted: int = 0
 
 
 class Batch(msgspec.Struct, kw_only=True):
@@ -134,6 +136,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         model: What is known about the detector's model.
         answers: How far the answers file is followed; None where no answer was ever taken over.
         epoch: Number of this opening for writing; it is durable, and above those of all openings before.
+        uid: Made at random for this checkpoint; another one never has it.
     """
 
     watermark: Watermark
@@ -144,3 +147,4 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     model: KnownModel = NOTHING_KNOWN
     answers: TakenOver | None = None
     epoch: int = 1
+    uid: str = ""

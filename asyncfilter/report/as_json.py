@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from asyncfilter.events import Event, RunEnded
-from asyncfilter.model import AnswersState, Counts, NothingFound, Summary
+from asyncfilter.model import AnswersState, Counts, NothingFound, Summary, Workers
 from asyncfilter.report.formatting import usd_number
 
 _ENCODER = msgspec.json.Encoder()
@@ -36,11 +36,18 @@ def answers_state_mapping(answers: AnswersState | None) -> dict[str, object] | N
     return None if answers is None else msgspec.structs.asdict(answers)
 
 
+def workers_mapping(workers: Workers | None) -> dict[str, object] | None:
+    """What became of the workers of a fleet; None without one."""
+    if workers is None:
+        return None
+    return {name: value for name, value in msgspec.structs.asdict(workers).items() if name != "now"}
+
+
 def summary_mapping(summary: Summary) -> dict[str, object]:
     """A summary with the names and the order of docs/guarantees.md, *Summary*, then error, hint and exit code."""
     budget = summary.budget_micros
     counts = counts_mapping(summary.counts)
-    later = {name: counts.pop(name) for name in ("duplicates", "saved_usd", "reviewed")}
+    later = {name: counts.pop(name) for name in ("duplicates", "saved_usd", "reviewed", "adopted")}
     return {
         "run_id": summary.run_id,
         "name": summary.name,
@@ -59,6 +66,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "cautions": list(summary.cautions),
         **later,
         "answers": answers_state_mapping(summary.answers),
+        "workers": workers_mapping(summary.workers),
         "nothing_to_examine": None if summary.nothing is None else nothing_mapping(summary.nothing),
         "error": summary.error,
         "hint": summary.hint,
