@@ -30,7 +30,8 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     ``sink`` to run, and ``remover`` to apply and undo. A job that copies to such a store needs ``sink``.
 
     The price of your own detector is ``pricing.tiers`` of the job, by default 0; its rate is ``limits.tps``, by default
-    without limit. With ``hub`` images are examined by its workers, as by those of ``cluster``. Your own clock and ``rng``, which draws the jitter of retries, are for tests.
+    without limit. With ``hub`` images are examined by its workers, as by those of ``cluster``. Your own clock and
+    ``rng``, which draws the jitter of retries, are for tests.
     """
 
     source: Source | None = None

@@ -81,9 +81,15 @@ class FleetStage:
                 hub.start(self.worker())
             if script is not None:
                 tasks.start_soon(script, self, hub)
-            summary = await self.head(hub, **options)
+            found: Summary | Exception
+            try:
+                found = await self.head(hub, **options)
+            except Exception as error:  # noqa: BLE001  raised again outside of the task group
+                found = error
             tasks.cancel_scope.cancel()
-        return summary
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def head(self, hub: MemoryHub, **options: Any) -> Summary:
         """One head over the workers of ``hub``."""
