@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from asyncfilter.checkpoint.changes import ChangeLog
 from asyncfilter.checkpoint.errors import CorruptRowError, unreadable
 from asyncfilter.checkpoint.lock import PRIVATE_MODE
 from asyncfilter.checkpoint.place import beside, check_file, check_one_name
@@ -40,6 +41,7 @@ from asyncfilter.checkpoint.state import (
 )
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError
+from asyncfilter.job.fingerprint import changed_settings
 from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.progress import Opened, Totals, Watermark
@@ -145,8 +147,8 @@ def create_missing(path: Path, identity: Mapping[str, str], name: str) -> bool:
 
 
 def open_tables(
-    path: Path, identity: Mapping[str, str], *, is_new: bool, above_epoch: int = 0
-) -> tuple[sqlite3.Connection, Tables, Opened]:
+    path: Path, identity: Mapping[str, str], *, is_new: bool, above_epoch: int = 0, ships: bool = False
+) -> tuple[sqlite3.Connection, Tables, Opened, ChangeLog | None]:
     """Open the checkpoint at ``path``; to be called by the holder of its lock.
 
     Args:
@@ -154,6 +156,7 @@ def open_tables(
         identity: As for ``open_checkpoint``.
         is_new: Whether it was created just now.
         above_epoch: The epoch of this opening is above this one, and above that of every opening before.
+        ships: Note every change for a state in S3.
 
     Raises:
         CheckpointUnreadableError: Empty, damaged or not a checkpoint.
@@ -174,8 +177,11 @@ def open_tables(
         _configure(db)
         tables = Tables(db, path)
         tables.etag_index.load()
+        log = tables.log = ChangeLog(db) if ships else None
+        if log is not None:
+            log.begin()
         _bind(db, tables, identity)
-        return db, tables, _take_over(db, tables, is_new=is_new, above_epoch=above_epoch)
+        return db, tables, _take_over(db, tables, log, is_new=is_new, above_epoch=above_epoch), log
     except BaseException:
         db.close()
         raise
@@ -258,8 +264,8 @@ def check_identity(db: sqlite3.Connection, path: Path, wanted: Mapping[str, str]
     stored = stored_identity(db)
     changes = [
         f"{key}: {stored.get(key, '(not set)')!r} in the checkpoint, {wanted.get(key, '(not set)')!r} in the job"
-        for key in sorted({*stored, *wanted})
-        if stored.get(key) != wanted.get(key) and key.startswith(bound)
+        for key in changed_settings(stored, wanted)
+        if key.startswith(bound)
     ]
     if changes:
         message = f"{path}: belongs to another source or detector\n  " + "\n  ".join(changes)
@@ -294,7 +300,9 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 
 
-def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool, above_epoch: int) -> Opened:
+def _take_over(
+    db: sqlite3.Connection, tables: Tables, log: ChangeLog | None, *, is_new: bool, above_epoch: int
+) -> Opened:
     watermark = read_state(db, WATERMARK, Watermark) or Watermark()
     totals = read_state(db, TOTALS, Totals) or Totals()
     # What a killed run had on record and not settled may have been paid for, so it counts as spent.
@@ -308,6 +316,9 @@ def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool, above_ep
         db.execute("UPDATE image SET seq = NULL WHERE seq > ?", (watermark.seq,))
         db.execute("UPDATE run SET outcome = ? WHERE outcome IS NULL", (DIED,))
         write_state(db, {TOTALS: totals, EPOCH: epoch, UID: uid})
+        if log is not None:
+            # In this transaction: an opening that notes nothing makes the two differ.
+            log.opened(epoch)
     # Not the highest id in the table: rows are deleted, and `same_as` and the removal journal still refer to their ids.
     (last_id,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'image'").fetchone()
     return Opened(

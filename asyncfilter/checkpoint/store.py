@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,7 @@ from asyncfilter.checkpoint.file_thread import FileThread
 from asyncfilter.checkpoint.lock import RunLock
 from asyncfilter.checkpoint.open_file import create_missing, open_tables
 from asyncfilter.checkpoint.place import without_links
+from asyncfilter.checkpoint.shipping import ShippingFile
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.records.progress import Opened
 
@@ -27,7 +29,7 @@ _CLOSING_TIMEOUT_MS = 500
 
 
 async def open_checkpoint(
-    path: Path, *, identity: Mapping[str, str], name: str, above_epoch: int = 0
+    path: Path, *, identity: Mapping[str, str], name: str, above_epoch: int = 0, ships: bool = False
 ) -> SqliteCheckpoint:
     """Open the checkpoint at ``path`` for one run; create it, with its folder, when it does not exist.
 
@@ -38,6 +40,7 @@ async def open_checkpoint(
         identity: Settings of source and detector by their key in the job file; stored labels are valid only for these.
         name: The job's name, for ``status``.
         above_epoch: The epoch of this opening is above this one, and above that of every opening before.
+        ships: Note every change, for ``shipping``.
 
     Raises:
         CheckpointLockedError: Another run holds it; the message names it.
@@ -46,7 +49,9 @@ async def open_checkpoint(
         CheckpointMismatchError: ``identity`` is not the one it was made with; it was left untouched.
         CheckpointError: It cannot be created, locked or written.
     """
-    return await to_thread.run_sync(SqliteCheckpoint, path, identity, name, anyio.CapacityLimiter(1), above_epoch)
+    return await to_thread.run_sync(
+        partial(SqliteCheckpoint, path, identity, name, anyio.CapacityLimiter(1), above_epoch=above_epoch, ships=ships)
+    )
 
 
 class TablesOnThread:
@@ -91,10 +96,26 @@ class TablesOnThread:
         self.end_run = thread.wrap(tables.end_run)
 
 
+class ShippingOnThread:
+    """The methods of ``ShippingFile``, each called on the file's thread."""
+
+    def __init__(self, file: ShippingFile, thread: FileThread) -> None:
+        self.shipment = thread.wrap(file.shipment)
+        self.bind = thread.wrap(file.bind)
+        self.note_whole = thread.wrap(file.note_whole)
+        self.cut = thread.wrap(file.cut)
+        self.confirm = thread.wrap(file.confirm)
+        self.behind = thread.wrap(file.behind)
+        self.has_new = thread.wrap(file.has_new)
+
+
 class SqliteCheckpoint(TablesOnThread):
     """A ``Checkpoint`` in one SQLite file; made by ``open_checkpoint``.
 
     A batch must not change until ``commit`` returns.
+
+    Attributes:
+        shipping: Its changes, for the state in S3; None for a file that is opened without one.
     """
 
     def __init__(
@@ -103,7 +124,9 @@ class SqliteCheckpoint(TablesOnThread):
         identity: Mapping[str, str],
         name: str,
         limiter: anyio.CapacityLimiter,
+        *,
         above_epoch: int = 0,
+        ships: bool = False,
     ) -> None:
         path = without_links(path)
         self._path = path
@@ -113,8 +136,8 @@ class SqliteCheckpoint(TablesOnThread):
             try:
                 is_new = create_missing(path, identity, name)
                 self._lock.hold_file()
-                self._db, tables, self._opened = open_tables(
-                    path, identity, is_new=is_new, above_epoch=above_epoch
+                self._db, tables, self._opened, log = open_tables(
+                    path, identity, is_new=is_new, above_epoch=above_epoch, ships=ships
                 )
             except BaseException:
                 self._lock.release()
@@ -123,6 +146,7 @@ class SqliteCheckpoint(TablesOnThread):
         thread = FileThread(path, limiter)
         super().__init__(tables, thread)
         self._close_on_thread = thread.wrap(self._close)
+        self.shipping = None if log is None else ShippingOnThread(ShippingFile(self._db, tables, path, log), thread)
         self._is_open = True
 
     async def __aenter__(self) -> Self:

@@ -14,6 +14,7 @@ import msgspec
 
 from asyncfilter.checkpoint import sql
 from asyncfilter.checkpoint.answers import write_answers
+from asyncfilter.checkpoint.changes import ChangeLog
 from asyncfilter.checkpoint.collected_list import CollectedList
 from asyncfilter.checkpoint.etag_index import EtagIndex
 from asyncfilter.checkpoint.removal_journal import CLAIMS, RemovalTable
@@ -50,6 +51,7 @@ class Tables:
     Attributes:
         removal: The removal journal, and the images that are to leave the source.
         etag_index: Finds images by ETag; to be loaded before anything is written.
+        log: Notes what changes, for a state in S3; None without one.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
@@ -60,6 +62,7 @@ class Tables:
         self.etag_index = EtagIndex(db)
         self._inode = _inode(path)
         self._collected: CollectedList | None = None
+        self.log: ChangeLog | None = None
 
     def commit(self, batch: Batch) -> None:
         """See ``Checkpoint.commit``."""
@@ -204,6 +207,10 @@ class Tables:
         self._collected.add(rows)
         if is_last:
             self._check_place()
+            if self.log is not None:
+                # Before it: another connection stores the list, whose rows nobody notes.
+                with self.transaction():
+                    self.log.note_whole()
             self._collected.store(origin)
             self.close()
 

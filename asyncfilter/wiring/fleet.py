@@ -17,6 +17,7 @@ from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.preview.overlays import OpenedView
+from asyncfilter.errors import UsageError
 from asyncfilter.events import AnswersAdopted, Emit, Event, RunStarted
 from asyncfilter.fleet.crew import Crew, LateAnswer
 from asyncfilter.fleet.link import Terms
@@ -73,8 +74,7 @@ async def with_fleet(
 ) -> AsyncIterator[Fleet]:
     """The fleet that a job asks for, or that the caller gives; see ``open_fleet``."""
     if overrides.hub is None:
-        yield Fleet(inputs=inputs, checkpoint=checkpoint, context=context)
-        return
+        raise UsageError("a fleet on Ray is not there yet", hint="Take `cluster` out of the job, or give --on local.")
     terms = FleetTerms(fingerprint=fingerprint(job))
     async with open_fleet(job, overrides.hub, terms, inputs, checkpoint, context) as fleet:
         yield fleet
