@@ -33,7 +33,7 @@ Mapping = dict[str, object]
 def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
     """Every contradiction between keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
-        for part in (_source_form, _rules, _assumed, _names_alone, _prices, check_lanes):
+        for part in (_source_form, _rules, _assumed, _names_alone, _prices, check_lanes, _cluster):
             yield from part(job)
         yield from _actions(job, base_dir)
         yield from _state(job, base_dir)
@@ -47,6 +47,13 @@ def _mapping(value: object) -> Mapping:
 def as_items(value: object) -> list[object]:
     """The items of a list; of any other value, none."""
     return value if isinstance(value, list) else []
+
+
+def _cluster(job: Mapping) -> Iterator[Finding]:
+    workers = _mapping(_mapping(job.get("cluster")).get("workers"))
+    least, most = workers.get("min", 1), workers.get("max")
+    if _is_number(least) and _is_number(most) and most < least:
+        yield ("cluster", "workers", "max"), f"expected at least min, which is {least}, found {most}"
 
 
 def _source_form(job: Mapping) -> Iterator[Finding]:

@@ -129,10 +129,16 @@ async def open_run(
         answers = await known_answers(job, checkpoint.opened.answers, overrides, stack)
         emit = _with_thresholds_told(job, context)
         context = msgspec.structs.replace(context, model=model, emit=emit, answers=answers)
+        stored_checkpoint = checkpoint
+        if use is not None and (overrides.hub is not None or job.cluster is not None):
+            from asyncfilter.wiring.fleet import with_fleet  # noqa: PLC0415  not needed by most runs
+
+            fleet = await stack.enter_async_context(with_fleet(job, overrides, inputs, checkpoint, context))
+            inputs, checkpoint, context = fleet.inputs, fleet.checkpoint, fleet.context
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
-        yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
+        yield OpenRun(ready=ready, stored=stored_checkpoint, inputs=inputs, sink=sink, context=context)
 
 
 def _with_thresholds_told(job: Job, context: RunContext) -> Emit:

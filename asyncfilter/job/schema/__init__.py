@@ -9,6 +9,7 @@ The text of a ``ValueError`` raised here is the complete message for the user.
 """
 
 from asyncfilter.job.schema.actions import ACTION_TAGS, Action, Actions, CopyAction, LinkAction, MoveAction, TagAction
+from asyncfilter.job.schema.cluster import Cluster
 from asyncfilter.job.schema.detectors import (
     DETECTOR_TAGS,
     PREPROCESS_TAGS,
@@ -37,6 +38,7 @@ __all__ = [
     "Action",
     "Actions",
     "ByHand",
+    "Cluster",
     "Condition",
     "CopyAction",
     "Detector",
