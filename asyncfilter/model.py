@@ -351,8 +351,8 @@ class Counts(msgspec.Struct, kw_only=True):
 
     ``examined`` = keep + review + reject + failed, up to the stop position. Images paid for beyond it are in
     ``overshoot``, in ``calls`` and in money, not in the verdicts. ``duplicates`` share the labels of an image with the
-    same content, which saved ``saved_micros``; ``adopted`` answers came from workers of a former head. ``lanes`` add up to
-    calls, attempts and money; None without lanes. Money is integer micro-dollars.
+    same content, which saved ``saved_micros``; ``adopted`` answers came from workers of a former head. ``lanes`` add up
+    to calls, attempts and money; None without lanes. Money is integer micro-dollars.
     """
 
     listed: int = 0

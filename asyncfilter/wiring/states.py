@@ -1,4 +1,4 @@
-"""States in S3, for the commands that look at one, fetch one or clean one up; and the copies that reading commands use."""
+"""States in S3: for commands that look at one, fetch one or clean one up, and the copies that reading commands use."""
 
 from __future__ import annotations
 
