@@ -59,6 +59,10 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     lane_terms: list[LaneTerms] = []
     epoch: int = 0
     """Number of this opening of the checkpoint for writing."""
+    on: str = "local"
+    """Where images are examined: ``local``, in this process, or ``ray``."""
+    workers_wanted: int | None = None
+    """Workers that the fleet may have; None without one."""
 
 
 class JobWarning(Event, frozen=True, kw_only=True, tag="cautioned"):

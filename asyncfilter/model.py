@@ -325,8 +325,8 @@ class LaneCounts(msgspec.Struct, frozen=True, kw_only=True):
         account: None also where STS may not be asked.
         by: ``reference`` or ``bytes``.
         retried: Repetitions that were made here, wherever the attempt before was.
-        tps_mean: Attempts a second of the present run; None for a lane that is not in it.
-        tps_limit: The rate that the lane may have; None as before, and where it is not known.
+        tps_mean: Attempts a second of the present run; None where there is none.
+        tps_limit: The rate that the lane may have; None for a lane of former runs, and where it is not known.
         closed: True once the run called it no more.
         model_versions: The model versions of its answers, over the checkpoint's whole life.
     """
@@ -351,8 +351,8 @@ class Counts(msgspec.Struct, kw_only=True):
 
     ``examined`` = keep + review + reject + failed, up to the stop position. Images paid for beyond it are in
     ``overshoot``, in ``calls`` and in money, not in the verdicts. ``duplicates`` share the labels of an image with the
-    same content, which saved ``saved_micros``. ``lanes`` add up to calls, attempts and money; None without lanes. Money
-    is integer micro-dollars.
+    same content, which saved ``saved_micros``; ``adopted`` answers came from workers of a former head. ``lanes`` add up
+    to calls, attempts and money; None without lanes. Money is integer micro-dollars.
     """
 
     listed: int = 0
@@ -378,6 +378,7 @@ class Counts(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     saved_micros: int = 0
     reviewed: Reviewed = Reviewed()
+    adopted: int = 0
     lanes: dict[str, LaneCounts] | None = None
 
 
@@ -421,6 +422,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
         listing_done: True once the source was listed to its end in this pass.
         price_micros: What the next call costs.
         elapsed_s: Since this process began.
+        workers: Those of the fleet; None without one.
     """
 
     counts: Counts
@@ -436,6 +438,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
     budget_micros: int | None
     price_micros: int
     elapsed_s: float
+    workers: Workers | None = None
 
 
 class NothingFound(msgspec.Struct, frozen=True, kw_only=True):
@@ -494,6 +497,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The file of people's answers; None where there is none."""
     epoch: int = 0
     """Number of this opening of the checkpoint for writing, above those of all openings before."""
+    workers: Workers | None = None
+    """The workers of the fleet; None without one."""
 
     def _repr_html_(self) -> str:
         """For notebooks: the main figures; an action that was not carried out is left out."""

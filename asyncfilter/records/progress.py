@@ -98,6 +98,7 @@ class Totals(msgspec.Struct, kw_only=True):
         reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
         month_use: What of it was billed in the present month, by calls without lanes.
         lanes: The sums of each lane that the checkpoint has known, by name; calls without lanes are in none of them.
+        adopted: Answers that workers had kept for a head that died, and that were taken over.
     """
 
     calls: int = 0
@@ -112,6 +113,7 @@ class Totals(msgspec.Struct, kw_only=True):
     reserved_calls: int = 0
     reserved_micros: int = 0
     month_use: MonthUse = MonthUse()
+    adopted: int = 0
     lanes: dict[str, LaneTotals] = {}
 
     def copy(self) -> Totals:
@@ -167,6 +169,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         model: What is known about the detector's model.
         answers: How far the answers file is followed; None where no answer was ever taken over.
         epoch: Number of this opening for writing; it is durable, and above those of all openings before.
+        uid: Made at random for this checkpoint; another one never has it.
     """
 
     watermark: Watermark
@@ -177,3 +180,4 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     model: KnownModel = NOTHING_KNOWN
     answers: TakenOver | None = None
     epoch: int = 1
+    uid: str = ""

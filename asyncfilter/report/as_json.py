@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from asyncfilter.events import Event, RunEnded
-from asyncfilter.model import AnswersState, Counts, LaneCounts, NothingFound, Summary
+from asyncfilter.model import AnswersState, Counts, LaneCounts, NothingFound, Summary, Workers
 from asyncfilter.report.formatting import usd_number
 
 _ENCODER = msgspec.json.Encoder()
@@ -52,11 +52,18 @@ def answers_state_mapping(answers: AnswersState | None) -> dict[str, object] | N
     return None if answers is None else msgspec.structs.asdict(answers)
 
 
+def workers_mapping(workers: Workers | None) -> dict[str, object] | None:
+    """What became of the workers of a fleet; None without one."""
+    if workers is None:
+        return None
+    return {name: value for name, value in msgspec.structs.asdict(workers).items() if name != "now"}
+
+
 def summary_mapping(summary: Summary) -> dict[str, object]:
     """A summary with the names and the order of docs/guarantees.md, *Summary*, then error, hint and exit code."""
     budget = summary.budget_micros
     counts = counts_mapping(summary.counts)
-    last = ("duplicates", "saved_usd", "reviewed", "lanes")
+    last = ("duplicates", "saved_usd", "reviewed", "adopted", "lanes")
     later: dict[str, object] = {name: counts.pop(name) for name in last if name in counts}
     return {
         "run_id": summary.run_id,
@@ -76,6 +83,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "cautions": list(summary.cautions),
         **later,
         "answers": answers_state_mapping(summary.answers),
+        "workers": workers_mapping(summary.workers),
         "nothing_to_examine": None if summary.nothing is None else nothing_mapping(summary.nothing),
         "error": summary.error,
         "hint": summary.hint,

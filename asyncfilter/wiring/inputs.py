@@ -25,6 +25,7 @@ from asyncfilter.wiring.overrides import Overrides, check_own_stores
 from asyncfilter.wiring.stores import Store, open_store
 
 if TYPE_CHECKING:
+    from asyncfilter.pictures.own_model import OwnModelDetector
     from asyncfilter.pictures.prepare import LanePorts
     from asyncfilter.wiring.lanes import OpenLane
 
@@ -62,10 +63,13 @@ async def open_inputs(
             preparation = overrides.preparation or _preparation(job, store, _sending(lanes), stack)
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, use=use)
+            if opened.close is not None:
+                stack.callback(opened.close)
             if use is not None and opened.backend.held_model is not None:
                 stack.push_async_callback(use.stop, opened.backend.held_model)
-            sending = _Sending(opened.backend.detector, opened.send, store.region == opened.backend.region)
-            backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, sending, stack)
+            backend = opened.backend
+            sending = _Sending(backend.detector, opened.send, store.region == backend.region, own=opened.own)
+            preparation = overrides.preparation or _preparation(job, store, sending, stack)
             cautions = (*store.cautions, *opened.cautions)
         inputs = inputs_of(job, store.source, backend, preparation, cautions=cautions)
         if lanes:
@@ -110,7 +114,7 @@ def inputs_of(
         source=source,
         check=_check(job),
         backends=(backend,),
-        concurrency=concurrency(job.limits, backend.limit_tps),
+        concurrency=concurrency(job.limits, backend.limit_tps, most=backend.most_in_flight),
         preparation=preparation,
         cautions=cautions,
     )
@@ -150,6 +154,7 @@ class _Sending(NamedTuple):
     send: Send
     by_reference: bool
     lanes: Mapping[str, LanePorts] | None = None
+    own: OwnModelDetector | None = None
 
 
 def _sending(lanes: tuple[OpenLane, ...]) -> _Sending:
@@ -165,6 +170,8 @@ def _preparation(job: Job, store: Store, sending: _Sending, stack: AsyncExitStac
 
     The processes that decode images end with ``stack``.
     """
+    if sending.own is not None and store.contents is not None:
+        return sending.own.reading(store.contents)
     by_reference = sending.by_reference
     if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
         return None

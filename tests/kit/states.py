@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -93,7 +93,9 @@ class HandMade:
         with closing(connect(self.path, "rw")) as db:
             log = ChangeLog(db)
             log.begin()
-            _in_transaction(db, lambda: (log.cut(), log.confirm(self.head.commit + 1)))
+            with _transaction(db):
+                log.cut()
+                log.confirm(self.head.commit + 1)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         plain = self.path.read_bytes()
         body = zlib.compress(plain)
@@ -111,13 +113,15 @@ class HandMade:
     def commit_segment(self, change: Callable[[sqlite3.Connection, Tables], object] | None = None) -> Segment:
         """Change the file, by default by three more images, and commit what changed."""
         with closing(connect(self.path, "rw")) as db:
+            tables = Tables(db, self.path)
+            tables.etag_index.load()  # before the log, whose triggers it would drop
             log = ChangeLog(db)
             log.begin()
-            tables = Tables(db, self.path)
-            tables.etag_index.load()
             (change or self._more)(db, tables)
-            found = _in_transaction(db, lambda: (log.cut(), read_changes(db))[1])
-            _in_transaction(db, lambda: log.confirm(self.head.commit + 1))
+            with _transaction(db):
+                log.cut()
+                found = read_changes(db)
+                log.confirm(self.head.commit + 1)
         packed = pack([found])
         return self.name_segment(packed.body, inflated_bytes=packed.inflated_bytes, rows=found.rows)
 
@@ -146,11 +150,16 @@ class HandMade:
         return stored_image(self._images)
 
 
-def _in_transaction(db: sqlite3.Connection, work: Callable[[], object]) -> object:
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
-    result = work()
+    yield
     db.execute("COMMIT")
-    return result
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder, in order."""
+    return sorted(one.name for one in folder.iterdir())
 
 
 def contents_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -158,6 +167,5 @@ def contents_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
         own = {"unshipped", "shipping", "shipment", "content", "sqlite_stat1"}
-        return {
-            name: sorted(db.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in names if name not in own
-        }
+        found = {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in names if name not in own}
+        return {name: sorted((row for row in rows if row[0] != "indexed"), key=repr) for name, rows in found.items()}

@@ -20,7 +20,7 @@ from asyncfilter.policy.lane_counts import LaneState
 from asyncfilter.policy.price_position import PricePosition
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.quota import QuotaAnswer
-from asyncfilter.policy.rate import RateController
+from asyncfilter.policy.rate import HIGHEST_TPS, START_TPS, RateController
 from asyncfilter.ports.examine import Detector, HeldModel
 from asyncfilter.records.progress import LaneTotals, Totals
 
@@ -44,6 +44,8 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
         account: Number of its account; None where STS may not be asked, and without lanes.
         by: ``reference`` or ``bytes``: how the lane gets its images; empty without lanes.
         used_this_month: Images that other programs had billed this month at the lane.
+        ramps: False when it may be called at its full rate at once, since no service has to get used to it.
+        most_in_flight: Most images under way that it has a use for; None where the rate decides.
     """
 
     detector: Detector
@@ -61,6 +63,8 @@ class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
     account: str | None = None
     by: str = ""
     used_this_month: int = 0
+    ramps: bool = True
+    most_in_flight: int | None = None
 
 
 class PacedBackend:
@@ -80,7 +84,7 @@ class PacedBackend:
 
     def __init__(self, backend: DetectorBackend, clock: Clock) -> None:
         self.detector = backend.detector
-        self.controller = RateController(backend.limit_tps)
+        self.controller = RateController(backend.limit_tps, start_tps=START_TPS if backend.ramps else HIGHEST_TPS)
         self.limiter = RateLimiter(self.controller, clock)
         self.name = backend.name
         self.position: PricePosition | None = None

@@ -107,10 +107,9 @@ class PaidCalls:
             return False
         except ImageError as error:
             self._fail(item, error)
-        except LostError as error:
-            self._fail(item, ImageError(error.message, code=WORKER_LOST))
         except TransientError as error:
-            self._fail(item, ImageError(error.message, code="unavailable"))
+            code = WORKER_LOST if isinstance(error, LostError) else "unavailable"
+            self._fail(item, ImageError(error.message, code=code))
         except Exception as error:  # noqa: BLE001  a detector may raise anything; what is paid must be kept
             self._stop_signal.request(StopReason.FAILED, _unexpected(error))
             return False
@@ -232,10 +231,7 @@ class PaidCalls:
             detection = await detector.detect(item.image)
         except ThrottledError as error:
             may_be_billed = error.may_be_billed
-            totals.throttled += 1
-            if sums is not None:
-                sums.throttled += 1
-            backend.limiter.throttled(error.cause, sent_s)
+            self._throttled(backend, error, sent_s)
             raise
         except NotSentError:
             may_be_billed = False
@@ -257,6 +253,12 @@ class PaidCalls:
             return detection if sums is None else self._noted(item, sums, detection)
         finally:
             self._budget_gate.settle(reservation, billed=may_be_billed, position=backend.position)
+
+    def _throttled(self, backend: PacedBackend, error: ThrottledError, sent_s: float) -> None:
+        self._totals.throttled += 1
+        if backend.sums is not None:
+            backend.sums.throttled += 1
+        backend.limiter.throttled(error.cause, sent_s)
 
     def _noted(self, item: WorkItem, sums: LaneTotals, detection: Detection) -> Detection:
         """The answer of a lane, with its name; an answer that must not be judged is marked as withheld."""

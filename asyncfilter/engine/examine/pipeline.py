@@ -175,6 +175,7 @@ class Pipeline:
             budget_micros=self._budget_micros,
             price_micros=self._budget_gate.budget.next_price_micros,
             elapsed_s=self._summary.elapsed_s,
+            workers=self._summary.workers(),
         )
 
     def _follow(self, capacity: Capacity, tasks: TaskGroup) -> None:

@@ -32,6 +32,7 @@ class RunCore:
         has_own_labels: See ``RunContext``.
         model: See ``RunContext``.
         answers: See ``RunContext``; a preview asks nobody.
+        workers: See ``RunContext``; ``workers_wanted`` too.
         cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
         stop_signal: Ends the run, and holds the reason.
@@ -57,6 +58,8 @@ class RunCore:
         self.model = context.model
         self.answers = None if options.is_preview else context.answers
         self.rng = context.rng
+        self.workers = context.workers
+        self.workers_wanted = context.workers_wanted
         self.outcomes = Outcomes(job, compile_rules(job))
         self.stop_signal = StopSignal()
         self.pending = PendingSignal()

@@ -9,11 +9,11 @@ import msgspec
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.events import LaneTerms, RunStarted
-from asyncfilter.model import AnswersState, StopReason, Summary
+from asyncfilter.model import AnswersState, StopReason, Summary, Workers
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.counts import counts, exit_code
 from asyncfilter.policy.empty_listing import NothingToExamineError
-from asyncfilter.policy.lane_counts import LaneState, lane_counts
+from asyncfilter.policy.lane_counts import LaneState, lane_counts, with_means
 from asyncfilter.records.progress import Totals
 
 
@@ -47,6 +47,8 @@ class RunSummary:
         self._clock = core.clock
         self._totals = core.totals
         self._cautions = core.cautions
+        self._workers = core.workers
+        self._workers_wanted = core.workers_wanted
         self._sequencer = sequencer
         self._since = since
         self._budget = budget
@@ -66,6 +68,10 @@ class RunSummary:
         spent, billed = self._budget.spent_micros, self._budget.billed_calls
         return msgspec.structs.replace(self._totals, spent_micros=spent, billed_calls=billed)
 
+    def workers(self) -> Workers | None:
+        """The workers of the fleet so far; None without one."""
+        return self._workers() if self._workers is not None else None
+
     def started(self, *, tps_origin: str, lanes: Sequence[LaneTerms] = ()) -> RunStarted:
         """The first event of the run."""
         opened = self._checkpoint.opened
@@ -84,6 +90,8 @@ class RunSummary:
             lanes=[lane.name for lane in lanes],
             lane_terms=list(lanes),
             epoch=opened.epoch,
+            on="local" if self._workers is None else "ray",
+            workers_wanted=self._workers_wanted,
         )
 
     def summary(self, *, overshoot: int, pending_removals: int, answers: AnswersState | None = None) -> Summary:
@@ -100,8 +108,8 @@ class RunSummary:
         this_run = counts(sequencer.this_run, sums, overshoot=sequencer.overshoot, since=self._since)
         if self._lanes is not None:
             states = self._lanes()
-            life.lanes = lane_counts(sums, states=states)
-            this_run.lanes = lane_counts(sums, self._since, states=states, wall_s=wall_s)
+            lanes = lane_counts(sums, states=states), lane_counts(sums, self._since, states=states)
+            life.lanes, this_run.lanes = with_means(*lanes, wall_s)
         return Summary(
             run_id=self._run_id,
             name=self._job.name,
@@ -122,5 +130,6 @@ class RunSummary:
             nothing=error.found if isinstance(error, NothingToExamineError) else None,
             cautions=self._cautions.said,
             answers=answers,
+            workers=self.workers(),
             epoch=self._checkpoint.opened.epoch,
         )
