@@ -10,7 +10,7 @@ The text of a ``ValueError`` raised here is the complete message for the user.
 
 from asyncfilter.job.schema.actions import ACTION_TAGS, Action, Actions, CopyAction, LinkAction, MoveAction, TagAction
 from asyncfilter.job.schema.detectors import DETECTOR_TAGS, SECTIONS, Detector, ModelStart
-from asyncfilter.job.schema.job_file import SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
+from asyncfilter.job.schema.job_file import AUTO_RANGES, SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
 from asyncfilter.job.schema.lanes import Lane
 from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop, Tier
 from asyncfilter.job.schema.rules import ASSUMED, Condition, Rule
@@ -21,6 +21,7 @@ TAGS = ACTION_TAGS | DETECTOR_TAGS
 
 __all__ = [
     "ASSUMED",
+    "AUTO_RANGES",
     "DETECTOR_TAGS",
     "SECTIONS",
     "SEEN",
