@@ -140,7 +140,9 @@ def test_every_key_once_in_order(keys: set[str], ranges: int, prefix: str, seed:
 
 
 @SLOW
-@given(keys=SETS, ranges=st.integers(2, 16), seed=st.integers(0, 99), lives_s=st.lists(st.floats(0.01, 1.5), max_size=8))
+@given(
+    keys=SETS, ranges=st.integers(2, 16), seed=st.integers(0, 99), lives_s=st.lists(st.floats(0.01, 1.5), max_size=8)
+)
 def test_an_interrupted_listing_goes_on_where_each_range_was(
     keys: set[str], ranges: int, seed: int, lives_s: list[float]
 ) -> None:
