@@ -100,6 +100,7 @@ class ShippingOnThread:
     """The methods of ``ShippingFile``, each called on the file's thread."""
 
     def __init__(self, file: ShippingFile, thread: FileThread) -> None:
+        self._file = file
         self.shipment = thread.wrap(file.shipment)
         self.bind = thread.wrap(file.bind)
         self.note_whole = thread.wrap(file.note_whole)
@@ -107,6 +108,11 @@ class ShippingOnThread:
         self.confirm = thread.wrap(file.confirm)
         self.behind = thread.wrap(file.behind)
         self.has_new = thread.wrap(file.has_new)
+
+    @property
+    def changed_rows(self) -> int:
+        """Rows of images that were written since the last cut: an estimate of what there is to ship."""
+        return self._file.changed_rows
 
 
 class SqliteCheckpoint(TablesOnThread):
@@ -146,7 +152,9 @@ class SqliteCheckpoint(TablesOnThread):
         thread = FileThread(path, limiter)
         super().__init__(tables, thread)
         self._close_on_thread = thread.wrap(self._close)
-        self.shipping = None if log is None else ShippingOnThread(ShippingFile(self._db, tables, path, log), thread)
+        self.shipping: ShippingOnThread | None = None
+        if log is not None:
+            self.shipping = ShippingOnThread(ShippingFile(self._db, tables, path, log), thread)
         self._is_open = True
 
     async def __aenter__(self) -> Self:

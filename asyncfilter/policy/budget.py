@@ -2,7 +2,8 @@
 
 Invariant: ``spent + held <= granted <= limit``. Spent is settled. Held is reserved by attempts in flight. Granted is
 the possible spending that the checkpoint has on record: it counts as spent if the process is killed. Nothing is
-reserved beyond it until the next block is durable.
+reserved beyond it until the next block is durable. Where the truth is a state in S3, nothing is reserved beyond what
+its last commit grants either (``ceiling_micros``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ class Availability(Enum):
     AVAILABLE = auto()
     UNGRANTED = auto()
     """Yes, once the next block is durable."""
+    UNCOMMITTED = auto()
+    """Yes, once a commit to the state in S3 grants more."""
     HELD = auto()
     """Not now, but images in flight may end, or release their reservations."""
     EXHAUSTED = auto()
@@ -53,6 +56,8 @@ class Budget:
         self.held_micros = 0
         self.held_calls = 0
         self.granted_micros = spent_micros
+        self.ceiling_micros: int | None = None
+        """What the last commit to the state in S3 grants, as a total; None where no such commit is waited for."""
         self.period = 0
         """Rises when the price list begins anew: a reservation is valid in its own period."""
         self._month_use = month_use or MonthUse()
@@ -97,6 +102,8 @@ class Budget:
                 return Availability.HELD if self.held_calls else Availability.EXHAUSTED
             if wanted + spare_calls * price_micros > self.limit_micros:
                 return Availability.HELD
+        if self.ceiling_micros is not None and wanted > self.ceiling_micros:
+            return Availability.UNCOMMITTED
         return Availability.AVAILABLE if wanted <= self.granted_micros else Availability.UNGRANTED
 
     def reserve(self) -> Reservation:

@@ -34,6 +34,7 @@ class RunCore:
         has_own_labels: See ``RunContext``.
         model: See ``RunContext``.
         answers: See ``RunContext``; a preview asks nobody.
+        state: See ``RunContext``.
         cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
         stop_signal: Ends the run, and holds the reason.
@@ -58,6 +59,7 @@ class RunCore:
         self.has_own_labels = context.has_own_labels
         self.model = context.model
         self.answers = None if options.is_preview else context.answers
+        self.state = context.state
         self.rng = context.rng
         self.outcomes = Outcomes(job, compile_rules(job))
         self.stop_signal = StopSignal()
