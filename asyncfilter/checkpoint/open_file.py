@@ -39,6 +39,7 @@ from asyncfilter.checkpoint.state import (
 )
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError
+from asyncfilter.job.fingerprint import changed_settings
 from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.progress import Opened, Totals, Watermark
@@ -261,8 +262,8 @@ def check_identity(db: sqlite3.Connection, path: Path, wanted: Mapping[str, str]
     stored = stored_identity(db)
     changes = [
         f"{key}: {stored.get(key, '(not set)')!r} in the checkpoint, {wanted.get(key, '(not set)')!r} in the job"
-        for key in sorted({*stored, *wanted})
-        if stored.get(key) != wanted.get(key) and key.startswith(bound)
+        for key in changed_settings(stored, wanted)
+        if key.startswith(bound)
     ]
     if changes:
         message = f"{path}: belongs to another source or detector\n  " + "\n  ".join(changes)

@@ -16,6 +16,7 @@ from asyncfilter.cli.lazy import Entry, Group, lazy_group
 from asyncfilter.cli.manifest import MANIFEST
 from asyncfilter.cli.model import MODEL
 from asyncfilter.cli.options import IS_PRETTY, help_text
+from asyncfilter.cli.state import STATE
 
 CONFIG = Group(
     help=help_text("Work on job files alone, without network and credentials.", "asyncfilter config check job.yaml"),
@@ -43,6 +44,7 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "manifest": MANIFEST,
     "dataset": DATASET,
     "model": MODEL,
+    "state": STATE,
     "config": CONFIG,
     "doctor": Entry("asyncfilter.cli.doctor", "Look at all that a run depends on, and name remedies."),
     "policy": Entry("asyncfilter.cli.policy", "Print the IAM policy of a job, or check what the caller lacks."),

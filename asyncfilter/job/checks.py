@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TypeGuard
 
 from asyncfilter.job.addresses import Placeholder, Template, absolute_template, parse_source, parse_template
+from asyncfilter.job.lane_checks import LANES, check_lanes
 from asyncfilter.job.schema import ASSUMED, SOURCE_KEYS, as_list, wrap_uri
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.job.yaml_positions import Path
@@ -30,7 +31,7 @@ Mapping = dict[str, object]
 def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
     """Every contradiction between keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
-        for part in (_source_form, _rules, _assumed, _tiers):
+        for part in (_source_form, _rules, _assumed, _prices, check_lanes):
             yield from part(job)
         yield from _actions(job, base_dir)
         yield from _state(job, base_dir)
@@ -282,9 +283,15 @@ def _source(job: Mapping, base_dir: str) -> S3Location | None:
     return None
 
 
-def _tiers(job: Mapping) -> Iterator[Finding]:
-    tiers = as_items(_mapping(job.get("pricing")).get("tiers"))
-    path: Path = ("pricing", "tiers")
+def _prices(job: Mapping) -> Iterator[Finding]:
+    """The price lists of the job and of its lanes."""
+    yield from _tiers(_mapping(job.get("pricing")).get("tiers"), ("pricing", "tiers"))
+    for index, lane in enumerate(as_items(_mapping(job.get("detector")).get("lanes"))):
+        yield from _tiers(_mapping(lane).get("tiers"), (*LANES, index, "tiers"))
+
+
+def _tiers(value: object, path: Path) -> Iterator[Finding]:
+    tiers = as_items(value)
     ends = [_mapping(tier).get("up_to") for tier in tiers]
     prices = [_mapping(tier).get("usd") for tier in tiers]
     for index, ((low, high), (dear, cheap)) in enumerate(zip(pairwise(ends), pairwise(prices), strict=True), start=1):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asyncfilter.job import schema, spec
 from asyncfilter.job.addresses import absolute_template, folder_path, parse_source, parse_template
+from asyncfilter.job.lane_checks import default_name
 from asyncfilter.model import S3, ActionKind, IfExists, S3Location, StoreKind, Verdict, location
 
 
@@ -21,7 +22,7 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         name=file.name,
         path=path,
         source=source,
-        detector=_detector(file.detector),
+        detector=replace(_detector(file.detector), lanes=_lanes(file)),
         rules=tuple(_rule(rule, base_dir) for rule in file.rules),
         otherwise=file.otherwise,
         actions={verdict: _action(getattr(file.actions, verdict), base_dir) for verdict in Verdict},
@@ -86,6 +87,28 @@ def _detector(detector: schema.Detector) -> spec.DetectorSpec:
         max_labels=detector.max_labels,
         features=tuple(sorted(detector.features)),
         start=None if detector.start is None else _start(detector.start),
+        lanes_must_agree=detector.lanes_must_agree,
+    )
+
+
+def _lanes(file: schema.JobFile) -> tuple[spec.LaneSpec, ...]:
+    """The lanes, with the defaults that other keys give them."""
+    return tuple(_lane(lane, file) for lane in file.detector.lanes or ())
+
+
+def _lane(lane: schema.Lane, file: schema.JobFile) -> spec.LaneSpec:
+    is_own = lane.role is None and lane.profile in {None, file.aws.profile}
+    used = lane.used_this_month
+    return spec.LaneSpec(
+        name=lane.name or default_name(lane.region, lane.profile, lane.role),
+        region=lane.region,
+        profile=None if is_own else lane.profile,
+        role=lane.role,
+        external_id=lane.external_id,
+        tps=None if lane.tps == "auto" else lane.tps,
+        share=file.limits.share if lane.share is None else lane.share,
+        used_this_month=used if used is not None else file.pricing.used_this_month if is_own else 0,
+        tiers=_tiers(lane.tiers),
     )
 
 
@@ -173,14 +196,17 @@ def _stop(stop: schema.Stop) -> spec.Stop:
 
 
 def _pricing(pricing: schema.Pricing) -> spec.Pricing:
-    tiers = [spec.PriceTier(up_to=tier.up_to, micros=int(tier.usd.scaleb(6))) for tier in pricing.tiers or ()]
     return spec.Pricing(
         used_this_month=pricing.used_this_month,
-        tiers=tuple(tiers) or None,
+        tiers=_tiers(pricing.tiers),
         inference_unit_hour_micros=_micros(pricing.inference_unit_hour_usd),
         inference_units=pricing.inference_units,
         by_hand=_by_hand(pricing.by_hand),
     )
+
+
+def _tiers(tiers: list[schema.Tier] | None) -> tuple[spec.PriceTier, ...] | None:
+    return tuple(spec.PriceTier(up_to=tier.up_to, micros=int(tier.usd.scaleb(6))) for tier in tiers or ()) or None
 
 
 def _by_hand(by_hand: schema.ByHand) -> spec.ByHand:

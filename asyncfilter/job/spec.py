@@ -173,11 +173,45 @@ class ModelStart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTier:
+    """Price of one image while no more than ``up_to`` images were billed this month; None means no limit."""
+
+    up_to: int | None
+    micros: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSpec:
+    """One region of one account, with a quota, a rate and prices of its own.
+
+    Attributes:
+        profile: Of the AWS configuration files; with neither profile nor role, the credentials of the job.
+        role: ARN of a role that is assumed with the credentials of the job.
+        tps: Calls a second; None means the quota.
+        share: The part of that rate that may be used, a fraction.
+        used_this_month: Images that other programs had billed this month.
+        tiers: Prices in place of the table; None for the table.
+    """
+
+    name: str
+    region: str
+    profile: str | None = None
+    role: str | None = None
+    external_id: str | None = None
+    tps: float | None = None
+    share: float = 1.0
+    used_this_month: int = 0
+    tiers: tuple[PriceTier, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSpec:
-    """The request to the service; a change of any field except ``start`` makes stored labels unusable.
+    """The request to the service; a change of a field other than ``start`` and the lanes makes stored labels unusable.
 
     Attributes:
         start: The run starts the model and stops it; None for a model that runs without it.
+        lanes: The regions and accounts among which calls are divided; empty for one region of the job's account.
+        lanes_must_agree: Whether answers of different model versions end the run.
     """
 
     kind: DetectorKind = DetectorKind.REKOGNITION
@@ -187,6 +221,8 @@ class DetectorSpec:
     max_labels: int = 1000
     features: tuple[str, ...] = ("GENERAL_LABELS",)
     start: ModelStart | None = None
+    lanes: tuple[LaneSpec, ...] = ()
+    lanes_must_agree: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,14 +352,6 @@ class Stop:
     misses_in_a_row: int | None = None
     hit_rate: HitRate | None = None
     errors: ErrorShare | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceTier:
-    """Price of one image while no more than ``up_to`` images were billed this month; None means no limit."""
-
-    up_to: int | None
-    micros: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

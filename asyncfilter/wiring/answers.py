@@ -130,7 +130,11 @@ def find_answers(target: Path, *, answers: Path | None = None, settings: Sequenc
         folder = real_path(target)
         check_folder(folder)
         return AnswersPlace(path=answers or folder / FOLDER_ANSWERS, images=FolderImages(folder))
-    job = with_known_bucket(load_job(target, overrides=settings))
+    return job_place(with_known_bucket(load_job(target, overrides=settings)), answers=answers)
+
+
+def job_place(job: Job, *, answers: Path | None = None) -> AnswersPlace:
+    """The answers about the images of a job, whose bucket is known."""
     images = CheckpointImages(job.checkpoint, job.source.bucket)
     return AnswersPlace(path=answers or job.answers_path, images=images, job=job)
 

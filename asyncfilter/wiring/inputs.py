@@ -9,6 +9,7 @@ import msgspec
 
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.examine.inputs import RunInputs
+from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job, Precheck
 from asyncfilter.model import ListedObject, Skip
 from asyncfilter.policy.detectors import PROFILES
@@ -41,6 +42,8 @@ async def open_inputs(
         AccessError: The job cannot work; the message has the reason, the hint the remedy.
     """
     check_own_stores(job, overrides, "source", "detector", "sink")
+    if job.detector.lanes and overrides.detector is None:
+        raise UsageError("detector.lanes cannot be opened yet", hint="Leave detector.lanes out.")
     async with AsyncExitStack() as stack:
         account = Account(job, stack)
         store = await open_store(job, overrides, account)

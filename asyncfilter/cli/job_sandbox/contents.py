@@ -17,10 +17,10 @@ from asyncfilter.job.addresses import parse_template
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import Job, nested_conditions
 from asyncfilter.model import FOLDER, S3, StoreKind, folder_of, location, store_of, uri_of
+from asyncfilter.onnx.label_names import label_name
 from asyncfilter.policy.assumed import with_thresholds
 from asyncfilter.policy.reference_labels import references_of, resolved
 from asyncfilter.sandbox import BucketSpec, DrawnSpec
-from asyncfilter.sandbox.answers.taxonomy import label_name
 
 _SUBJECT = "Robin"
 """What a reference shows that is in no folder with a name."""

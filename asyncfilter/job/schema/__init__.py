@@ -11,7 +11,8 @@ The text of a ``ValueError`` raised here is the complete message for the user.
 from asyncfilter.job.schema.actions import ACTION_TAGS, Action, Actions, CopyAction, LinkAction, MoveAction, TagAction
 from asyncfilter.job.schema.detectors import DETECTOR_TAGS, SECTIONS, Detector, ModelStart
 from asyncfilter.job.schema.job_file import SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
-from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop
+from asyncfilter.job.schema.lanes import Lane
+from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop, Tier
 from asyncfilter.job.schema.rules import ASSUMED, Condition, Rule
 from asyncfilter.job.schema.types import SEEN, as_list
 
@@ -32,6 +33,7 @@ __all__ = [
     "CopyAction",
     "Detector",
     "JobFile",
+    "Lane",
     "Limits",
     "LinkAction",
     "ModelStart",
@@ -41,6 +43,7 @@ __all__ = [
     "Source",
     "Stop",
     "TagAction",
+    "Tier",
     "as_list",
     "json_schema",
     "wrap_uri",

@@ -15,6 +15,7 @@ from asyncfilter.job import spec
 from asyncfilter.job.addresses import nearest
 from asyncfilter.job.durations import FORMS, duration_s
 from asyncfilter.job.model_arn import FORM, ModelArn
+from asyncfilter.job.schema.lanes import MAX_LANES, Lane
 from asyncfilter.job.schema.types import SEEN, Percent, Region, Section
 from asyncfilter.job.spec import DetectorKind, for_every_kind
 
@@ -108,6 +109,24 @@ class DetectorSection(Section):
     max_labels: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=_DETECTOR.max_labels, description="Most labels of an image; those with the highest confidence are kept."
     )
+    lanes: Annotated[list[Lane], Field(min_length=1, max_length=MAX_LANES)] | None = Field(
+        default=None,
+        description="Only `rekognition`. The regions and accounts among which calls are divided, each with a quota and "
+        "prices of its own (scale.md). `region`, `limits.tps` and `pricing.tiers` belong to each lane then.",
+    )
+    lanes_must_agree: bool = Field(
+        default=_DETECTOR.lanes_must_agree,
+        description="With `lanes`: end the run at the first answer whose model version differs from that of other "
+        "answers. `false`: only say so.",
+    )
+
+    @field_validator("lanes", "lanes_must_agree", mode="before")
+    @classmethod
+    def _only_labels(cls, value: object, info: ValidationInfo) -> object:
+        kind = info.data.get("kind", DetectorKind.REKOGNITION)
+        if kind != DetectorKind.REKOGNITION and value is not None and value is not False:
+            raise ValueError(f"expected kind: {DetectorKind.REKOGNITION} beside {info.field_name}, found kind: {kind}")
+        return value
 
 
 class LabelsDetector(DetectorSection):
