@@ -194,6 +194,10 @@ class AccessError(AsyncFilterError):
 
     exit_code = ExitCode.ACCESS
 
+    def at_lane(self, lane: str) -> Self:
+        """The same error, with the name of the lane that has it; itself without a name."""
+        return type(self)(f"lane {lane}: {self.message}", hint=self.hint) if lane else self
+
 
 class CredentialsError(AccessError):
     """Credentials are missing, expired or not known to AWS."""

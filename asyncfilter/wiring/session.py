@@ -42,6 +42,7 @@ from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.known_model import keep, known_model
 from asyncfilter.wiring.lists import in_preview_order
 from asyncfilter.wiring.located import with_bucket
+from asyncfilter.wiring.model_memory import ModelMemory
 from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, new_run_id
 from asyncfilter.wiring.references import Ready, resolve
@@ -119,17 +120,25 @@ async def open_run(
         stored = NOTHING_KNOWN if checkpoint is None else checkpoint.opened.model
         model = await known_model(job, stored, is_own=context.has_own_labels)
         job = with_thresholds(job, model.labels)
-        use = _model_use(job, checkpoint, context)
+        memory = ModelMemory(model)
+        use = _model_use(job, checkpoint, context, memory)
         inputs, sink = await stack.enter_async_context(open_inputs(job, overrides, use=use))
         checkpoint = checkpoint or await sqlite(job, stack)
         await keep(checkpoint, model, stored)
+        memory.keep_in(checkpoint)
         answers = await known_answers(job, checkpoint.opened.answers, overrides, stack)
         emit = _with_thresholds_told(job, context)
         context = msgspec.structs.replace(context, model=model, emit=emit, answers=answers)
+        stored_checkpoint = checkpoint
+        if use is not None and (overrides.hub is not None or job.cluster is not None):
+            from asyncfilter.wiring.fleet import with_fleet  # noqa: PLC0415  not needed by most runs
+
+            fleet = await stack.enter_async_context(with_fleet(job, overrides, inputs, checkpoint, context))
+            inputs, checkpoint, context = fleet.inputs, fleet.checkpoint, fleet.context
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
-        yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
+        yield OpenRun(ready=ready, stored=stored_checkpoint, inputs=inputs, sink=sink, context=context)
 
 
 def _with_thresholds_told(job: Job, context: RunContext) -> Emit:
@@ -140,13 +149,15 @@ def _with_thresholds_told(job: Job, context: RunContext) -> Emit:
     return after_start(context.emit, [told])
 
 
-def _model_use(job: Job, checkpoint: Checkpoint | None, context: RunContext) -> ModelUse | None:
+def _model_use(job: Job, checkpoint: Checkpoint | None, context: RunContext, memory: ModelMemory) -> ModelUse | None:
     """What needs the job's model to run; None when a stop rule still holds, so that nothing will be examined."""
     opened = None if checkpoint is None else checkpoint.opened
     if opened is not None and stop_at_start(job, opened.watermark.tally, opened.decided_by) is not None:
         return None
     spent_micros = 0 if opened is None else opened.totals.spent_micros
-    return ModelUse(run_id=context.run_id, clock=context.clock, emit=context.emit, spent_micros=spent_micros)
+    return ModelUse(
+        run_id=context.run_id, clock=context.clock, emit=context.emit, spent_micros=spent_micros, memory=memory
+    )
 
 
 async def _ignored_names(job: Job, checkpoint: Checkpoint, *, is_own: bool) -> tuple[str, ...]:

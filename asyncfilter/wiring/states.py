@@ -1,9 +1,8 @@
-"""States in S3, for the commands that look at one, fetch one or clean one up; and the copies that reading commands use."""
+"""States in S3: for commands that look at one, fetch one or clean one up, and the copies that reading commands use."""
 
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass

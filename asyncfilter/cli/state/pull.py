@@ -30,9 +30,7 @@ app = command_group()
 def pull(
     where: WhereArgument,
     *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The new file.", show_default=False)
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The new file.", show_default=False)],
     profile: Profile = None,
     options: ResultOptions,
 ) -> None:

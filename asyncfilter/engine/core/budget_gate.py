@@ -19,6 +19,7 @@ import anyio
 
 from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.policy.budget import Availability, Budget, Reservation
+from asyncfilter.policy.price_position import PricePosition
 
 
 class BudgetGate:
@@ -73,10 +74,16 @@ class BudgetGate:
         if self._waiting:
             self.refresh()
 
-    def settle(self, reservation: Reservation, *, billed: bool) -> None:
-        """Commit or release one reservation; released money can be reserved by a waiting task."""
+    def settle(self, reservation: Reservation, *, billed: bool, position: PricePosition | None = None) -> None:
+        """Commit or release one reservation; released money can be reserved by a waiting task.
+
+        Args:
+            reservation: Of one attempt.
+            billed: Whether the attempt was billed, or may have been.
+            position: Of the lane that was called; None without lanes.
+        """
         if billed:
-            reservation.commit()
+            reservation.commit(position)
         else:
             reservation.release()
         if self._waiting:

@@ -20,7 +20,7 @@ from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.sink_stage import SinkStage
 from asyncfilter.errors import AbortedError, AnswersError, ExitCode, StateAwayError
-from asyncfilter.events import Draining, RunEnded
+from asyncfilter.events import Draining, LaneTerms, RunEnded
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.model import AnswersState, StopReason, Summary
 from asyncfilter.policy.job_warnings import job_warnings
@@ -78,7 +78,7 @@ class RunLifecycle:
         """Actions in flight or waiting."""
         return self._sink_stage.unfinished
 
-    async def begin(self, *, tps_origin: str, warnings: Sequence[str] = ()) -> None:
+    async def begin(self, *, tps_origin: str, warnings: Sequence[str] = (), lanes: Sequence[LaneTerms] = ()) -> None:
         """Write the run to the history, and emit its first event and the cautions about the job.
 
         A run ahead of the job's own says none: the command that makes it says them before it asks for consent.
@@ -86,9 +86,10 @@ class RunLifecycle:
         Args:
             tps_origin: The origin of the rate, as text for people.
             warnings: Further warnings.
+            lanes: The lanes of the run.
         """
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
-        self._emit(self._summary.started(tps_origin=tps_origin))
+        self._emit(self._summary.started(tps_origin=tps_origin, lanes=lanes))
         if self._state is not None:
             self._state.tell(self._emit)
         if not self._options.is_preview:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from asyncfilter.engine.core.cautions import Cautions
 from asyncfilter.engine.core.listener import GuardedListener
 from asyncfilter.engine.core.pending import PendingSignal
@@ -35,6 +33,7 @@ class RunCore:
         model: See ``RunContext``.
         answers: See ``RunContext``; a preview asks nobody.
         state: See ``RunContext``.
+        workers: See ``RunContext``; ``workers_wanted`` too.
         cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
         stop_signal: Ends the run, and holds the reason.
@@ -61,12 +60,14 @@ class RunCore:
         self.answers = None if options.is_preview else context.answers
         self.state = context.state
         self.rng = context.rng
+        self.workers = context.workers
+        self.workers_wanted = context.workers_wanted
         self.outcomes = Outcomes(job, compile_rules(job))
         self.stop_signal = StopSignal()
         self.pending = PendingSignal()
         self.emit = GuardedListener(context.emit, self.stop_signal)
         self.cautions = Cautions(self.emit, self.clock)
-        self.totals = msgspec.structs.replace(checkpoint.opened.totals)
+        self.totals = checkpoint.opened.totals.copy()
 
     def repeater(self, pause: Callable[[float], Awaitable[bool]], throttle_cap_s: float = CAP_S) -> Repeater:
         """The job's retry policy, which waits by ``pause``."""
