@@ -22,6 +22,7 @@ from asyncfilter.checkpoint.open_file import create_missing, open_tables
 from asyncfilter.checkpoint.place import without_links
 from asyncfilter.checkpoint.shipping import ShippingFile
 from asyncfilter.checkpoint.tables import Tables
+from asyncfilter.ports.keeping import KeptState
 from asyncfilter.records.progress import Opened
 
 _CLOSING_TIMEOUT_MS = 500
@@ -122,6 +123,7 @@ class SqliteCheckpoint(TablesOnThread):
 
     Attributes:
         shipping: Its changes, for the state in S3; None for a file that is opened without one.
+        kept: The state in S3 that it is shipped to; None without one.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class SqliteCheckpoint(TablesOnThread):
         thread = FileThread(path, limiter)
         super().__init__(tables, thread)
         self._close_on_thread = thread.wrap(self._close)
+        self.kept: KeptState | None = None
         self.shipping: ShippingOnThread | None = None
         if log is not None:
             self.shipping = ShippingOnThread(ShippingFile(self._db, tables, path, log), thread)

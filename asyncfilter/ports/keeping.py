@@ -67,7 +67,7 @@ class KeptState(Protocol):
         """Return when everything that is durable in the file now is committed.
 
         Raises:
-            CheckpointError: Another process owns the state.
+            AsyncFilterError: The run has to end; see ``wait_end``.
         """
         ...
 

@@ -166,8 +166,7 @@ class StateShipping:
         # A commit that has begun may have cut before what is waited for.
         wanted = self._begun + 1
         while self._done < wanted:
-            if self._owner.tenure.is_lost or self._is_closing:
-                self._owner.check_owned()
+            if self.error is not None or self._is_closing:
                 raise self.error or CheckpointError(f"{self._owner.place.uri}: closed before its last commit")
             await self._wait_change()
 

@@ -19,10 +19,10 @@ from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.sink_stage import SinkStage
-from asyncfilter.errors import AbortedError, AnswersError, ExitCode, StateAwayError
+from asyncfilter.errors import AbortedError, AnswersError, ExitCode
 from asyncfilter.events import Draining, LaneTerms, RunEnded
 from asyncfilter.job.fingerprint import decided_by
-from asyncfilter.model import AnswersState, StopReason, Summary
+from asyncfilter.model import AnswersState, Summary
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.removal_query import removal_query
 from asyncfilter.ports.keeping import KeptState
@@ -102,7 +102,7 @@ class RunLifecycle:
         self._sink_stage.start(tasks)
         tasks.start_soon(self._loop.run)
         if self._state is not None:
-            tasks.start_soon(self._follow_state, self._state)
+            tasks.start_soon(self._stop_signal.follow_state, self._state)
         tasks.start_soon(self._stop_signal.follow, self._interrupt, tasks.cancel_scope)
 
     def report_drain(self, in_flight: int) -> None:
@@ -160,12 +160,6 @@ class RunLifecycle:
             summary = await self._committed(self._state, summary)
         self._emit(RunEnded(at_unix_s=self._clock.unix(), summary=summary))
         return summary
-
-    async def _follow_state(self, state: KeptState) -> None:
-        """End the run when the state in S3 is lost, or its store was away for too long."""
-        error = await state.wait_end()
-        is_away = isinstance(error, StateAwayError)
-        self._stop_signal.request(StopReason.INTERRUPTED if is_away else StopReason.FAILED, error)
 
     async def _committed(self, state: KeptState, summary: Summary) -> Summary:
         """The summary once everything in it is committed; a caution says why, where something is not."""

@@ -11,7 +11,7 @@ from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.engine.settle.committer import GroupCommitter
-from asyncfilter.errors import AccessError, CheckpointError, ImageError, TransientError, unexpected
+from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, TransientError, unexpected
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.model import Effect, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
@@ -57,7 +57,7 @@ class UncommittedActions:
             count = len(self._waiting)
             try:
                 await self._state.wait_committed()
-            except CheckpointError:
+            except AsyncFilterError:
                 self._waiting.clear()
                 self._notify()
                 return
