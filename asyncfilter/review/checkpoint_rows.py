@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from asyncfilter.checkpoint.card_rows import (
     LightRow,
@@ -39,6 +40,7 @@ class CheckpointRows:
         bucket: Of the source.
         thresholds: Of the job's rules.
         skips_duplicates: Whether images with the content of an earlier one have no verdict.
+        goals: What may end a run, by the names that pulses have.
         epoch_of: The number of a checkpoint by the id of its first run, the same at each start of the server.
     """
 
@@ -49,10 +51,11 @@ class CheckpointRows:
         bucket: str,
         thresholds: Thresholds,
         skips_duplicates: bool,
+        goals: Mapping[str, float],
         epoch_of: Callable[[str], int],
     ) -> None:
         self._path, self._bucket, self._thresholds = path, bucket, thresholds
-        self._skips_duplicates = skips_duplicates
+        self._skips_duplicates, self._goals = skips_duplicates, goals
         self._epoch_of = epoch_of
         self._base = 0
 
@@ -96,7 +99,7 @@ class CheckpointRows:
         """See ``Rows``."""
         return count_placed(self._path)
 
-    def pulse(self) -> Mapping[str, float] | None:
+    def pulse(self) -> Mapping[str, Any] | None:
         """See ``Rows``."""
         found = read_progress(self._path)
         if found is None:
@@ -108,12 +111,15 @@ class CheckpointRows:
             "review": tally.review,
             "reject": tally.reject,
             "failed": sum(tally.failed.values()),
+            "failed_by": tally.failed,
+            "matches": tally.matches,
             "listed": tally.listed,
             "settled": mark.seq,
             "attempts": totals.attempts,
             "throttled": totals.throttled,
             "retried": totals.retried,
             "spent_micros": totals.spent_micros,
+            **self._goals,
         }
 
     def is_running(self) -> bool:
