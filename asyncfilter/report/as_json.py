@@ -77,6 +77,7 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "resumed": summary.resumed,
         "checkpoint": summary.checkpoint,
         "epoch": summary.epoch,
+        "state": None if summary.state is None else msgspec.to_builtins(summary.state),
         "this_run": counts_mapping(summary.this_run),
         "complete": summary.complete,
         "pending_removals": summary.pending_removals,

@@ -69,6 +69,7 @@ def _jobs() -> list[Job]:
         _job(actions={"keep": {"tag": {"a": "b"}}}),
         _job(source={"uri": _SOURCE, "list": "s3://the-lists/keys.csv"}),
         _job(detector={"kind": "rekognition-custom-labels", "model": model}),
+        _job(detector={"kind": "onnx", "model": "s3://the-models/birds.onnx", "labels": "birds.txt"}),
     ]
 
 

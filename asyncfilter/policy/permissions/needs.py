@@ -26,6 +26,8 @@ from asyncfilter.policy.permissions.blocks import (
     manifest_images,
     model,
     opt_out,
+    own_model,
+    own_quota,
     quota,
     reading,
     references,
@@ -109,15 +111,15 @@ def _both(one: Need, other: Need) -> Need:
     return replace(one, without=without, keeps_versions=versions)
 
 
-_EXAMINING: tuple[Block, ...] = (model, running, detecting, reading, references)
+_EXAMINING: tuple[Block, ...] = (model, own_model, running, detecting, reading, references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.INIT: (listing,),
     Command.INIT_EXAMINE: (listing, any_quota, first_labels),
     Command.LABELS: (any_quota, labels),
-    Command.PLAN: (listing, listed, checking, quota, model),
+    Command.PLAN: (listing, listed, checking, quota, model, own_model),
     Command.SAMPLE: (listing, listed, looking, checking, quota, *_EXAMINING),
-    Command.BENCH: (listing, listed, looking, checking, any_quota, *_EXAMINING),
+    Command.BENCH: (listing, listed, looking, checking, own_quota, *_EXAMINING),
     Command.RUN: (listing, listed, looking, checking, quota, *_EXAMINING, copying, tagging),
     Command.REFILTER: (listing, checking, copying, tagging),
     Command.APPLY: (removing,),
@@ -145,7 +147,7 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.MODEL_IMPROVE: (finding, versions, datasets, entries, training, results, starting),
     Command.MODEL_DELETE: (finding, versions, deleting),
     Command.CHECK: (simulating,),
-    Command.DOCTOR: (any_quota, opt_out),
+    Command.DOCTOR: (own_quota, opt_out),
 }
 """What each command does."""
 
