@@ -1,8 +1,8 @@
 """Listing in ranges: several listing requests under way at once, each of a range of keys of its own.
 
 A task lists one page at a time, of the first range in the order of keys that no other task is listing. Where every
-range has its task, the one that has the most keys left is cut in two (``policy/key_cuts.py``). So a range ends where the
-next one began; what a page has beyond that is dropped.
+range has its task, the one that has the most keys left is cut in two (``policy/key_cuts.py``). So a range ends where
+the next one began; what a page has beyond that is dropped.
 
 Requests: each cut costs at most one page that is not full, and the number of cuts is bounded (``_may_cut``).
 """
