@@ -38,6 +38,7 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         check_targets=file.check_targets,
         convert=source.store is StoreKind.FOLDER if file.convert is None else file.convert,
         near_duplicates=file.near_duplicates,
+        cluster=None if file.cluster is None else _cluster(file.cluster),
         state=_state(file),
     )
 
@@ -49,6 +50,20 @@ def _state(file: schema.JobFile) -> spec.StateSpec | None:
         return None
     place = location(uri)
     return spec.StateSpec(bucket=place.bucket, prefix=place.key, is_copy=uri is not checkpoint)
+
+
+def _cluster(cluster: schema.Cluster) -> spec.Cluster:
+    return spec.Cluster(
+        engine=cluster.engine,
+        address=cluster.address,
+        least=cluster.workers.min,
+        most=cluster.workers.max,
+        cpus=cluster.per_worker.cpus,
+        gpus=cluster.per_worker.gpus,
+        memory_gb=cluster.per_worker.memory_gb,
+        sends_all=cluster.send == "all",
+        wait_s=cluster.wait_s,
+    )
 
 
 def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
@@ -64,6 +79,7 @@ def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
         exclude=tuple(source.exclude),
         order=source.order,
         seed=source.seed,
+        ranges=schema.AUTO_RANGES if source.ranges == "auto" else source.ranges,
         skip_duplicates=source.duplicates == "skip",
         examine_duplicates=source.duplicates == "examine",
         listed=_listed(source, base_dir),

@@ -132,6 +132,7 @@ class SourceSpec:
     Attributes:
         bucket: A bucket of S3, or ``file://`` and an absolute folder; empty while only a list names it.
         spelled: The folder as written in the job file, so that a project can be moved; None for S3.
+        ranges: Listing requests under way at once; for S3 alone.
         skip_duplicates: Images with the content of an earlier one are not examined and have no verdict.
         examine_duplicates: Every image is examined by itself, whatever its ETag.
         listed: The list of keys to examine; None for all that the store lists.
@@ -144,6 +145,7 @@ class SourceSpec:
     exclude: tuple[str, ...] = ()
     order: Order = Order.LISTING
     seed: int = 0
+    ranges: int = 1
     skip_duplicates: bool = False
     examine_duplicates: bool = False
     listed: ListSpec | None = None
@@ -456,6 +458,30 @@ class StateSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Where images are examined, in place of this process alone.
+
+    Attributes:
+        address: ``auto``, or host and port of a Ray that runs.
+        least: Workers to begin with.
+        most: Workers at the most; None for as many as the cluster's cores hold.
+        cpus: Cores of a worker; ``gpus`` and ``memory_gb`` likewise, None without a limit.
+        sends_all: Also what workers make dearer is sent.
+        wait_s: How long the first workers are waited for, seconds.
+    """
+
+    engine: str = "ray"
+    address: str = "auto"
+    least: int = 1
+    most: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_gb: float | None = None
+    sends_all: bool = False
+    wait_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A whole job.
 
@@ -470,6 +496,7 @@ class Job:
         check_targets: How the targets of actions are checked before the first paid call.
         convert: Whether images that the service cannot read are converted and sent.
         near_duplicates: Whether a perceptual hash of each image is kept.
+        cluster: Where images are examined; None for this process alone.
     """
 
     name: str
@@ -492,6 +519,7 @@ class Job:
     state: StateSpec | None = None
     answers: Path | None = None
     review: Review = field(default_factory=Review)
+    cluster: Cluster | None = None
 
     @property
     def answers_path(self) -> Path:

@@ -1,4 +1,4 @@
-"""From a state to a file: everything that is committed, nothing else, and no file where an object is not what it should be."""
+"""From a state to a file: everything that is committed, and no file where an object is not what it should be."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asyncfilter.model import S3Location
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.testing.state_store import MemoryStateStore
-from tests.kit.states import HandMade, contents_of
+from tests.kit.states import HandMade, contents_of, names_in
 
 pytestmark = pytest.mark.anyio
 
@@ -45,9 +45,7 @@ async def test_a_restored_file_has_all_rows(state: HandMade, tmp_path: Path) -> 
     assert len(list(read_images(path))) == 9
     assert read_status(path).totals.spent_micros == 9000
     assert path.stat().st_mode & 0o777 == 0o600
-    assert [one.name for one in tmp_path.iterdir()] == ["origin", "new.db"] or sorted(
-        one.name for one in tmp_path.iterdir()
-    ) == ["new.db", "origin"]
+    assert names_in(tmp_path) == ["new.db", "origin"]
 
 
 async def test_nothing_is_restored_over_a_file(state: HandMade, tmp_path: Path) -> None:
@@ -77,7 +75,7 @@ async def test_an_object_that_is_not_what_is_on_record_is_named(
     with pytest.raises(CheckpointUnreadableError, match=key) as caught:
         await restored(state, tmp_path / "new.db")
     assert caught.value.exit_code == 3
-    assert [one.name for one in tmp_path.iterdir()] == ["origin"]
+    assert names_in(tmp_path) == ["origin"]
 
 
 def bomb(size_bytes: int) -> bytes:
@@ -89,7 +87,7 @@ def bomb(size_bytes: int) -> bytes:
 
 async def test_a_zip_bomb_is_not_inflated(state: HandMade, tmp_path: Path) -> None:
     """At most the bytes on record and one more, whatever an object holds."""
-    body = bomb(256 << 20)
+    body = bomb(48 << 20)
     state.name_segment(body, inflated_bytes=1000)
     with pytest.raises(CheckpointUnreadableError, match="bytes"):
         await restored(state, tmp_path / "new.db")
@@ -102,7 +100,7 @@ async def test_a_zip_bomb_is_not_inflated(state: HandMade, tmp_path: Path) -> No
     state.write_head(snapshot=snapshot)
     with pytest.raises(CheckpointUnreadableError, match="does not inflate"):
         await restored(state, tmp_path / "new.db")
-    assert [one.name for one in tmp_path.iterdir()] == ["origin"]
+    assert names_in(tmp_path) == ["origin"]
 
 
 @pytest.mark.parametrize(
@@ -127,16 +125,15 @@ async def test_a_file_with_a_foreign_schema_is_refused(state: HandMade, tmp_path
     name_raw_snapshot(state, state.path.read_bytes())
     with pytest.raises(CheckpointUnreadableError):
         await restored(state, tmp_path / "new.db")
-    assert [one.name for one in tmp_path.iterdir()] == ["origin"]
+    assert names_in(tmp_path) == ["origin"]
 
 
-@pytest.mark.parametrize("body", [b"no database at all, but long enough" * 10, b"", b"SQLite format 3\0" + bytes(84)])
+@pytest.mark.parametrize("body", [b"no database at all, but long enough" * 10, b"S", b"SQLite format 3\0" + bytes(84)])
 async def test_what_is_no_checkpoint_is_refused(state: HandMade, tmp_path: Path, body: bytes) -> None:
     """A snapshot of something else."""
-    if body:
-        name_raw_snapshot(state, body)
-        with pytest.raises(CheckpointUnreadableError):
-            await restored(state, tmp_path / "new.db")
+    name_raw_snapshot(state, body)
+    with pytest.raises(CheckpointUnreadableError):
+        await restored(state, tmp_path / "new.db")
 
 
 def name_raw_snapshot(state: HandMade, plain: bytes) -> None:
@@ -180,7 +177,7 @@ async def test_a_newer_file_is_refused_before_anything_is_fetched(state: HandMad
 async def test_a_state_that_goes_on_meanwhile_is_restored_as_it_is_then(state: HandMade, tmp_path: Path) -> None:
     """An object that is gone because it was replaced is no damage: the newer head is read."""
     old = state.head.objects
-    done = []
+    done: list[bool] = []
 
     def fault(operation: str, place: S3Location) -> object:
         if operation == "part" and not done:
@@ -193,7 +190,7 @@ async def test_a_state_that_goes_on_meanwhile_is_restored_as_it_is_then(state: H
     state.store.fault = fault
     found = await restore_newest(state.store, state.place, tmp_path / "new.db")
     assert found is not None
-    assert found[0].head == state.head
+    assert found.head == state.head
     assert contents_of(tmp_path / "new.db") == contents_of(state.path)
 
 

@@ -9,6 +9,7 @@ The text of a ``ValueError`` raised here is the complete message for the user.
 """
 
 from asyncfilter.job.schema.actions import ACTION_TAGS, Action, Actions, CopyAction, LinkAction, MoveAction, TagAction
+from asyncfilter.job.schema.cluster import Cluster
 from asyncfilter.job.schema.detectors import (
     DETECTOR_TAGS,
     PREPROCESS_TAGS,
@@ -18,7 +19,7 @@ from asyncfilter.job.schema.detectors import (
     OwnModelDetector,
     Preprocess,
 )
-from asyncfilter.job.schema.job_file import SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
+from asyncfilter.job.schema.job_file import AUTO_RANGES, SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
 from asyncfilter.job.schema.lanes import Lane
 from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop, Tier
 from asyncfilter.job.schema.rules import ASSUMED, Condition, Rule
@@ -29,6 +30,7 @@ TAGS = ACTION_TAGS | DETECTOR_TAGS | PREPROCESS_TAGS
 
 __all__ = [
     "ASSUMED",
+    "AUTO_RANGES",
     "DETECTOR_TAGS",
     "SECTIONS",
     "SEEN",
@@ -37,6 +39,7 @@ __all__ = [
     "Action",
     "Actions",
     "ByHand",
+    "Cluster",
     "Condition",
     "CopyAction",
     "Detector",
