@@ -31,6 +31,9 @@ MODEL = "model"
 ANSWERS = "answers"
 """How far the answers file is followed; absent until an answer is taken over."""
 
+UID = "uid"
+"""Made at random when the file is first opened for writing: names the checkpoint's workers in a cluster."""
+
 LISTING = "listing"
 """State of the stored listing."""
 

@@ -50,6 +50,7 @@ from asyncfilter.fleet.messages import (
 )
 from asyncfilter.fleet.transit import BATCH_S, TURN_S, Transit
 from asyncfilter.fleet.wires import HEARD_S, SILENCE_S
+from asyncfilter.model import ObjectRef
 from asyncfilter.ports.examine import BoundedPreparation, Detector, Preparation, Prepared
 
 HEADLESS_S = 600.0
@@ -124,6 +125,7 @@ class Examiner:
         self._epoch = 0
         self._session: _Session | None = None
         self._attempts = 0
+        self._examining: dict[int, WireImage] = {}
         self._former = 0
         self._tasks: TaskGroup | None = None
         self._heard_s = now()
@@ -147,6 +149,10 @@ class Examiner:
             self._reason, self._leaving_s = reason, self._now()
             if self._session is not None:
                 self._session.tell(Leaving(reason))
+
+    def under_way(self) -> list[ObjectRef]:
+        """The images whose attempts are under way."""
+        return [image.image() for image in self._examining.values()]
 
     # -- What a wire calls -----------------------------------------------------------------------------------------
 
@@ -244,6 +250,7 @@ class Examiner:
             session.tell(Returned(id_, late_s, why))
             return
         self._attempts += 1
+        self._examining[id_] = image
         try:
             answer = encode_answer(await detector.detect(image.image()))
         except Exception as error:  # noqa: BLE001  a port may raise anything; the head decides what follows
@@ -252,6 +259,7 @@ class Examiner:
             self._answered(session, Answered(id_, late_s, self._kept.keep(image, answer), answer), image)
         finally:
             self._attempts -= 1
+            self._examining.pop(id_, None)
             if session is not self._session:
                 self._former = max(0, self._former - 1)
                 self._settle()

@@ -9,32 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import BinaryIO, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
 
-from asyncfilter.errors import AccessError, ImageError
+from asyncfilter.errors import ImageError
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.pictures.decode_messages import DecodeRequest
 from asyncfilter.pictures.decoder_pool import Decoded, DecoderPool
 from asyncfilter.pictures.decoding_cost import guessed_bytes
+from asyncfilter.pictures.picture_files import named, opened_picture
 from asyncfilter.policy.header import MAX_HEADER_BYTES, Header, read_header
 from asyncfilter.policy.image_limits import ImageLimits, ImageRejection, find_rejection
 from asyncfilter.policy.provenance import Provenance, Sent, add_provenance
-from asyncfilter.ports.examine import Contents, Detector, Files, Memory, Prepared
+from asyncfilter.ports.examine import Contents, Detector, Memory, Prepared
 
 HEAD_BYTES = 64 * 1024
 """Bytes of the first read; they contain the header of nearly every image."""
-
-_SPOOLED_BYTES = 16 * 1024 * 1024
-"""Larger files wait for their decoding on disk, where there is one."""
-
-_QUICK_BYTES = 1024 * 1024
-"""A copy of so many bytes takes less time than a change of threads."""
 
 Send = Callable[[ObjectRef, bytes], Awaitable[Detection]]
 """One paid attempt with an image's bytes; raises as ``Detector.detect``."""
@@ -156,27 +149,10 @@ class ImagePreparer:
         await self._hold(image, 2 * read_bytes + (self._limits.max_inline_bytes if is_refused else 0))
         guess_bytes = guessed_bytes(begun.header, converts=is_refused)
         try:
-            async with self._file(image, begun.body) as file:
+            async with opened_picture(image, begun.body, self._contents, self._decoders) as file:
                 return await self._decoders.decode(request, file, guess_bytes=guess_bytes)
         except ImageError as error:
-            raise ImageError(_named(image, error.message), code=error.code, remedy=error.hint) from error
-
-    @asynccontextmanager
-    async def _file(self, image: ObjectRef, body: bytes | None) -> AsyncIterator[BinaryIO]:
-        """The image as an open file."""
-        if body is None and isinstance(self._contents, Files):
-            async with self._contents.opened(image) as file:
-                yield file
-            return
-        if body is not None and len(body) <= _QUICK_BYTES:
-            file = _stored(body)
-        elif body is not None:
-            file = await anyio.to_thread.run_sync(_stored, body)
-        else:
-            async with self._decoders.reading(image.size_bytes):
-                file = await anyio.to_thread.run_sync(_stored, await self._contents.read(image))
-        with file:
-            yield file
+            raise named(image, error) from error
 
     async def _hold(self, image: ObjectRef, size_bytes: int) -> None:
         if self._memory is not None:
@@ -189,40 +165,6 @@ def _digest(body: bytes) -> str:
 
 def _sent(header: Header, body: bytes | None) -> Sent:
     return Sent(bytes=len(body or b""), width=header.width, height=header.height)
-
-
-def _named(image: ObjectRef, message: str) -> str:
-    return message if message.startswith(image.uri) else f"{image.uri}: {message}"
-
-
-def _stored(body: bytes) -> BinaryIO:
-    """A file without a name that holds ``body``: in memory, or on disk if it is large.
-
-    Raises:
-        AccessError: It cannot be written; nothing is wrong with the picture.
-    """
-    try:
-        return _written(body)
-    except OSError as exc:
-        raise AccessError(
-            f"a picture of {len(body):,} bytes cannot be stored to be decoded ({exc.strerror or exc})",
-            hint="Free space in the folder of temporary files, or set TMPDIR to another folder.",
-        ) from exc
-
-
-def _written(body: bytes) -> BinaryIO:
-    file: BinaryIO
-    if len(body) <= _SPOOLED_BYTES and hasattr(os, "memfd_create"):
-        file = os.fdopen(os.memfd_create("picture"), "w+b")
-    else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115  closed by the caller
-    try:
-        file.write(body)
-        file.flush()
-    except BaseException:
-        file.close()
-        raise
-    return file
 
 
 class _Examination:

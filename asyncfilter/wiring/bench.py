@@ -30,6 +30,7 @@ from asyncfilter.policy.throughput import (
     rounded_up,
     throughput,
 )
+from asyncfilter.policy.units import LIKELY_START_S, LONGEST_START_S
 from asyncfilter.wiring.known_model import keep
 from asyncfilter.wiring.located import with_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world
@@ -96,7 +97,9 @@ async def propose_bench(
     ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or limits.tps
     if ceiling_tps is None:
         raise UsageError("the rate to try is not known", hint="Set tps, or limits.tps in the job.")
-    open_s = seconds_s + limits.timeout_s + HOURLY_BLOCK_S  # from the start of the run until its last call is answered
+    longest_s, likely_s = (0.0, 0.0) if job.detector.start is None else (LONGEST_START_S, LIKELY_START_S)
+    # From the start of the run, which may have to start its model, until its last call is answered.
+    open_s = longest_s + seconds_s + limits.timeout_s + HOURLY_BLOCK_S
     whole_micros = rounded_up(price_micros(terms, math.ceil(ceiling_tps * seconds_s), open_s))
     allowance = allowance_micros(
         job, whole_micros if budget_micros is None else budget_micros, checkpoint_totals.spent_micros
@@ -110,7 +113,7 @@ async def propose_bench(
         is_local=backend.is_local,
         allowance_micros=allowance,
         limit_micros=checkpoint_totals.spent_micros + allowance,
-        quota_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), seconds_s)),
+        quota_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), likely_s + seconds_s)),
         images=None if plan_inputs is None else plan_inputs.survey.calls,
         unit=None if terms.unit is None else msgspec.structs.replace(terms.unit, wanted_tps=_wanted_tps(limits)),
     )

@@ -52,6 +52,8 @@ async def open_inputs(
             cautions = store.cautions
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, use=use)
+            if opened.close is not None:
+                stack.callback(opened.close)
             if use is not None and opened.backend.held_model is not None:
                 stack.push_async_callback(use.stop, opened.backend.held_model)
             backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
@@ -97,7 +99,7 @@ def inputs_of(
         source=source,
         check=_check(job),
         backends=(backend,),
-        concurrency=concurrency(job.limits, backend.limit_tps),
+        concurrency=concurrency(job.limits, backend.limit_tps, most=backend.most_in_flight),
         preparation=preparation,
         cautions=cautions,
     )
@@ -118,6 +120,8 @@ def _preparation(job: Job, store: Store, opened: OpenDetector, stack: AsyncExitS
 
     The processes that decode images end with ``stack``.
     """
+    if opened.own is not None and store.contents is not None:
+        return opened.own.reading(store.contents)
     by_reference = store.region == opened.backend.region
     if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
         return None

@@ -24,10 +24,16 @@ _HINT = "Name it in the job: source.uri: s3://BUCKET/ (or a folder), beside list
 async def with_bucket(job: Job) -> Job:
     """The job with the bucket of its images, which its list is asked for where the job does not name one.
 
+    And with what its own model is, if it has one.
+
     Raises:
         UsageError: The list cannot be read, or has keys without a bucket; or a target is in the source.
         AccessError: The list may not be read.
     """
+    if job.detector.own is not None:
+        from asyncfilter.wiring.own_models import with_own_model  # noqa: PLC0415  not needed by most jobs
+
+        job = await with_own_model(job)
     return job if job.source.bucket else await with_checked_list(job)
 
 
@@ -47,6 +53,10 @@ def with_known_bucket(job: Job) -> Job:
     Raises:
         UsageError: It is not known yet.
     """
+    if job.detector.own is not None:
+        from asyncfilter.wiring.own_models import with_known_own_model  # noqa: PLC0415  not needed by most jobs
+
+        job = with_known_own_model(job)
     listed = job.source.listed
     if listed is None or job.source.bucket:
         return job

@@ -176,6 +176,8 @@ def work(file: Shipped, name: str, number: int) -> None:  # noqa: C901  one case
             step = list(Step)[number % len(Step)]
             tables.commit(Batch(removals=[removal(id_, step) for id_ in some]))
         case "listing":
+            if tables.listing_state()[0]:
+                tables.drop_listing()
             keys = [ListedObject(f"k{i * number % 50}", i, "e", "STANDARD") for i in range(number % 9)]
             tables.save_listing([(i, one) for i, one in enumerate(keys)], is_last=bool(number % 2))
         case "list":

@@ -9,6 +9,7 @@ from asyncfilter.engine.core.memory_limit import MemoryLimit
 from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
+from asyncfilter.engine.core.state_grants import StateGrants
 from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
 from asyncfilter.engine.examine.detect import PaidCalls
@@ -16,6 +17,7 @@ from asyncfilter.engine.examine.duplicates import DuplicateTracker
 from asyncfilter.engine.examine.empty_listing import EmptyListing
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.examine.listing_count import ListingCounter
+from asyncfilter.engine.examine.model_versions import ModelVersions
 from asyncfilter.engine.examine.pipeline import Pipeline
 from asyncfilter.engine.examine.prefetch import PrefetchStage
 from asyncfilter.engine.examine.present_source import PresentSource
@@ -25,7 +27,7 @@ from asyncfilter.engine.settle.assembly import Settlement, assemble_settlement
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import uri_of
-from asyncfilter.policy.billing_month import period_at, use_in
+from asyncfilter.policy.billing_month import period_at
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
 from asyncfilter.policy.retrying import PACED_CAP_S
@@ -71,16 +73,29 @@ class _Assembly:
             limit_micros=core.job.limits.budget_micros,
             spent_micros=totals.spent_micros,
             billed_calls=totals.billed_calls,
-            month_use=use_in(period_at(core.clock.unix()).month, totals.month_use, core.job.pricing.used_this_month),
-            price_micros=self._backends.price_micros,
+            positions=self._backends.positions(
+                totals, period_at(core.clock.unix()).month, core.job.pricing.used_this_month
+            ),
         )
         self._month_watch = MonthWatch(self._budget, core.clock)
         self._budget_gate = BudgetGate(self._budget, core.pending)
+        if core.state is not None and core.state.is_truth:
+            self._budget_gate.on_uncommitted = core.state.hurry
+            core.state.use(StateGrants(self._budget_gate, self._backends))
         self._watchdog = Watchdog(
             backends=self._backends,
             budget=self._budget,
             margin_s=core.job.limits.timeout_s,
             stop_signal=core.stop_signal,
+            cautions=core.cautions,
+            emit=core.emit,
+            clock=core.clock,
+        )
+        self._model_versions = ModelVersions(
+            totals,
+            must_agree=core.job.detector.lanes_must_agree,
+            stop_signal=core.stop_signal,
+            cautions=core.cautions,
             emit=core.emit,
             clock=core.clock,
         )
@@ -91,7 +106,13 @@ class _Assembly:
             hourly_block_micros=self._watchdog.block_micros,
         )
         self._settlement: Settlement = assemble_settlement(
-            core, sink=sink, spending=spending, budget=self._budget, tps_limit=self._backends.limit_tps, since=since
+            core,
+            sink=sink,
+            spending=spending,
+            budget=self._budget,
+            tps_limit=self._backends.limit_tps,
+            lanes=self._backends.states if self._backends.are_lanes else None,
+            since=since,
         )
         self._prefetch = PrefetchStage(
             preparation=inputs.preparation,
@@ -125,6 +146,7 @@ class _Assembly:
             prefetch=self._prefetch,
             sequencer=settlement.sequencer,
             backends=self._backends,
+            model_versions=self._model_versions,
             budget_gate=self._budget_gate,
             watchdog=self._watchdog,
             listing_counter=ListingCounter(
@@ -144,7 +166,7 @@ class _Assembly:
                 limit_tps=self._backends.limit_tps,
                 is_service=bool(self._inputs.primary.region),
                 stop=stop_at_start(job, opened.watermark.tally, opened.decided_by),
-                is_used_old=budget.month_use.has_old_used,
+                is_used_old=any(position.month_use.has_old_used for position in budget.positions),
                 is_list_changed=self._is_list_changed(opened.watermark.origin),
                 of_places=self._inputs.cautions,
             ),
@@ -164,6 +186,7 @@ class _Assembly:
             budget=self._budget,
             totals=core.totals,
             skips=core.job.source.skip_duplicates,
+            has_lanes=self._backends.are_lanes,
             is_off=core.job.source.examine_duplicates,
         )
 
@@ -179,6 +202,7 @@ class _Assembly:
             memory_limit=self._prefetch.memory_limit,
             repeat=core.repeater(core.stop_signal.pause, PACED_CAP_S),
             totals=core.totals,
+            model_versions=self._model_versions,
             stop_signal=core.stop_signal,
             emit=core.emit,
             clock=core.clock,

@@ -28,6 +28,7 @@ from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
 from asyncfilter.engine.examine.inputs import Options
 from asyncfilter.engine.examine.listing_count import ListingCounter
+from asyncfilter.engine.examine.model_versions import ModelVersions
 from asyncfilter.engine.examine.prefetch import PrefetchStage
 from asyncfilter.engine.examine.stage import ExamineStage
 from asyncfilter.engine.settle.lifecycle import RunLifecycle
@@ -56,6 +57,7 @@ class Pipeline:
         prefetch: Prepares them ahead.
         sequencer: Counts them in order.
         backends: Where images are examined, and at what rate.
+        model_versions: Compares the model versions of lanes.
         budget_gate: Reserves money.
         watchdog: Makes the checks that depend on time.
         listing_counter: Counts the listing ahead.
@@ -79,6 +81,7 @@ class Pipeline:
         prefetch: PrefetchStage,
         sequencer: Sequencer,
         backends: Backends,
+        model_versions: ModelVersions,
         budget_gate: BudgetGate,
         watchdog: Watchdog,
         listing_counter: ListingCounter,
@@ -98,6 +101,7 @@ class Pipeline:
         self._prefetch = prefetch
         self._sequencer = sequencer
         self._backends = backends
+        self._model_versions = model_versions
         self._budget_gate = budget_gate
         self._watchdog = watchdog
         self._listing_counter = listing_counter
@@ -115,7 +119,9 @@ class Pipeline:
             AbortedError: The user interrupted twice; what is durable stays.
             CheckpointError: The checkpoint cannot be written.
         """
-        await self._lifecycle.begin(tps_origin=self._backends.tps_origin, warnings=self._warnings)
+        await self._lifecycle.begin(
+            tps_origin=self._backends.tps_origin, warnings=self._warnings, lanes=self._backends.described()
+        )
         async with anyio.create_task_group() as tasks:
             self._stage.pool.start(tasks)
             self._prefetch.start(tasks)
@@ -129,6 +135,8 @@ class Pipeline:
             # Around admission alone: a stop cancels it, and calls in flight finish in `_drain`.
             with anyio.CancelScope() as scope:
                 self._stop_signal.on_request(scope.cancel)
+                if self._backends.are_lanes:
+                    self._model_versions.begin()
                 await self._admission.run(tasks)
             await self._drain()
             await self._take_over.again()
@@ -167,6 +175,7 @@ class Pipeline:
             budget_micros=self._budget_micros,
             price_micros=self._budget_gate.budget.next_price_micros,
             elapsed_s=self._summary.elapsed_s,
+            workers=self._summary.workers(),
         )
 
     def _follow(self, capacity: Capacity, tasks: TaskGroup) -> None:

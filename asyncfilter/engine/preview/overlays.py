@@ -168,9 +168,7 @@ async def with_cached(checkpoint: Checkpoint, rows: Sequence[StoredImage], total
     new = [msgspec.structs.replace(row, id=id_) for id_, row in enumerate(rows, first)]
     if new:
         await checkpoint.commit(Batch(new=new))
-    opened = msgspec.structs.replace(
-        checkpoint.opened, totals=msgspec.structs.replace(totals), next_id=first + len(new)
-    )
+    opened = msgspec.structs.replace(checkpoint.opened, totals=totals.copy(), next_id=first + len(new))
     return OpenedView(checkpoint, opened)
 
 

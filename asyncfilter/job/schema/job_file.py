@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from asyncfilter.job import spec
 from asyncfilter.job.schema.actions import Actions
+from asyncfilter.job.schema.cluster import Cluster
 from asyncfilter.job.schema.detectors import Detector, LabelsDetector
 from asyncfilter.job.schema.limits import Limits, Pricing, Stop
 from asyncfilter.job.schema.rules import Rule
@@ -174,6 +175,9 @@ class JobFile(Section):
         default=None,
         description="`s3://bucket/prefix/`: a copy that follows the checkpoint file every few seconds, with which "
         "another machine can go on (scale.md). Not beside a `checkpoint` in S3.",
+    )
+    cluster: Cluster | None = Field(
+        default=None, description="Workers that examine the images. `null`: this process alone (scale.md)."
     )
     answers: AnswersPath | None = Field(
         default=None,
