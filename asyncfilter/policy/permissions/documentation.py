@@ -74,6 +74,7 @@ def _jobs() -> list[Job]:
         _job(source={"uri": _SOURCE, "list": "s3://the-lists/keys.csv"}),
         _job(checkpoint="s3://the-states/the-jobs/"),
         _job(detector={"kind": "rekognition-custom-labels", "model": model}),
+        _job(detector={"kind": "onnx", "model": "s3://the-models/birds.onnx", "labels": "birds.txt"}),
     ]
 
 

@@ -26,6 +26,8 @@ from asyncfilter.policy.permissions.blocks import (
     manifest_images,
     model,
     opt_out,
+    own_model,
+    own_quota,
     quota,
     reading,
     references,
@@ -116,15 +118,15 @@ def _both(one: Need, other: Need) -> Need:
     return replace(one, without=without, keeps_versions=versions)
 
 
-_EXAMINING: tuple[Block, ...] = (model, running, detecting, reading, references)
+_EXAMINING: tuple[Block, ...] = (model, own_model, running, detecting, reading, references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.INIT: (listing,),
     Command.INIT_EXAMINE: (listing, any_quota, first_labels),
     Command.LABELS: (any_quota, labels),
-    Command.PLAN: (listing, listed, checking, quota, model, state_reading),
+    Command.PLAN: (listing, listed, checking, quota, model, own_model, state_reading),
     Command.SAMPLE: (listing, listed, looking, checking, quota, *_EXAMINING, state_owning),
-    Command.BENCH: (listing, listed, looking, checking, any_quota, *_EXAMINING, state_owning),
+    Command.BENCH: (listing, listed, looking, checking, own_quota, *_EXAMINING, state_owning),
     Command.RUN: (listing, listed, looking, checking, quota, *_EXAMINING, copying, tagging, state_owning),
     Command.REFILTER: (listing, checking, copying, tagging, state_owning),
     Command.APPLY: (removing, state_owning),
@@ -156,7 +158,7 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.MODEL_IMPROVE: (finding, versions, datasets, entries, training, results, starting),
     Command.MODEL_DELETE: (finding, versions, deleting),
     Command.CHECK: (simulating,),
-    Command.DOCTOR: (any_quota, opt_out),
+    Command.DOCTOR: (own_quota, opt_out),
 }
 """What each command does."""
 

@@ -13,14 +13,15 @@ from rich.table import Table
 
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
-from asyncfilter.model import AnswersState, Counts, Label, StoreKind, Verdict
+from asyncfilter.model import AnswersState, Counts, Label, LaneCounts, StoreKind, Verdict
 from asyncfilter.policy.answers.following import FILE_IS_MISSING
 from asyncfilter.policy.assumed import stored_thresholds_in
 from asyncfilter.policy.cautions.label_names import known_names, name_findings
 from asyncfilter.policy.counts import counts
 from asyncfilter.policy.job_warnings import job_warnings
+from asyncfilter.policy.lane_counts import lane_counts
 from asyncfilter.report import formatting, messages
-from asyncfilter.report.as_json import answers_state_mapping, counts_mapping
+from asyncfilter.report.as_json import answers_state_mapping, counts_mapping, lanes_mapping
 from asyncfilter.report.formatting import usd_number
 from asyncfilter.report.terminal.facts import Facts
 from asyncfilter.report.terminal.people import people_line
@@ -59,7 +60,7 @@ def status_mapping(
         answers: The answers file; None where there is none.
         state: The state in S3; None without one.
     """
-    budget = job.limits.budget_micros
+    budget, use = job.limits.budget_micros, status.totals.whole_use
     return {
         "name": status.name,
         "checkpoint": str(path),
@@ -67,8 +68,9 @@ def status_mapping(
         **counts_mapping(status_counts(status)),
         "budget_usd": None if budget is None else usd_number(budget),
         "reserved_usd": usd_number(status.totals.reserved_micros),
-        "billed_month": status.totals.month_use.month or None,
-        "billed_in_month": status.totals.month_use.calls,
+        "billed_month": use.month or None,
+        "billed_in_month": use.calls,
+        **({"lanes": lanes_mapping(lane_counts(status.totals))} if status.totals.lanes else {}),
         "listing_done": status.watermark.listing_done,
         "cursor": status.watermark.cursor,
         "pending": status.pending,
@@ -140,10 +142,19 @@ def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str
     if status.cached:
         rows.append(("cached", Text(_cached(status.cached))))
     rows.append(("money", Text(_money(status, job))))
+    lanes = lane_counts(status.totals) if status.totals.lanes else {}
+    rows += [("lanes" if not index else "", _lane(name, lane)) for index, (name, lane) in enumerate(lanes.items())]
     if thresholds := stored_thresholds_in(job, status.model):
         rows.append(("assumed", Text(formatting.thresholds(thresholds))))
     rows.append(("kept in", Text(f"{path}, {formatting.size(status.size_bytes)}")))
     return rows
+
+
+def _lane(name: str, lane: LaneCounts) -> Text:
+    text = f"{name}: {formatting.count(lane.calls)} calls, {formatting.usd(lane.spent_micros)}"
+    if lane.throttled:
+        text += f", {formatting.count(lane.throttled)} attempts throttled"
+    return Text(f"{text}, model {', '.join(lane.model_versions)}" if lane.model_versions else text)
 
 
 def _cached(images: int) -> str:
@@ -171,7 +182,7 @@ def _money(status: Status, job: Job) -> str:
     if budget is not None:
         text += f" of {formatting.usd(budget)}"
     text += f" for {formatting.count(totals.billed_calls)} billed calls"
-    use = totals.month_use
+    use = totals.whole_use
     if use.calls != totals.billed_calls and use.month:
         text += f", {formatting.count(use.calls)} of them in {use.month}"
     if totals.reserved_micros:
