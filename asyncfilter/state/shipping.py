@@ -159,16 +159,17 @@ class StateShipping:
         self._is_wanted = True
         self._notify()
 
-    async def wait_committed(self) -> None:
+    def mark(self) -> int:
+        """See ``KeptState``: a commit that has begun may have cut already."""
+        return self._begun + 1
+
+    async def wait_committed(self, mark: int) -> int:
         """See ``KeptState``."""
-        if not self.is_truth:
-            return
-        # A commit that has begun may have cut before what is waited for.
-        wanted = self._begun + 1
-        while self._done < wanted:
+        while self._done < mark:
             if self.error is not None or self._is_closing:
                 raise self.error or CheckpointError(f"{self._owner.place.uri}: closed before its last commit")
             await self._wait_change()
+        return self._done
 
     def may_pay(self) -> bool:
         """See ``KeptState``; a file that is the truth is enough to pay."""

@@ -228,8 +228,9 @@ def _commit_removals_first(checkpoint: SqliteCheckpoint, state: KeptState) -> No
     async def commit(batch: Batch) -> None:
         await to_file(batch)
         if batch.removals:
+            mark = state.mark()
             state.hurry()
-            await state.wait_committed()
+            await state.wait_committed(mark)
 
     checkpoint.commit = commit
 
