@@ -325,8 +325,8 @@ class LaneCounts(msgspec.Struct, frozen=True, kw_only=True):
         account: None also where STS may not be asked.
         by: ``reference`` or ``bytes``.
         retried: Repetitions that were made here, wherever the attempt before was.
-        tps_mean: Attempts a second of the present run; None for a lane that is not in it.
-        tps_limit: The rate that the lane may have; None as before, and where it is not known.
+        tps_mean: Attempts a second of the present run; None where there is none.
+        tps_limit: The rate that the lane may have; None for a lane of former runs, and where it is not known.
         closed: True once the run called it no more.
         model_versions: The model versions of its answers, over the checkpoint's whole life.
     """

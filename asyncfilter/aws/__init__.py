@@ -24,6 +24,7 @@ from asyncfilter.aws.model_state import ModelState, describe_model
 from asyncfilter.aws.preflight import Retry, check_region, nearest_region, with_retries
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, open_references
+from asyncfilter.aws.role_keys import Role, RoleKeys
 from asyncfilter.aws.s3.end import S3End
 from asyncfilter.aws.s3.objects import S3Objects
 from asyncfilter.aws.s3.state_objects import S3StateStore
@@ -54,6 +55,8 @@ __all__ = [
     "QuotaAnswer",
     "QuotaOrigin",
     "Retry",
+    "Role",
+    "RoleKeys",
     "S3End",
     "S3Objects",
     "S3StateStore",

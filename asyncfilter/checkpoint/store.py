@@ -92,6 +92,11 @@ class TablesOnThread:
         self.listing_origin = thread.wrap(tables.listing_origin)
         self.listing_rank = thread.wrap(tables.listing_rank)
         self.drop_listing = thread.wrap(tables.drop_listing)
+        self.save_ranges = thread.wrap(tables.ranged.save_ranges)
+        self.listing_ranges = thread.wrap(tables.ranged.listing_ranges)
+        self.listed_between = thread.wrap(tables.ranged.listed_between)
+        self.count_listed = thread.wrap(tables.ranged.count_listed)
+        self.spread_keys = thread.wrap(tables.ranged.spread_keys)
         # RunHistory
         self.begin_run = thread.wrap(tables.begin_run)
         self.end_run = thread.wrap(tables.end_run)

@@ -25,7 +25,7 @@ from asyncfilter.checkpoint.place import SIDES, beside
 from asyncfilter.checkpoint.state import EPOCH, read_state
 from asyncfilter.errors import AsyncFilterError, CheckpointError, CheckpointUnreadableError, ObjectChangedError
 from asyncfilter.ports.state_store import StateStore
-from asyncfilter.state.fetching import SeenHead, fetch_segment, fetch_snapshot, read_head
+from asyncfilter.state.fetching import fetch_segment, fetch_snapshot, read_head
 from asyncfilter.state.files import KINDS, FileKind, check_restored
 from asyncfilter.state.head import Head, Segment, check_file_format, damaged
 from asyncfilter.state.names import Held, StatePlace
@@ -89,7 +89,7 @@ async def restore(store: StateStore, place: StatePlace, head: Head, path: Path) 
     return Restored(head=head, bytes=fetched, wall_s=time.monotonic() - started_s)
 
 
-async def restore_newest(store: StateStore, place: StatePlace, path: Path) -> tuple[Restored, SeenHead] | None:
+async def restore_newest(store: StateStore, place: StatePlace, path: Path) -> Restored | None:
     """Make the file of what is committed at this moment; None when there is no state.
 
     Nobody is kept from going on with the state meanwhile: when an object of the head that was read is gone since, and
@@ -100,7 +100,7 @@ async def restore_newest(store: StateStore, place: StatePlace, path: Path) -> tu
         if seen is None:
             return None
         try:
-            return await restore(store, place, seen.head, path), seen
+            return await restore(store, place, seen.head, path)
         except (CheckpointUnreadableError, ObjectChangedError):
             newer = await read_head(store, place)
             if attempt == _TRIES or (newer is not None and newer.etag == seen.etag):

@@ -89,6 +89,12 @@ async def propose_bench(
     objects so far; other arguments and errors are those of ``bench``.
     """
     plan_inputs = await survey(job, overrides=overrides, on_listed=on_listed) if counts else None
+    if job.detector.lanes:
+        region = job.detector.lanes[0].region
+        raise UsageError(
+            "bench measures one region of one account, and the job has detector.lanes",
+            hint=f"Add --set detector.lanes=null --set detector.region={region} to measure that region.",
+        )
     limits, overrides = job.limits, overrides or Overrides()
     at_quota = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
     async with open_preview(at_quota, overrides) as opened:

@@ -21,7 +21,7 @@ from asyncfilter.engine.preview.references import examine
 from asyncfilter.errors import ImageError, TransientError
 from asyncfilter.events import Emit, LikeResolved, after_start
 from asyncfilter.job.fingerprint import identity
-from asyncfilter.job.spec import Job
+from asyncfilter.job.spec import DetectorSpec, Job
 from asyncfilter.model import Summary
 from asyncfilter.policy.reference_labels import names_of, references_of, resolved
 from asyncfilter.ports.checkpoint import Checkpoint
@@ -105,10 +105,15 @@ async def _opened(job: Job, uris: Sequence[str], overrides: Overrides, stack: As
     return await open_references(uris, clients=clients, spec=job.detector)
 
 
+def _request(job: Job) -> DetectorSpec:
+    """The request to the service alone: references have no region of their own, and no lanes."""
+    return dataclasses.replace(job.detector, region=None, lanes=(), lanes_must_agree=False)
+
+
 async def _references_beside(job: Job) -> Sequence[StoredReference]:
     """References that ``asyncfilter labels`` stored beside the job, if its detector settings are those of the job."""
     store = store_job(job.checkpoint.parent / REFERENCE_STORE, job.aws)
-    if not checkpoint_exists(store.checkpoint) or dataclasses.replace(job.detector, region=None) != store.detector:
+    if not checkpoint_exists(store.checkpoint) or _request(job) != store.detector:
         return ()
     async with open_lookup(store.checkpoint, identity(store)) as lookup:
         return await lookup.references()

@@ -87,6 +87,7 @@ async def review_job(
             bucket=job.source.bucket,
             thresholds=thresholds,
             skips_duplicates=job.source.skip_duplicates,
+            goals=_goals(job),
             epoch_of=links.epoch_of,
         )
 
@@ -210,6 +211,18 @@ def _bound(links: LinkFile, options: ReviewOptions, *, is_alone: bool, warn: Cal
         if is_alone:
             warn(f"port {links.link.port} is in use by another program: open tabs must be opened again by the new link")
         return sock
+
+
+def _goals(job: Job) -> dict[str, float]:
+    """The limits of a job that a pulse is shown against."""
+    limits = job.limits
+    known = {
+        "tps": limits.tps,
+        "budget_micros": limits.budget_micros,
+        "max_images": limits.max_images,
+        "wanted_matches": job.stop.matches,
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _count(rows: Rows) -> int:

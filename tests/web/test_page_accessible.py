@@ -86,11 +86,15 @@ async def test_nothing_is_wider_than_the_screen(open_page: Opener, review: FakeR
             assert await page.look(f"{element}.scrollWidth - {element}.clientWidth") == 0, (tab, element)
     await page.open_tab("decide")
     await page.ready()
-    for name in ("keep", "reject", "unsure"):
-        box = await page.at(name).bounding_box()
-        assert box is not None
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= width
+    for wide in {390: (390,), 700: (700, 768, 1024), 1400: (1200, 1400)}[width]:
+        await page.page.set_viewport_size({"width": wide, "height": 844})
+        right = await page.page.locator(".looking").bounding_box()
+        assert right is not None
+        for name in ("keep", "reject", "unsure", "undo", "group", "boxes-open"):
+            box = await page.at(name).bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= right["x"] + right["width"], (wide, name)
     await page.at("keep").click()
     assert await page.ready() == 2
 

@@ -17,6 +17,9 @@ export const QUEUES = {
   all: { words: "All images", askedAs: "free" },
 };
 
+/** Queues of images that others have answered, which is why they are in them. */
+export const OF_OTHERS = new Set(["disagreements", "unsure"]);
+
 const AHEAD = 24;
 const MOST_TAKEN = 64;
 const RENEW_MS = 120_000; // a lease lasts 300 s
@@ -44,7 +47,7 @@ async function take(name, missing) {
   const known = new Set(line.value);
   const mine = line.value.filter((id) => !finished.value.has(id)).length;
   const n = Math.min(MOST_TAKEN, mine + missing);
-  const { ids } = await post("/api/take", { queue: name, n });
+  const { ids } = await post("/api/take", { queue: name, n, answered: OF_OTHERS.has(name) });
   const fresh = ids.filter((id) => !known.has(id));
   return fresh.length || ids.length < n ? fresh : beyond(name, known);
 }

@@ -4,7 +4,7 @@ import { announce, answer, done, undo } from "../answers.js";
 import { post } from "../api.js";
 import { cardOf, load, watch } from "../cards.js";
 import { useKeys } from "../keys.js";
-import { QUEUES } from "../line.js";
+import { OF_OTHERS, QUEUES } from "../line.js";
 import { Icon, Verdict, keepFocus } from "../parts.js";
 import { replaceState, route } from "../routes.js";
 import { WORDS, basename, count } from "../text.js";
@@ -24,7 +24,7 @@ const premark = (card) => (!card.blind && (card.rule_verdict ?? card.verdict) ==
 
 async function fill(queue, size) {
   state.value = "loading";
-  const { ids: taken } = await post("/api/take", { queue, n: Math.min(64, size) });
+  const { ids: taken } = await post("/api/take", { queue, n: Math.min(64, size), answered: OF_OTHERS.has(queue) });
   await load(taken);
   ids.value = taken.filter((id) => cardOf(id) && !committed.has(id)).slice(0, size);
   marks.value = Object.fromEntries(ids.value.map((id) => [id, premark(cardOf(id))]));
