@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -11,18 +11,21 @@ from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job, Precheck
-from asyncfilter.model import ListedObject, Skip
+from asyncfilter.model import Detection, ListedObject, ObjectRef, Skip
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES
 from asyncfilter.policy.object_filter import skip_reason
-from asyncfilter.ports.examine import Preparation, Sink, Source
+from asyncfilter.ports.examine import Contents, Detector, Preparation, Sink, Source
 from asyncfilter.wiring.account import Account, concurrency
 from asyncfilter.wiring.detectors import OPENERS, OpenDetector, own_backend
 from asyncfilter.wiring.lists import open_list
 from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, check_own_stores
 from asyncfilter.wiring.stores import Store, open_store
+
+Send = Callable[[ObjectRef, bytes], Awaitable[Detection]]
+"""One paid attempt with an image's bytes; raises as ``Detector.detect``."""
 
 
 @asynccontextmanager
@@ -59,7 +62,8 @@ async def open_inputs(
             backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
             cautions = (*store.cautions, *opened.cautions)
         inputs = inputs_of(job, store.source, backend, preparation, cautions=cautions)
-        inputs = msgspec.structs.replace(inputs, places=store.places)
+        by_reference = store.region == backend.region
+        inputs = msgspec.structs.replace(inputs, places=store.places, by_reference=by_reference)
         yield await _with_list(job, inputs, store, account), store.sink
 
 
@@ -116,28 +120,55 @@ def _check(job: Job) -> Callable[[ListedObject], Skip | None]:
 
 
 def _preparation(job: Job, store: Store, opened: OpenDetector, stack: AsyncExitStack) -> Preparation | None:
-    """The preparation of images before they are paid for; None when the service reads them as they are.
-
-    The processes that decode images end with ``stack``.
-    """
-    if opened.own is not None and store.contents is not None:
-        return opened.own.reading(store.contents)
+    """The preparation of images before they are paid for; None when the service reads them as they are."""
     by_reference = store.region == opened.backend.region
-    if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
+    if store.contents is None or not needs_preparation(job, by_reference=by_reference):
         return None
-    if store.contents is None:
-        return None
+    detector = opened.backend.detector
+    return preparation_of(job, store.contents, detector, opened.send, by_reference=by_reference, stack=stack)
+
+
+def needs_preparation(job: Job, *, by_reference: bool) -> bool:
+    """Whether images are looked at before they are paid for; else the service reads them as they are."""
+    return not by_reference or job.precheck is not Precheck.NONE or job.convert or job.near_duplicates
+
+
+def preparation_of(
+    job: Job,
+    contents: Contents,
+    detector: Detector,
+    send: Send,
+    *,
+    by_reference: bool,
+    stack: AsyncExitStack,
+    processes: int | None = None,
+    wall_s: float | None = None,
+) -> Preparation:
+    """The preparation of images. The processes that decode images end with ``stack``.
+
+    Args:
+        job: Says what is prepared.
+        contents: Reads images.
+        detector: Examines them by reference.
+        send: Examines bytes.
+        by_reference: False when every image must be sent.
+        stack: See above.
+        processes: Most of these processes; by default one for each core.
+        wall_s: Time for one picture, seconds; by default that of ``DecoderPool``.
+    """
     # Not needed by most runs.
     from asyncfilter.pictures.decoder_pool import DecoderPool  # noqa: PLC0415
     from asyncfilter.pictures.prepare import ImagePreparer  # noqa: PLC0415
 
+    decoding_bytes = job.limits.decoding_mb * 1_000_000
+    decoders = DecoderPool(decoding_bytes=decoding_bytes, processes=processes, wall_s=wall_s)
     return ImagePreparer(
-        contents=store.contents,
-        detector=opened.backend.detector,
-        send=opened.send,
+        contents=contents,
+        detector=detector,
+        send=send,
         limits=PROFILES[job.detector.kind].image_limits,
         by_reference=by_reference,
         converts=job.convert,
         compares=job.near_duplicates,
-        decoders=stack.enter_context(DecoderPool(decoding_bytes=job.limits.decoding_mb * 1_000_000)),
+        decoders=stack.enter_context(decoders),
     )
