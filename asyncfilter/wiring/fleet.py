@@ -18,7 +18,7 @@ from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.preview.overlays import OpenedView
-from asyncfilter.events import AnswersAdopted, Emit, Event, RunStarted
+from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
 from asyncfilter.fleet.crew import Crew, LateAnswer
 from asyncfilter.fleet.link import Terms
 from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, Losses
@@ -117,9 +117,10 @@ async def open_fleet(job: Job, hub: Hub, terms: FleetTerms, parts: Parts) -> Asy
         CheckpointError: A later run has them.
     """
     inputs, checkpoint, context = parts
-    events = _AfterStart(context.emit)
+    events = _BetweenStartAndEnd(context.emit)
     context = msgspec.structs.replace(context, emit=events.emit)
     crew = _crew(job, hub, terms, checkpoint, context)
+    events.on_end = crew.tell_end
     failure: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
@@ -254,21 +255,26 @@ async def _keep_late(view: DurableView, crew: Crew) -> None:
         await view.add_spare(late)
 
 
-class _AfterStart:
-    """Holds events back until the first event of the run, which they follow."""
+class _BetweenStartAndEnd:
+    """Holds events back until the first event of the run, and lets none follow the last one."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._held: list[Event] | None = []
+        self._is_over = False
+        self.on_end: Callable[[], None] | None = None
 
     def emit(self, event: Event) -> None:
-        """Emit an event, or hold it back."""
-        if self._held is None:
-            self._emit(event)
-        elif isinstance(event, RunStarted):
-            held, self._held = self._held, None
-            self._emit(event)
-            for late in held:
-                self._emit(late)
-        else:
+        """Emit an event, hold it back, or drop it."""
+        if self._is_over:
+            return
+        if self._held is not None and not isinstance(event, RunStarted):
             self._held.append(event)
+            return
+        if isinstance(event, RunEnded) and self.on_end is not None:
+            self.on_end()
+        self._is_over = isinstance(event, RunEnded)
+        self._emit(event)
+        held, self._held = self._held, None
+        for late in held or ():
+            self._emit(late)

@@ -94,20 +94,27 @@ def _with_caution(inputs: RunInputs, message: str) -> RunInputs:
 
 async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack) -> _Cluster:
     """Connect to the Ray of the job until ``stack`` is closed; one of our own is stopped then."""
-    address, own = cluster.address, None
-    if address == "auto":
-        note = _note(job)
-        own = await anyio.to_thread.run_sync(OwnRay.found, note)
-        address = rays.running_address() if own is None else own.address
-        if address is None:
-            cpus = max(_cores(), int(cluster.least * cluster.cpus))
-            own = await anyio.to_thread.run_sync(lambda: OwnRay.start(note, cpus=cpus))
-            address = own.address
-    if own is not None:
-        stack.push_async_callback(anyio.to_thread.run_sync, own.stop)
-    rays.connect(address, {} if own is None else own.environment())
+    found = _Cluster(cluster.address, None)
+    if cluster.address == "auto":
+        found = await anyio.to_thread.run_sync(_found_or_started, job, cluster)
+    environment = {}
+    if found.own is not None:
+        stack.push_async_callback(anyio.to_thread.run_sync, found.own.stop)
+        environment = found.own.environment()
+    rays.connect(found.address, environment)
     stack.callback(rays.disconnect)
-    return _Cluster(address, own)
+    return found
+
+
+def _found_or_started(job: Job, cluster: Cluster) -> _Cluster:
+    """The Ray that a killed run has left, one that runs, or a new one."""
+    note = _note(job)
+    if (own := OwnRay.found(note)) is not None:
+        return _Cluster(own.address, own)
+    if (address := rays.running_address()) is not None:
+        return _Cluster(address, None)
+    own = OwnRay.start(note, cpus=max(_cores(), int(cluster.least * cluster.cpus)))
+    return _Cluster(own.address, own)
 
 
 def _note(job: Job) -> Path:
