@@ -107,6 +107,7 @@ class Tables:
             write_state(self._db, {key: value for key, value in state.items() if value is not None})
         # Only after the commit: a rollback removes the table, too.
         codec.has_answers = has_answers
+        self._count_changed(batch)
 
     def by_keys(self, keys: Sequence[str]) -> list[StoredImage]:
         """See ``Checkpoint.by_keys``."""
@@ -316,6 +317,10 @@ class Tables:
             ).rowcount
         if changed != len(rows):
             raise CheckpointError(f"{self._path}: {len(rows) - changed} rows to change are not there")
+
+    def _count_changed(self, batch: Batch) -> None:
+        if self.log is not None:
+            self.log.changed_rows += len(batch.new) + len(batch.positioned)
 
     def _confirm(self, effects: Sequence[tuple[int, DoneEffect]]) -> None:
         ids = sorted({id_ for id_, _ in effects})

@@ -9,6 +9,7 @@ from asyncfilter.engine.core.memory_limit import MemoryLimit
 from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
+from asyncfilter.engine.core.state_grants import StateGrants
 from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
 from asyncfilter.engine.examine.detect import PaidCalls
@@ -79,6 +80,9 @@ class _Assembly:
         )
         self._month_watch = MonthWatch(self._budget, core.clock)
         self._budget_gate = BudgetGate(self._budget, core.pending)
+        if core.state is not None and core.state.is_truth:
+            self._budget_gate.on_uncommitted = core.state.hurry
+            core.state.use(StateGrants(self._budget_gate, self._backends))
         self._watchdog = Watchdog(
             backends=self._backends,
             budget=self._budget,

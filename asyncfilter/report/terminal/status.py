@@ -25,7 +25,9 @@ from asyncfilter.report.as_json import answers_state_mapping, counts_mapping, la
 from asyncfilter.report.formatting import usd_number
 from asyncfilter.report.terminal.facts import Facts
 from asyncfilter.report.terminal.people import people_line
+from asyncfilter.report.terminal.states import state_line
 from asyncfilter.report.terminal.text import Text
+from asyncfilter.state.status import StateStatus
 
 RUNS_SHOWN = 5
 _TABLE_COLUMNS = 64
@@ -45,6 +47,7 @@ def status_mapping(
     labels: Sequence[Label] = (),
     *,
     answers: AnswersState | None = None,
+    state: StateStatus | None = None,
 ) -> dict[str, object]:
     """The status, with the names of the summary for all that a summary has too.
 
@@ -55,6 +58,7 @@ def status_mapping(
         pending_removals: Images that ``apply`` would take out of the source.
         labels: Those of all images.
         answers: The answers file; None where there is none.
+        state: The state in S3; None without one.
     """
     budget, use = job.limits.budget_micros, status.totals.whole_use
     return {
@@ -72,6 +76,7 @@ def status_mapping(
         "pending": status.pending,
         "pending_removals": pending_removals,
         "epoch": status.epoch,
+        "state": None if state is None else msgspec.to_builtins(state),
         "answers": answers_state_mapping(answers),
         "thresholds": stored_thresholds_in(job, status.model),
         "cautions": _cautions(status, job, labels, answers),
@@ -95,13 +100,15 @@ def draw_status(
     labels: Sequence[Label] = (),
     *,
     answers: AnswersState | None = None,
+    state: StateStatus | None = None,
 ) -> RenderableType:
     """A few lines, and a table of the last runs; arguments are those of ``status_mapping``."""
     found = status_counts(status)
     cautions = [("caution", Text(message, "yellow")) for message in _cautions(status, job, labels, answers)]
     line = people_line(found.reviewed, answers)
     people = [("answers", Text(line))] if line else []
-    facts = Facts([*_rows(status, found, path, job), *people, *cautions, *_removal_rows(pending_removals)])
+    kept = [("state", state_line(state))] if state is not None else []
+    facts = Facts([*_rows(status, found, path, job), *kept, *people, *cautions, *_removal_rows(pending_removals)])
     return Group(facts, Text(), _Runs(status.runs)) if status.runs else facts
 
 
