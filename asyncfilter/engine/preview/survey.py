@@ -198,4 +198,6 @@ class Surveyor:
         if objects:
             for row in await self._known([listed.key for listed in objects]):
                 known[row.key].append(row)
+        if not known:
+            return [None] * len(objects)
         return [newest(known[listed.key], listed) for listed in objects]
