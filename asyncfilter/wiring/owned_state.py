@@ -37,6 +37,7 @@ from asyncfilter.ports.keeping import KeptState
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.records.progress import Batch
 from asyncfilter.state.fetching import read_head
+from asyncfilter.state.head import Head
 from asyncfilter.state.names import Held
 from asyncfilter.state.owner import Claim, StateOwner, Taken, take
 from asyncfilter.state.shipping import StateShipping, running
@@ -47,11 +48,17 @@ from asyncfilter.wiring.states import Where, open_state_store, place_of
 
 async def has_state(job: Job) -> bool:
     """Whether the state of a job was begun."""
+    return await begun_state(job) is not None
+
+
+async def begun_state(job: Job) -> Head | None:
+    """The head of a job's state, which is not owned; None where none was begun."""
     place = place_of(job)
     if place is None:
-        return False
+        return None
     async with open_state_store(job.aws) as store:
-        return await read_head(store, place) is not None
+        seen = await read_head(store, place)
+    return None if seen is None else seen.head
 
 
 async def open_owned(

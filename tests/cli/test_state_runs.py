@@ -16,7 +16,7 @@ from asyncfilter.checkpoint import read_images
 from asyncfilter.checkpoint.changes import LOG_TABLES, keyed_tables
 from asyncfilter.checkpoint.open_file import connect
 from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess, SyntheticSpec
-from asyncfilter.sandbox.options import ConditionalWrites
+from asyncfilter.sandbox.quirks import ConditionalWrites
 from tests.kit.services import boto_client
 from tests.kit.workspace import Workspace, ended, wait_until
 
