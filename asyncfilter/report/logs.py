@@ -149,9 +149,8 @@ class LogLines:
             KeptAtHome: self._as_it_is("info"),
         }
         if self._level == "debug":
-            listeners |= dict.fromkeys(
-                (ImageExamined, ActionDone, AttemptFailed, TurnsReturned), self._as_it_is("debug")
-            )
+            often = (ImageExamined, ActionDone, AttemptFailed, TurnsReturned)
+            listeners |= dict.fromkeys(often, self._as_it_is("debug"))
         return listeners
 
     def tick(self, progress: Progress | None) -> None:
