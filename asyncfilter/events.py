@@ -264,6 +264,48 @@ class KeptAtHome(Event, frozen=True, kw_only=True, tag="kept_at_home"):
     ms_an_image: float
 
 
+class StateOwned(Event, frozen=True, kw_only=True, tag="state_owned"):
+    """This process owns the state in S3; ``holder`` did before and did not let it go."""
+
+    epoch: int
+    holder: str | None
+
+
+class StateRestoredEvent(Event, frozen=True, kw_only=True, tag="state_restored"):
+    """The file of this machine was made from the state in S3."""
+
+    commit: int
+    epoch: int
+    segments: int
+    rows: int
+    bytes: int
+    wall_s: float
+
+
+class StateCommitted(Event, frozen=True, kw_only=True, tag="state_committed"):
+    """A commit to the state in S3 succeeded; it had ``rows`` changed rows."""
+
+    commit: int
+    rows: int
+    bytes: int
+    wall_s: float
+
+
+class StateBehind(Event, frozen=True, kw_only=True, tag="state_behind"):
+    """The state in S3 was not written for ``behind_s`` seconds; ``rows`` of the file are in no commit."""
+
+    rows: int
+    behind_s: float
+    message: str
+
+
+class StateLost(Event, frozen=True, kw_only=True, tag="state_lost"):
+    """Another process, ``holder``, owns the state in S3 now; this one pays and acts no more."""
+
+    epoch: int
+    holder: str | None
+
+
 class Draining(Event, frozen=True, kw_only=True, tag="draining"):
     """No new calls are made; what is in flight finishes and is kept."""
 

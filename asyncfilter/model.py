@@ -325,8 +325,8 @@ class LaneCounts(msgspec.Struct, frozen=True, kw_only=True):
         account: None also where STS may not be asked.
         by: ``reference`` or ``bytes``.
         retried: Repetitions that were made here, wherever the attempt before was.
-        tps_mean: Attempts a second of the present run; None for a lane that is not in it.
-        tps_limit: The rate that the lane may have; None as before, and where it is not known.
+        tps_mean: Attempts a second of the present run; None where there is none.
+        tps_limit: The rate that the lane may have; None for a lane of former runs, and where it is not known.
         closed: True once the run called it no more.
         model_versions: The model versions of its answers, over the checkpoint's whole life.
     """
@@ -458,6 +458,55 @@ class NothingFound(msgspec.Struct, frozen=True, kw_only=True):
     likely_cause: str
 
 
+class StateRestored(msgspec.Struct, kw_only=True, frozen=True):
+    """What a process fetched of a state in S3 when it began.
+
+    Attributes:
+        rows: Images in it.
+        commit: The last commit in it.
+        bytes: Bytes that were fetched.
+        wall_s: Seconds that it took.
+    """
+
+    rows: int
+    commit: int
+    bytes: int
+    wall_s: float
+
+
+class StateHolder(msgspec.Struct, kw_only=True, frozen=True):
+    """The process that a state in S3 was taken over from."""
+
+    host: str
+    pid: int
+
+
+class StateSummary(msgspec.Struct, kw_only=True, frozen=True):
+    """The state of a job in S3.
+
+    Attributes:
+        uri: Its address.
+        mode: ``checkpoint`` where S3 is the truth, ``copy`` where S3 follows a file.
+        epoch: Of this process, above those of all owners before.
+        commit: The last commit that succeeded.
+        committed_rows: Images in it.
+        behind_rows: Rows of the file that are in no commit.
+        bytes_sent: By this process.
+        restored: What was fetched at the start; None when the file of this machine was used.
+        taken_over_from: The owner before, which did not let the state go; None without one.
+    """
+
+    uri: str
+    mode: str
+    epoch: int
+    commit: int
+    committed_rows: int
+    behind_rows: int
+    bytes_sent: int
+    restored: StateRestored | None = None
+    taken_over_from: StateHolder | None = None
+
+
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The result of a run: ``counts`` for the checkpoint's whole life, ``this_run`` for this process alone.
 
@@ -497,6 +546,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The file of people's answers; None where there is none."""
     epoch: int = 0
     """Number of this opening of the checkpoint for writing, above those of all openings before."""
+    state: StateSummary | None = None
+    """The state in S3; None without one."""
     workers: Workers | None = None
     """The workers of the fleet; None without one."""
 

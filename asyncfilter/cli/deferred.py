@@ -106,9 +106,11 @@ if TYPE_CHECKING:
         find_state,
         for_reading,
         look_at_state,
+        no_state_of,
         plan_pruning,
         prune_state,
         pull_state,
+        read_state_status,
     )
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
@@ -170,6 +172,7 @@ _HOMES = {
     "merge_files": "answers",
     "model_list": "wiring.models",
     "model_status": "wiring.models",
+    "no_state_of": "wiring.states",
     "open_aws": "aws",
     "parse_job": "job.load",
     "patch_of": "wiring.calibration",
@@ -198,6 +201,7 @@ _HOMES = {
     "read_job_file": "wiring.calibration",
     "read_labels": "checkpoint",
     "read_sizes": "wiring.image_sizes",
+    "read_state_status": "wiring.states",
     "read_status": "checkpoint",
     "read_stored_references": "checkpoint",
     "read_taken_over": "checkpoint",
@@ -284,6 +288,7 @@ __all__ = [
     "merge_files",
     "model_list",
     "model_status",
+    "no_state_of",
     "open_aws",
     "parse_job",
     "patch_of",
@@ -312,6 +317,7 @@ __all__ = [
     "read_job_file",
     "read_labels",
     "read_sizes",
+    "read_state_status",
     "read_status",
     "read_stored_references",
     "read_taken_over",

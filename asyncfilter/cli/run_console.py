@@ -185,7 +185,7 @@ def _tell_of_watcher() -> None:
     """Say what becomes of the model of a run that a signal ends at once."""
     os.write(
         2,
-        b"asyncfilter: left at once: a model that this run has started is stopped by its watcher, within minutes; "
+        b"left at once: a model that this run has started is stopped by its watcher, within minutes; "
         b"to see to it: asyncfilter model stop --expired\n",
     )
 

@@ -21,6 +21,8 @@ from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict, lo
 LINK = "link"
 """The key in a job for a copy that is a hard link."""
 
+AUTO = "auto"
+
 _VERDICTS = [str(verdict) for verdict in Verdict]
 _BEYOND_NAMES = {"category": "categories", "count": "boxes", "area": "boxes"}
 """Parts of a condition that need more than the names of labels, and what it is."""
@@ -33,7 +35,7 @@ Mapping = dict[str, object]
 def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
     """Every contradiction between keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
-        for part in (_source_form, _rules, _assumed, _names_alone, _prices, check_lanes, _cluster):
+        for part in (_source_form, _ranges, _rules, _assumed, _names_alone, _prices, check_lanes, _cluster):
             yield from part(job)
         yield from _actions(job, base_dir)
         yield from _state(job, base_dir)
@@ -75,6 +77,22 @@ def _source_form(job: Mapping) -> Iterator[Finding]:
         yield ("source", "uri"), f"expected s3://bucket/prefix beside inventory, which is of a bucket, found {uri!r}"
     elif is_list and kind is StoreKind.OWN:
         yield ("source", "uri"), f"expected s3://bucket/prefix or a folder beside list, found {uri!r}"
+
+
+def _ranges(job: Mapping) -> Iterator[Finding]:
+    """Ranges of keys where nothing is listed in ranges: of a folder, a list, or a store of the caller's own."""
+    source = wrap_uri(job.get("source"))
+    ranges = source.get("ranges") if isinstance(source, dict) else None
+    if not (ranges == AUTO or (_is_number(ranges) and ranges > 1)):
+        return
+    uri = source.get("uri")
+    if source.get("list") is not None or source.get("inventory") is not None:
+        why = "beside a list of keys, which is not listed"
+    elif not isinstance(uri, str) or (not _is_folder_address(uri) and store_of(uri) is StoreKind.S3):
+        return
+    else:
+        why = "for a folder, which is read at once" if _is_folder_address(uri) else "for a store of your own"
+    yield ("source", "ranges"), f"expected 1 {why}, as only S3 is listed in ranges, found {ranges}"
 
 
 def _is_folder_address(uri: str) -> bool:

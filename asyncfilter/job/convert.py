@@ -79,6 +79,7 @@ def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
         exclude=tuple(source.exclude),
         order=source.order,
         seed=source.seed,
+        ranges=schema.AUTO_RANGES if source.ranges == "auto" else source.ranges,
         skip_duplicates=source.duplicates == "skip",
         examine_duplicates=source.duplicates == "examine",
         listed=_listed(source, base_dir),

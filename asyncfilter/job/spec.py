@@ -132,6 +132,7 @@ class SourceSpec:
     Attributes:
         bucket: A bucket of S3, or ``file://`` and an absolute folder; empty while only a list names it.
         spelled: The folder as written in the job file, so that a project can be moved; None for S3.
+        ranges: Listing requests under way at once; for S3 alone.
         skip_duplicates: Images with the content of an earlier one are not examined and have no verdict.
         examine_duplicates: Every image is examined by itself, whatever its ETag.
         listed: The list of keys to examine; None for all that the store lists.
@@ -144,6 +145,7 @@ class SourceSpec:
     exclude: tuple[str, ...] = ()
     order: Order = Order.LISTING
     seed: int = 0
+    ranges: int = 1
     skip_duplicates: bool = False
     examine_duplicates: bool = False
     listed: ListSpec | None = None

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from asyncfilter.errors import ImageError
 from asyncfilter.model import Detection, ObjectRef
@@ -33,6 +34,20 @@ Send = Callable[[ObjectRef, bytes], Awaitable[Detection]]
 """One paid attempt with an image's bytes; raises as ``Detector.detect``."""
 
 
+class LanePorts(NamedTuple):
+    """How one lane examines images.
+
+    Attributes:
+        detector: Examines them by reference.
+        send: Examines bytes.
+        by_reference: Whether the lane can read the source.
+    """
+
+    detector: Detector
+    send: Send
+    by_reference: bool
+
+
 class _Begun(NamedTuple):
     """An image of which as much was read as its check needs; ``body`` is None when that is its header."""
 
@@ -48,10 +63,12 @@ class ImagePreparer:
         detector: Examines them by reference.
         send: Examines bytes.
         limits: The detector's limits on images.
-        by_reference: False when every image must be sent, because the detector cannot read the source.
+        by_reference: False when the bytes of every image are needed, because the detector, or that of some lane, cannot
+            read the source.
         converts: Whether images that the detector does not accept are converted.
         compares: Whether every image gets its perceptual hash.
         decoders: Decode images.
+        lanes: The lanes by name, in place of ``detector`` and ``send``; bytes are read once, for all of them.
     """
 
     def __init__(
@@ -65,6 +82,7 @@ class ImagePreparer:
         converts: bool,
         compares: bool,
         decoders: DecoderPool,
+        lanes: Mapping[str, LanePorts] | None = None,
     ) -> None:
         self._contents = contents
         self._detector = detector
@@ -74,6 +92,7 @@ class ImagePreparer:
         self._converts = converts
         self._compares = compares
         self._decoders = decoders
+        self._lanes = lanes
         self._memory: Memory | None = None
         self._cores = anyio.CapacityLimiter(os.cpu_count() or 1)
 
@@ -92,7 +111,12 @@ class ImagePreparer:
             raise ImageError(f"{image.uri}: {refused.why}", code=refused.code)
         content, provenance = await self._ready(image, begun, is_referred=is_referred, is_refused=refused is not None)
         detector = _Examination(self._detector, self._send, content, provenance)
-        return Prepared(detector=detector, held_bytes=len(content or b""))
+        held_bytes = len(content or b"")
+        if self._lanes is None:
+            return Prepared(detector=detector, held_bytes=held_bytes)
+        is_referable = is_referred or self._rejection(image, begun.header, inline=False) is None
+        examination = _LaneExamination(self._lanes, content, provenance, is_referable=is_referable)
+        return Prepared(detector=detector, held_bytes=held_bytes, at_lane=examination.at)
 
     def _rejection(self, image: ObjectRef, header: Header, *, inline: bool) -> ImageRejection | None:
         return find_rejection(header, image.size_bytes, self._limits, inline=inline)
@@ -183,3 +207,23 @@ class _Examination:
         else:
             found = await self._send(image, self._content)
         return add_provenance(found, self._provenance)
+
+
+class _LaneExamination:
+    """The detectors of one prepared image, by lane: a reference where the lane can read the image, else its bytes."""
+
+    def __init__(
+        self, lanes: Mapping[str, LanePorts], content: bytes | None, provenance: Provenance, *, is_referable: bool
+    ) -> None:
+        self._lanes = lanes
+        self._content = content
+        self._provenance = provenance
+        self._is_referable = is_referable
+
+    def at(self, lane: str) -> Detector:
+        """The detector at a lane."""
+        ports = self._lanes[lane]
+        if self._content is None or (ports.by_reference and self._is_referable):
+            provenance = msgspec.structs.replace(self._provenance, sent=None)
+            return _Examination(ports.detector, ports.send, None, provenance)
+        return _Examination(ports.detector, ports.send, self._content, self._provenance)

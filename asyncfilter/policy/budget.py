@@ -2,7 +2,8 @@
 
 Invariant: ``spent + held <= granted <= limit``. Spent is settled. Held is reserved by attempts in flight. Granted is
 the possible spending that the checkpoint has on record: it counts as spent if the process is killed. Nothing is
-reserved beyond it until the next block is durable.
+reserved beyond it until the next block is durable. Where the truth is a state in S3, nothing is reserved beyond what
+its last commit grants either (``ceiling_micros``).
 
 With several price positions (lanes) the most expensive open one gives the price that is held, and the one that was
 called the price that is settled.
@@ -24,6 +25,8 @@ class Availability(Enum):
     AVAILABLE = auto()
     UNGRANTED = auto()
     """Yes, once the next block is durable."""
+    UNCOMMITTED = auto()
+    """Yes, once a commit to the state in S3 grants more."""
     HELD = auto()
     """Not now, but images in flight may end, or release their reservations."""
     EXHAUSTED = auto()
@@ -64,6 +67,8 @@ class Budget:
         self.held_micros = 0
         self.held_calls = 0
         self.granted_micros = spent_micros
+        self.ceiling_micros: int | None = None
+        """What the last commit to the state in S3 grants, as a total; None where no such commit is waited for."""
         self.period = 0
         if price_micros is not None:
             positions = (PricePosition(price_micros, month_use),)
@@ -102,6 +107,8 @@ class Budget:
                 return Availability.HELD if self.held_calls else Availability.EXHAUSTED
             if wanted + spare_calls * price_micros > self.limit_micros:
                 return Availability.HELD
+        if self.ceiling_micros is not None and wanted > self.ceiling_micros:
+            return Availability.UNCOMMITTED
         return Availability.AVAILABLE if wanted <= self.granted_micros else Availability.UNGRANTED
 
     def reserve(self) -> Reservation:

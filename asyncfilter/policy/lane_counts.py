@@ -28,7 +28,6 @@ def lane_counts(
     since: Totals | None = None,
     *,
     states: Mapping[str, LaneState] | None = None,
-    wall_s: float = 0.0,
 ) -> dict[str, LaneCounts]:
     """The counts of every lane that the checkpoint has known, by name.
 
@@ -36,11 +35,10 @@ def lane_counts(
         totals: The sums.
         since: The sums at the start, to count only what came after.
         states: The lanes of the run; None where there is no run.
-        wall_s: Seconds since the start, for ``tps_mean``.
     """
     before = since if since is not None else Totals()
     found = {
-        name: _counts(lane, before.lanes.get(name) or LaneTotals(), states, name, wall_s)
+        name: _counts(lane, before.lanes.get(name) or LaneTotals(), (states or {}).get(name))
         for name, lane in totals.lanes.items()
     }
     rest = {key: getattr(totals, key) - getattr(before, key) for key in _SUMS}
@@ -52,17 +50,24 @@ def lane_counts(
     return found
 
 
-def _counts(
-    lane: LaneTotals, before: LaneTotals, states: Mapping[str, LaneState] | None, name: str, wall_s: float
-) -> LaneCounts:
-    state = (states or {}).get(name)
-    sums = {key: getattr(lane, key) - getattr(before, key) for key in _SUMS}
+def with_means(
+    life: Mapping[str, LaneCounts], this_run: Mapping[str, LaneCounts], wall_s: float
+) -> tuple[dict[str, LaneCounts], dict[str, LaneCounts]]:
+    """Both with the attempts a second that each lane made in this run, of ``wall_s`` seconds."""
+    means = {name: lane.attempts / wall_s if wall_s > 0 else 0.0 for name, lane in this_run.items()}
+
+    def add(lanes: Mapping[str, LaneCounts]) -> dict[str, LaneCounts]:
+        return {name: msgspec.structs.replace(lane, tps_mean=means.get(name, 0.0)) for name, lane in lanes.items()}
+
+    return add(life), add(this_run)
+
+
+def _counts(lane: LaneTotals, before: LaneTotals, state: LaneState | None) -> LaneCounts:
     return LaneCounts(
         region=lane.region,
         account=lane.account,
         by=lane.by,
-        **sums,
-        tps_mean=sums["attempts"] / wall_s if state is not None and wall_s > 0 else None,
+        **{key: getattr(lane, key) - getattr(before, key) for key in _SUMS},
         tps_limit=None if state is None else state.tps_limit,
         closed=state is not None and state.is_closed,
         model_versions=lane.model_versions,

@@ -116,6 +116,13 @@ class Totals(msgspec.Struct, kw_only=True):
     adopted: int = 0
     lanes: dict[str, LaneTotals] = {}
 
+    @property
+    def whole_use(self) -> MonthUse:
+        """What was billed in the last month that is known, with and without lanes."""
+        uses = [self.month_use, *(lane.month_use for lane in self.lanes.values())]
+        month = max(use.month for use in uses)
+        return MonthUse(month=month, calls=sum(use.calls for use in uses if use.month == month))
+
     def copy(self) -> Totals:
         """Independent sums with the same figures."""
         lanes = {name: msgspec.structs.replace(lane) for name, lane in self.lanes.items()}

@@ -79,7 +79,7 @@ async def open_ports(spec: WorkerSpec, stack: AsyncExitStack) -> ExaminerPorts:
         AccessError: The machine has no credentials, or none that can be used.
     """
     # Not at the head, which has opened its own.
-    from asyncfilter.wiring.inputs import needs_preparation, preparation_of  # noqa: PLC0415
+    from asyncfilter.wiring.inputs import Sending, needs_preparation, preparation_of  # noqa: PLC0415
 
     job = decode_job(spec.job)
     clients = await Account(job, stack).clients()
@@ -90,10 +90,8 @@ async def open_ports(spec: WorkerSpec, stack: AsyncExitStack) -> ExaminerPorts:
     preparation = preparation_of(
         job,
         clients.contents if is_s3 else FolderContents(),
-        detector,
-        detector.detect_content,
-        by_reference=spec.by_reference,
-        stack=stack,
+        Sending(detector, detector.detect_content, spec.by_reference),
+        stack,
         processes=max(1, int(spec.cpus)),
         wall_s=DECODING_S,
     )

@@ -1,4 +1,4 @@
-"""States in S3: for commands that look at one, fetch one or clean one up, and the copies that reading commands use."""
+"""States in S3, for the commands that look at one, fetch one or clean one up; and the copies of reading commands."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyio import to_thread
+
+from asyncfilter.answers.file import exists
 from asyncfilter.aws import S3StateStore
 from asyncfilter.engine.preview.jobs import store_job
-from asyncfilter.errors import UsageError
+from asyncfilter.errors import CheckpointError, UsageError
 from asyncfilter.job.load import load_job
 from asyncfilter.job.spec import Aws, Job
 from asyncfilter.model import S3
+from asyncfilter.ports.state_store import StateStore
+from asyncfilter.state.head import Head
 from asyncfilter.state.looking import StateLook, look, no_state
 from asyncfilter.state.names import StatePlace, state_place
 from asyncfilter.state.restore import Restored, restore_newest
+from asyncfilter.state.status import StateStatus, read_noted
 from asyncfilter.state.unnamed import Pruned, PrunePlan, plan_prune, prune
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
 
@@ -97,3 +103,117 @@ async def prune_state(where: Where, plan: PrunePlan) -> Pruned:
     """See ``state.unnamed.prune``."""
     async with open_state_store(where.aws) as store:
         return await prune(store, plan)
+
+
+# -- Copies of reading commands ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForReading:
+    """A job over a copy of what is committed.
+
+    Attributes:
+        job: Its checkpoint is the copy.
+        uri: The state.
+        head: What the copy is of.
+        age_s: Seconds since that was written, by the store's clock; None where the store does not tell.
+    """
+
+    job: Job
+    uri: str
+    head: Head
+    age_s: float | None
+
+
+async def for_reading(job: Job, folder: Path, *, keeps_answers: bool = False) -> ForReading | None:
+    """A job over a copy of its state, which is fetched into ``folder``; None when there is no state yet.
+
+    People's answers are those of this machine; where it has none, they are fetched too.
+
+    Args:
+        job: Has a state in S3.
+        folder: Is removed by the caller.
+        keeps_answers: Whether answers are fetched to the place of the job's answers file, to be added to.
+
+    Raises:
+        CheckpointError: The state cannot be restored.
+        AnswersError: People's answers cannot be restored.
+    """
+    place = place_of(job)
+    if place is None:
+        raise ValueError("the job has no state in S3")
+    copy = folder / f"{job.name}.db"
+    async with open_state_store(job.aws) as store:
+        restored = await restore_newest(store, place, copy) if await _is_there(store, place) else None
+        if restored is None:
+            return None
+        info = await store.head(place.head)
+        answers = await _answers(store, place.answers, job.answers_path, None if keeps_answers else folder)
+    return ForReading(
+        job=dataclasses.replace(job, checkpoint=copy, answers=answers),
+        uri=place.uri,
+        head=restored.head,
+        age_s=None if info is None else info.age_s,
+    )
+
+
+async def _is_there(store: StateStore, place: StatePlace) -> bool:
+    """Whether there is a state; asked by a listing, because S3 calls what is missing forbidden to some callers."""
+    return bool([one async for one in store.listed(place.bucket, place.head.key) if one.key == place.head.key])
+
+
+async def _answers(store: StateStore, place: StatePlace, local: Path, folder: Path | None) -> Path:
+    """The answers file to read: the one of this machine, else the one in S3, fetched into a folder or for good."""
+    if await to_thread.run_sync(exists, local):
+        return local
+    if not await _is_there(store, place):
+        return local
+    path = local if folder is None else folder / local.name
+    await to_thread.run_sync(lambda: path.parent.mkdir(parents=True, exist_ok=True))
+    return path if await restore_newest(store, place, path) is not None else local
+
+
+def read_state_status(job: Job, copy: ForReading | None) -> StateStatus | None:
+    """What the checkpoint of a job says about its state in S3, without asking S3 again; None for a job without one.
+
+    Args:
+        job: With its own checkpoint, or with the copy.
+        copy: What was fetched; None where the checkpoint is the job's own.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read.
+    """
+    place = place_of(job)
+    if place is None or job.state is None:
+        return None
+    mode = "copy" if job.state.is_copy else "checkpoint"
+    if copy is not None:
+        head = copy.head
+        return StateStatus(
+            uri=place.uri,
+            mode=mode,
+            state_id=head.state_id,
+            epoch=head.epoch,
+            commit=head.commit,
+            committed_rows=head.rows,
+            behind_rows=0,
+            age_s=copy.age_s,
+        )
+    noted = read_noted(job.checkpoint)
+    return StateStatus(
+        uri=place.uri,
+        mode=mode,
+        state_id=noted.shipment.state_id,
+        epoch=noted.shipment.epoch,
+        commit=noted.shipment.commit,
+        committed_rows=noted.committed_rows,
+        behind_rows=noted.behind_rows,
+    )
+
+
+def no_state_of(job: Job) -> CheckpointError:
+    """The error for a job whose state was never made."""
+    place = place_of(job)
+    if place is None:
+        raise ValueError("the job has no state in S3")
+    return no_state(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+from asyncfilter.answers import open_answers
 from asyncfilter.checkpoint.changes import ChangeLog
-from asyncfilter.checkpoint.open_file import connect, create_missing
+from asyncfilter.checkpoint.open_file import connect, create_missing, stored_identity
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.model import S3Location
 from asyncfilter.records.images import StoredImage
@@ -64,19 +66,26 @@ class HandMade:
         store: Where it is.
         folder: For the file.
         place: The state.
+        origin: A checkpoint whose copy the state begins from; by default an empty one.
 
     Attributes:
         head: The head as it was written last.
         path: The file from which it is made.
     """
 
-    def __init__(self, store: MemoryStateStore, folder: Path, place: StatePlace = PLACE) -> None:
+    def __init__(
+        self, store: MemoryStateStore, folder: Path, place: StatePlace = PLACE, *, origin: Path | None = None
+    ) -> None:
         self.store, self.place = store, place
         self.path = folder / "origin.db"
-        self.head = new_head(place)
         folder.mkdir(parents=True, exist_ok=True)
-        create_missing(self.path, IDENTITY, place.name)
-        self._images = 0
+        if origin is None:
+            create_missing(self.path, IDENTITY, place.name)
+        else:
+            shutil.copy(origin, self.path)
+        with closing(connect(self.path, "ro")) as db:
+            self.head = new_head(place, identity=stored_identity(db))
+            (self._images,) = db.execute("SELECT coalesce(max(id), 0) FROM image").fetchone()
 
     def put(self, place: S3Location, body: bytes) -> None:
         """Write an object; the stores of other tests replace this."""
@@ -148,6 +157,22 @@ class HandMade:
         """A new image."""
         self._images += 1
         return stored_image(self._images)
+
+
+def put_answers(store: MemoryStateStore, path: Path, place: StatePlace) -> Head:
+    """Make an answers file at ``path``, unless it is there, and commit it as the snapshot of a state of its own."""
+    with open_answers(path):
+        pass
+    plain = path.read_bytes()
+    body = zlib.compress(plain)
+    head = new_head(place, commit=1, identity={})
+    where = place.new_snapshot(head.state_id, 1)
+    store.write(where, body)
+    digest = hashlib.sha256(body).hexdigest()
+    snapshot = Snapshot(key=where.key, bytes=len(body), sha256=digest, commit=1, inflated_bytes=len(plain))
+    head = msgspec.structs.replace(head, snapshot=snapshot)
+    store.write(place.head, encode_head(head))
+    return head
 
 
 @contextmanager

@@ -190,7 +190,7 @@ async def test_a_state_that_goes_on_meanwhile_is_restored_as_it_is_then(state: H
     state.store.fault = fault
     found = await restore_newest(state.store, state.place, tmp_path / "new.db")
     assert found is not None
-    assert found[0].head == state.head
+    assert found.head == state.head
     assert contents_of(tmp_path / "new.db") == contents_of(state.path)
 
 

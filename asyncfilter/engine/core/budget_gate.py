@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 
 import anyio
 
@@ -27,6 +28,9 @@ class BudgetGate:
     Args:
         budget: Does the arithmetic.
         pending: Set when the next block of money must be made durable; ``refresh`` is called once it is.
+
+    Attributes:
+        on_uncommitted: Called when tasks wait for a commit to the state in S3; ``refresh`` is called after it.
     """
 
     def __init__(self, budget: Budget, pending: PendingSignal) -> None:
@@ -36,6 +40,7 @@ class BudgetGate:
         self._in_flight: set[int] = set()
         self._order = 0
         self._is_closed = False
+        self.on_uncommitted: Callable[[], None] = lambda: None
 
     async def reserve(self, seq: int) -> Reservation | None:
         """Reserve the price of one attempt; None when the budget does not cover it, or the run drains.
@@ -95,6 +100,9 @@ class BudgetGate:
             availability = self._availability(self._waiting[0][0])
             if availability is Availability.UNGRANTED:
                 self._pending.set()
+                return
+            if availability is Availability.UNCOMMITTED:
+                self.on_uncommitted()
                 return
             if availability is Availability.HELD:
                 # An image in flight calls this method again, when it settles a reservation or leaves.

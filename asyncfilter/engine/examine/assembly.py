@@ -9,6 +9,7 @@ from asyncfilter.engine.core.memory_limit import MemoryLimit
 from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
+from asyncfilter.engine.core.state_grants import StateGrants
 from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
 from asyncfilter.engine.examine.detect import PaidCalls
@@ -21,6 +22,7 @@ from asyncfilter.engine.examine.pipeline import Pipeline
 from asyncfilter.engine.examine.prefetch import PrefetchStage
 from asyncfilter.engine.examine.present_source import PresentSource
 from asyncfilter.engine.examine.producer import Producer
+from asyncfilter.engine.examine.ranged_listing import Ahead, RangedListing
 from asyncfilter.engine.examine.stage import ExamineStage
 from asyncfilter.engine.settle.assembly import Settlement, assemble_settlement
 from asyncfilter.engine.settle.run_core import RunCore
@@ -78,6 +80,9 @@ class _Assembly:
         )
         self._month_watch = MonthWatch(self._budget, core.clock)
         self._budget_gate = BudgetGate(self._budget, core.pending)
+        if core.state is not None and core.state.is_truth:
+            self._budget_gate.on_uncommitted = core.state.hurry
+            core.state.use(StateGrants(self._budget_gate, self._backends))
         self._watchdog = Watchdog(
             backends=self._backends,
             budget=self._budget,
@@ -125,6 +130,7 @@ class _Assembly:
             limit=inputs.concurrency,
         )
         self._since = since or core.checkpoint.opened.totals
+        self._ranged = self._ranged_listing()
 
     def pipeline(self) -> Pipeline:
         core, inputs, settlement = self._core, self._inputs, self._settlement
@@ -146,8 +152,11 @@ class _Assembly:
             budget_gate=self._budget_gate,
             watchdog=self._watchdog,
             listing_counter=ListingCounter(
-                source=inputs.source, check=inputs.check, repeat=core.repeater(core.stop_signal.pause)
+                source=inputs.source if self._ranged is None else Ahead(self._ranged),
+                check=inputs.check,
+                repeat=core.repeater(core.stop_signal.pause),
             ),
+            ranged=self._ranged,
             stop_signal=core.stop_signal,
             capacity=inputs.capacity,
         )
@@ -214,6 +223,7 @@ class _Assembly:
             prefetch=self._prefetch,
             listing=core.checkpoint,
             origin=self._inputs.origin,
+            is_ranged=self._ranged is not None,
             outcomes=core.outcomes,
             redecider=settlement.redecider,
             take_over=settlement.take_over,
@@ -241,12 +251,7 @@ class _Assembly:
         core, opened = self._core, self._core.checkpoint.opened
         bucket = core.job.source.bucket
         return Producer(
-            reader=ListingReader(
-                self._source(),
-                repeat=core.repeater(core.stop_signal.pause),
-                where=f"the listing of {uri_of(bucket, '')}",
-                hint="Run the same command again once S3 responds; nothing is lost.",
-            ),
+            reader=self._reader(self._source()),
             labels=core.checkpoint,
             positions=core.checkpoint,
             bucket=bucket,
@@ -258,9 +263,35 @@ class _Assembly:
             next_id=opened.next_id,
         )
 
+    def _reader(self, source: Source) -> ListingReader:
+        core = self._core
+        return ListingReader(
+            source,
+            repeat=core.repeater(core.stop_signal.pause),
+            where=f"the listing of {uri_of(core.job.source.bucket, '')}",
+            hint="Run the same command again once S3 responds; nothing is lost.",
+        )
+
+    def _ranged_listing(self) -> RangedListing | None:
+        core, ranged = self._core, self._inputs.ranged
+        if ranged is None:
+            return None
+        listing = RangedListing(
+            self._reader(self._inputs.source),
+            core.checkpoint,
+            ranges=ranged.ranges,
+            prefix=ranged.prefix,
+            rank=ranged.rank,
+            is_over=lambda: core.stop_signal.is_requested,
+        )
+        core.stop_signal.on_request(listing.wake)
+        return listing
+
     def _source(self) -> Source:
         """The objects to examine; those of a list as they are now."""
         core, inputs = self._core, self._inputs
+        if self._ranged is not None:
+            return self._ranged
         if inputs.heads is None:
             return inputs.source
         return PresentSource(

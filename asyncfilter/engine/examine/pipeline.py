@@ -30,6 +30,7 @@ from asyncfilter.engine.examine.inputs import Options
 from asyncfilter.engine.examine.listing_count import ListingCounter
 from asyncfilter.engine.examine.model_versions import ModelVersions
 from asyncfilter.engine.examine.prefetch import PrefetchStage
+from asyncfilter.engine.examine.ranged_listing import RangedListing
 from asyncfilter.engine.examine.stage import ExamineStage
 from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.run_summary import RunSummary
@@ -61,6 +62,7 @@ class Pipeline:
         budget_gate: Reserves money.
         watchdog: Makes the checks that depend on time.
         listing_counter: Counts the listing ahead.
+        ranged: The listing in ranges, which goes on beside its examination; None for page after page.
         stop_signal: Holds the reason why the run ends.
         capacity: How many attempts may be under way; None where that does not change.
     """
@@ -85,6 +87,7 @@ class Pipeline:
         budget_gate: BudgetGate,
         watchdog: Watchdog,
         listing_counter: ListingCounter,
+        ranged: RangedListing | None,
         stop_signal: StopSignal,
         capacity: Capacity | None = None,
     ) -> None:
@@ -105,6 +108,7 @@ class Pipeline:
         self._budget_gate = budget_gate
         self._watchdog = watchdog
         self._listing_counter = listing_counter
+        self._ranged = ranged
         self._stop_signal = stop_signal
         self._capacity = capacity
         self._examined_before = opened.tally.examined
@@ -130,6 +134,8 @@ class Pipeline:
             if self._capacity is not None:
                 self._follow(self._capacity, tasks)
             tasks.start_soon(self._lifecycle.names.run)
+            if self._ranged is not None:
+                tasks.start_soon(self._ranged.run)
             if self._options.counts_ahead and not self._opened.listing_done:
                 tasks.start_soon(self._listing_counter.count, self._opened.cursor)
             # Around admission alone: a stop cancels it, and calls in flight finish in `_drain`.

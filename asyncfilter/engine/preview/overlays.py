@@ -53,6 +53,11 @@ class View:
         self.listing_origin = checkpoint.listing_origin
         self.listing_rank = checkpoint.listing_rank
         self.drop_listing = checkpoint.drop_listing
+        self.save_ranges = checkpoint.save_ranges
+        self.listing_ranges = checkpoint.listing_ranges
+        self.listed_between = checkpoint.listed_between
+        self.count_listed = checkpoint.count_listed
+        self.spread_keys = checkpoint.spread_keys
 
 
 class OpenedView(View):

@@ -80,6 +80,7 @@ def assemble_settlement(
         stop_signal=stop_signal,
         emit=emit,
         clock=clock,
+        state=core.state if core.state is not None and core.state.is_truth else None,
     )
     loop = SettleLoop(
         committer=committer,

@@ -32,6 +32,7 @@ class RunCore:
         has_own_labels: See ``RunContext``.
         model: See ``RunContext``.
         answers: See ``RunContext``; a preview asks nobody.
+        state: See ``RunContext``.
         workers: See ``RunContext``; ``workers_wanted`` too.
         cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
@@ -57,6 +58,7 @@ class RunCore:
         self.has_own_labels = context.has_own_labels
         self.model = context.model
         self.answers = None if options.is_preview else context.answers
+        self.state = context.state
         self.rng = context.rng
         self.workers = context.workers
         self.workers_wanted = context.workers_wanted

@@ -13,7 +13,7 @@ from asyncfilter.model import AnswersState, StopReason, Summary, Workers
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.counts import counts, exit_code
 from asyncfilter.policy.empty_listing import NothingToExamineError
-from asyncfilter.policy.lane_counts import LaneState, lane_counts
+from asyncfilter.policy.lane_counts import LaneState, lane_counts, with_means
 from asyncfilter.records.progress import Totals
 
 
@@ -108,8 +108,8 @@ class RunSummary:
         this_run = counts(sequencer.this_run, sums, overshoot=sequencer.overshoot, since=self._since)
         if self._lanes is not None:
             states = self._lanes()
-            life.lanes = lane_counts(sums, states=states)
-            this_run.lanes = lane_counts(sums, self._since, states=states, wall_s=wall_s)
+            lanes = lane_counts(sums, states=states), lane_counts(sums, self._since, states=states)
+            life.lanes, this_run.lanes = with_means(*lanes, wall_s)
         return Summary(
             run_id=self._run_id,
             name=self._job.name,

@@ -19,7 +19,7 @@ from asyncfilter.job.schema.detectors import (
     OwnModelDetector,
     Preprocess,
 )
-from asyncfilter.job.schema.job_file import SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
+from asyncfilter.job.schema.job_file import AUTO_RANGES, SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
 from asyncfilter.job.schema.lanes import Lane
 from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop, Tier
 from asyncfilter.job.schema.rules import ASSUMED, Condition, Rule
@@ -30,6 +30,7 @@ TAGS = ACTION_TAGS | DETECTOR_TAGS | PREPROCESS_TAGS
 
 __all__ = [
     "ASSUMED",
+    "AUTO_RANGES",
     "DETECTOR_TAGS",
     "SECTIONS",
     "SEEN",

@@ -127,6 +127,7 @@ def _address(text: str) -> str:
 
 
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Ranges = Annotated[int, Field(ge=1, le=64)]
 WholeNumber = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

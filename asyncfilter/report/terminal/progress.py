@@ -225,7 +225,9 @@ class LiveDisplay:
         self.view.phase = "examining, nothing is written" if event.dry_run else "examining"
 
     def _rate_changed(self, event: RateChanged) -> None:
-        self.view.note = f"rate {formatting.tps(event.old_tps)} → {formatting.tps(event.new_tps)}: {event.reason}"
+        lane = "" if event.lane is None else f" of {event.lane}"
+        change = f"{formatting.tps(event.old_tps)} → {formatting.tps(event.new_tps)}"
+        self.view.note = f"rate{lane} {change}: {event.reason}"
 
     def _draining(self, event: Draining) -> None:
         ending = messages.ENDINGS[StopReason(event.reason)]

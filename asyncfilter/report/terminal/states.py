@@ -9,6 +9,7 @@ import msgspec
 from asyncfilter.report.formatting import count, duration, size, usd, usd_number
 from asyncfilter.state.looking import StateLook
 from asyncfilter.state.restore import Restored
+from asyncfilter.state.status import StateStatus
 from asyncfilter.state.unnamed import Pruned, PrunePlan
 
 
@@ -109,3 +110,12 @@ def prune_lines(plan: PrunePlan, pruned: Pruned) -> Iterator[str]:
         yield f"  {count(kept)} objects that no head names stay for now: somebody may be about to name or to read them"
     if plan.foreign:
         yield f"  {count(plan.foreign)} objects that asyncfilter did not make were left alone"
+
+
+def state_line(state: StateStatus) -> str:
+    """The state of a checkpoint in one line."""
+    if not state.state_id:
+        return f"{state.uri}: nothing is committed yet"
+    age = "" if state.age_s is None else f", written {duration(max(0.0, state.age_s))} ago"
+    behind = f"; {count(state.behind_rows)} rows are not in it yet" if state.behind_rows else ""
+    return f"{state.uri}: commit {count(state.commit)} of epoch {count(state.epoch)}{age}{behind}"

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Counts, StopReason, Summary, Verdict, Workers
+from asyncfilter.model import ActionKind, Counts, LaneCounts, StopReason, Summary, Verdict, Workers
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
@@ -163,6 +163,8 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
         yield "workers", _workers(summary.workers)
     if counts.adopted:
         yield "adopted", f"{formatting.count(counts.adopted)} answers that workers had kept for a run that died"
+    for index, (name, lane) in enumerate((now.lanes or {}).items()):
+        yield "" if index else "lanes", _lane(name, lane)
     yield "time", formatting.duration(summary.wall_s)
     yield "kept in", summary.checkpoint
     if summary.cautions:
@@ -224,6 +226,17 @@ def _rate(summary: Summary) -> str:
         if number:
             text += f", {formatting.count(number)} {word}"
     return text
+
+
+def _lane(name: str, lane: LaneCounts) -> str:
+    text = f"{name}: {formatting.tps(round(lane.tps_mean or 0.0, 1))} attempts a second"
+    if lane.tps_limit is not None:
+        text += f", limit {formatting.tps(lane.tps_limit)}"
+    text += f", {formatting.usd(lane.spent_micros)}"
+    for number, word in ((lane.throttled, "throttled"), (lane.retried, "repeated")):
+        if number:
+            text += f", {formatting.count(number)} {word}"
+    return f"{text}; closed" if lane.closed else text
 
 
 def _failures(counts: Counts, width: int) -> Table:

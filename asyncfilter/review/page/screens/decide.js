@@ -9,7 +9,7 @@ import { MachineBoxes } from "../boxes/machine.js";
 import { cardOf, load, verdictOf, watch } from "../cards.js";
 import { bindings, digitOf, keyName, keysOff, useKeys } from "../keys.js";
 import * as line from "../line.js";
-import { Icon, Verdict, keepFocus } from "../parts.js";
+import { Foreign, Icon, Verdict, keepFocus } from "../parts.js";
 import { Photo } from "../photo.js";
 import { sizeOf } from "../pictures.js";
 import { arrivals, replaceState, route } from "../routes.js";
@@ -88,7 +88,7 @@ function useDecideKeys(card, group, modes) {
     if (event.key === "Escape" && modes.open.value) return ((modes.open.value = null), true);
     if (modes.open.value === "group") return false; // the group has the keys
     if (event.repeat && action) return true;
-    const digit = digitOf(event);
+    const digit = action ? null : digitOf(event);
     if (card && digit && !keysOff.value && !event.ctrlKey && !event.altKey && !event.metaKey) return toggleLabel(card, digit);
     switch (action) {
       case "keep":
@@ -136,6 +136,7 @@ function Card({ card, modes }) {
           <${Boxes} key=${card.id} card=${card} picture=${picture} size=${size} editing=${editing} askedAs=${askedAs()}
             onDone=${() => (modes.open.value = null)} />`}
       <//>
+      ${card.why && !editing && html`<p class="why brief" aria-hidden="true"><${Foreign} text=${card.why} /></p>`}
       <div class="verdict-badge"><${Verdict} verdict=${verdictOf(card)} /></div>
       ${editing
         ? html`<${BoxFields} card=${card} picture=${sizeOf(card)} askedAs=${askedAs()} onDone=${() => (modes.open.value = null)} />`
