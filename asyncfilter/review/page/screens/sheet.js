@@ -30,7 +30,7 @@ const premark = (card) => (!card.blind && (card.rule_verdict ?? card.verdict) ==
 async function next(queue, size) {
   await settled(SAVED_MS);
   const { ids: taken } = await post("/api/take", { queue, n: Math.min(64, size), answered: OF_OTHERS.has(queue) });
-  await load(taken);
+  await load(taken, { again: queue !== "waiting" });
   const fresh = taken.filter((id) => cardOf(id) && !committed.has(id)).slice(0, size);
   return fresh.length || !taken.length || !unsaved.value ? fresh : null;
 }
