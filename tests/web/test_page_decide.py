@@ -174,6 +174,9 @@ async def test_a_broken_picture_is_said_and_can_be_decided(open_page: Opener, re
     review.cards[1]["broken"] = True
     page = await open_page()
     await page.at("broken").wait_for()
+    await page.ready()
+    await page.page.keyboard.press("b")  # nothing can be drawn on it
+    assert await page.at("boxes-open").get_attribute("aria-pressed") == "false"
     assert await page.decide("r") == 1
     await page.saved()
     assert verdicts(review) == [(1, "reject")]

@@ -9,6 +9,7 @@ import { settled, unsaved } from "../outbox.js";
 import { Icon, Verdict, keepFocus } from "../parts.js";
 import { replaceState, route } from "../routes.js";
 import { WORDS, basename, count } from "../text.js";
+import { Thumb } from "../thumb.js";
 
 const SIZES = [12, 24, 36, 60];
 const SAVED_MS = 2000;
@@ -95,7 +96,7 @@ function Tile({ id, index }) {
   return html`<div role="gridcell" id=${`sheet-${id}`} class=${`tile ${verdict} ${here ? "here" : ""}`} data-testid="sheet-tile" data-id=${id}
       data-verdict=${verdict} aria-label=${`${basename(card.key)}: ${WORDS[verdict]}`} aria-selected=${String(here)}
       onMouseDown=${keepFocus} onClick=${() => ((at.value = index), flip(id))}>
-    ${card.broken ? html`<span class="no-picture">No picture</span>` : html`<img src=${card.thumb} alt="" draggable=${false} />`}
+    <${Thumb} card=${card} />
     <${Verdict} verdict=${verdict} bare />
   </div>`;
 }
