@@ -159,7 +159,7 @@ async def examine_ahead(
     ``job`` is the job to examine, and ``by`` returns the inputs to use for the job's own inputs. With ``goes_on`` the
     listing starts at the job's cursor. Other arguments and errors are those of ``run``.
     """
-    job = await with_bucket(job)
+    job = await with_bucket(job, has_own_detector=overrides.detector is not None)
     async with (
         AsyncExitStack() as stack,
         open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened,
