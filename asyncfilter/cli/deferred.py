@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
+    from asyncfilter.wiring.owned_state import begun_state, push_state
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.review_parts import ReviewOptions
     from asyncfilter.wiring.reviewing import Served, review_folder, review_job
@@ -190,6 +191,8 @@ _HOMES = {
     "prune_mapping": "report.terminal.states",
     "prune_state": "wiring.states",
     "pull_state": "wiring.states",
+    "begun_state": "wiring.owned_state",
+    "push_state": "wiring.owned_state",
     "pulled_lines": "report.terminal.states",
     "pulled_mapping": "report.terminal.states",
     "question": "report.terminal.bench",
@@ -244,6 +247,7 @@ __all__ = [
     "answers_mapping",
     "apply",
     "audit",
+    "begun_state",
     "bench_mapping",
     "calibrate",
     "check_options",
@@ -308,6 +312,7 @@ __all__ = [
     "pull_state",
     "pulled_lines",
     "pulled_mapping",
+    "push_state",
     "question",
     "quota_tps",
     "read_answers_state",

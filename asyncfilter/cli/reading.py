@@ -43,6 +43,16 @@ def load_for_reading(
     return opened.job
 
 
+def load_for_answers(path: Path, settings: Sequence[str]) -> Job:
+    """The job, for a command that reads people's answers; raises as ``open_for_reading``."""
+    return load_for_reading(path, settings, may_be_missing=True)
+
+
+def load_for_answering(path: Path, settings: Sequence[str]) -> Job:
+    """The job, for a command that adds people's answers; raises as ``open_for_reading``."""
+    return load_for_reading(path, settings, may_be_missing=True, may_write_answers=True)
+
+
 def open_for_reading(
     path: Path | str, settings: Sequence[str] = (), *, may_be_missing: bool = False, may_write_answers: bool = False
 ) -> Reading:

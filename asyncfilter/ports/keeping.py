@@ -63,8 +63,12 @@ class KeptState(Protocol):
         """Begin the next commit at once."""
         ...
 
-    async def wait_committed(self) -> None:
-        """Return when everything that is durable in the file now is committed.
+    def mark(self) -> int:
+        """The number of the first commit that will have everything that is durable in the file now."""
+        ...
+
+    async def wait_committed(self, mark: int) -> int:
+        """Return when the commit with this number has succeeded, with the number of the last one that has.
 
         Raises:
             AsyncFilterError: The run has to end; see ``wait_end``.

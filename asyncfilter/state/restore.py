@@ -18,7 +18,7 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from asyncfilter.checkpoint.changes import ChangeLog
+from asyncfilter.checkpoint.changes import LOG_TABLES, ChangeLog
 from asyncfilter.checkpoint.errors import CorruptRowError, is_damage, translated
 from asyncfilter.checkpoint.open_file import connect, sync_folder
 from asyncfilter.checkpoint.place import SIDES, beside
@@ -54,10 +54,11 @@ class Restored:
     wall_s: float
 
 
-async def restore(store: StateStore, place: StatePlace, head: Head, path: Path) -> Restored:
+async def restore(store: StateStore, place: StatePlace, head: Head, path: Path, *, is_copy: bool = False) -> Restored:
     """Make the file of a head at ``path``, where nothing is.
 
-    The file knows which state and commit it is of (``checkpoint.changes``).
+    The file knows which state and commit it is of (``checkpoint.changes``), unless ``is_copy``: then it is a checkpoint
+    of its own, which never passes for the state's.
 
     Raises:
         CheckpointError: An object is missing or damaged, of a newer asyncfilter, or the file cannot be written; then
@@ -79,7 +80,7 @@ async def restore(store: StateStore, place: StatePlace, head: Head, path: Path) 
         await fetch_snapshot(store, place, head.snapshot, draft)
         await to_thread.run_sync(_checked, place, head.snapshot.key, draft, kind)
         await _apply_all(store, place, head, draft)
-        await to_thread.run_sync(_finish, place, head, draft, kind)
+        await to_thread.run_sync(_finish, place, head, draft, kind, is_copy)
         with translated(path):
             await to_thread.run_sync(_rename, draft, path)
     finally:
@@ -90,7 +91,7 @@ async def restore(store: StateStore, place: StatePlace, head: Head, path: Path) 
 
 
 async def restore_newest(store: StateStore, place: StatePlace, path: Path) -> Restored | None:
-    """Make the file of what is committed at this moment; None when there is no state.
+    """Make a checkpoint of its own of what is committed at this moment; None when there is no state.
 
     Nobody is kept from going on with the state meanwhile: when an object of the head that was read is gone since, and
     the head is another one by now, it begins again. Raises as ``restore``.
@@ -100,7 +101,7 @@ async def restore_newest(store: StateStore, place: StatePlace, path: Path) -> Re
         if seen is None:
             return None
         try:
-            return await restore(store, place, seen.head, path)
+            return await restore(store, place, seen.head, path, is_copy=True)
         except (CheckpointUnreadableError, ObjectChangedError):
             newer = await read_head(store, place)
             if attempt == _TRIES or (newer is not None and newer.etag == seen.etag):
@@ -192,11 +193,14 @@ def _checked(place: StatePlace, key: str, draft: Path, kind: FileKind) -> None:
         raise damaged(place, key, f"it holds no file of asyncfilter: {error.message}") from error
 
 
-def _finish(place: StatePlace, head: Head, draft: Path, kind: FileKind) -> None:
+def _finish(place: StatePlace, head: Head, draft: Path, kind: FileKind, is_copy: bool) -> None:  # noqa: FBT001  called by a thread
     """Let the file know what it is of, make it durable, and check it as every such file is."""
     with translated(draft), closing(_opened(draft)) as db:
         db.execute("PRAGMA synchronous = FULL")
-        if place.held is Held.CHECKPOINT:
+        if is_copy:
+            for name in LOG_TABLES:
+                db.execute(f"DROP TABLE IF EXISTS {name}")
+        elif place.held is Held.CHECKPOINT:
             _note_origin(db, head)
     kind.check(draft)
     with draft.open("rb") as file:

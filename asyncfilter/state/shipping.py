@@ -159,16 +159,17 @@ class StateShipping:
         self._is_wanted = True
         self._notify()
 
-    async def wait_committed(self) -> None:
+    def mark(self) -> int:
+        """See ``KeptState``: a commit that has begun may have cut already."""
+        return self._begun + 1
+
+    async def wait_committed(self, mark: int) -> int:
         """See ``KeptState``."""
-        if not self.is_truth:
-            return
-        # A commit that has begun may have cut before what is waited for.
-        wanted = self._begun + 1
-        while self._done < wanted:
+        while self._done < mark:
             if self.error is not None or self._is_closing:
                 raise self.error or CheckpointError(f"{self._owner.place.uri}: closed before its last commit")
             await self._wait_change()
+        return self._done
 
     def may_pay(self) -> bool:
         """See ``KeptState``; a file that is the truth is enough to pay."""
@@ -263,8 +264,12 @@ class StateShipping:
 
     async def _wait_due(self) -> None:
         while not self._is_closing:
+            # While a snapshot is made that has to be named first, heads are rewritten as a heartbeat alone.
+            is_blocked = self._blocking is not None and self._made is None
             left_s = self._pace.left_s(
-                self._owner.now_s(), waiting_bytes=self._file_rows() * _ROW_BYTES, is_wanted=self._is_wanted
+                self._owner.now_s(),
+                waiting_bytes=0 if is_blocked else self._file.changed_rows * _ROW_BYTES,
+                is_wanted=self._is_wanted and not is_blocked,
             )
             if not left_s:
                 return
@@ -479,9 +484,6 @@ class StateShipping:
     def _give_back(self) -> None:
         is_granted = self._owner.head.granted_micros > self._owner.head.spent_micros
         self._purse, self._gives_back = None, self.is_truth and (is_granted or self._gives_back)
-
-    def _file_rows(self) -> int:
-        return self._file.changed_rows
 
     def _end(self, error: AsyncFilterError) -> None:
         if self.error is None:

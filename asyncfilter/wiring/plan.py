@@ -81,6 +81,8 @@ async def survey(
             sampler=Sampler(sample, Ranking(job.source.seed)),
             on_listed=on_listed,
             shares_content=not job.source.examine_duplicates,
+            ranges=1 if opened.inputs.origin else job.source.ranges,
+            prefix=job.source.prefix,
         )
         found = await surveyor.run()
         has_images = found.candidates or opened.checkpoint_totals.images

@@ -144,7 +144,7 @@ async def for_reading(job: Job, folder: Path, *, keeps_answers: bool = False) ->
         raise ValueError("the job has no state in S3")
     copy = folder / f"{job.name}.db"
     async with open_state_store(job.aws) as store:
-        restored = await restore_newest(store, place, copy)
+        restored = await restore_newest(store, place, copy) if await _is_there(store, place) else None
         if restored is None:
             return None
         info = await store.head(place.head)
@@ -157,9 +157,16 @@ async def for_reading(job: Job, folder: Path, *, keeps_answers: bool = False) ->
     )
 
 
+async def _is_there(store: StateStore, place: StatePlace) -> bool:
+    """Whether there is a state; asked by a listing, because S3 calls what is missing forbidden to some callers."""
+    return bool([one async for one in store.listed(place.bucket, place.head.key) if one.key == place.head.key])
+
+
 async def _answers(store: StateStore, place: StatePlace, local: Path, folder: Path | None) -> Path:
     """The answers file to read: the one of this machine, else the one in S3, fetched into a folder or for good."""
     if await to_thread.run_sync(exists, local):
+        return local
+    if not await _is_there(store, place):
         return local
     path = local if folder is None else folder / local.name
     await to_thread.run_sync(lambda: path.parent.mkdir(parents=True, exist_ok=True))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from asyncfilter.answers import open_answers
 from asyncfilter.checkpoint.changes import ChangeLog
 from asyncfilter.checkpoint.open_file import connect, create_missing, stored_identity
 from asyncfilter.checkpoint.tables import Tables
@@ -156,6 +157,22 @@ class HandMade:
         """A new image."""
         self._images += 1
         return stored_image(self._images)
+
+
+def put_answers(store: MemoryStateStore, path: Path, place: StatePlace) -> Head:
+    """Make an answers file at ``path``, unless it is there, and commit it as the snapshot of a state of its own."""
+    with open_answers(path):
+        pass
+    plain = path.read_bytes()
+    body = zlib.compress(plain)
+    head = new_head(place, commit=1, identity={})
+    where = place.new_snapshot(head.state_id, 1)
+    store.write(where, body)
+    digest = hashlib.sha256(body).hexdigest()
+    snapshot = Snapshot(key=where.key, bytes=len(body), sha256=digest, commit=1, inflated_bytes=len(plain))
+    head = msgspec.structs.replace(head, snapshot=snapshot)
+    store.write(place.head, encode_head(head))
+    return head
 
 
 @contextmanager

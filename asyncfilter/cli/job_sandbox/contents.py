@@ -42,7 +42,8 @@ class Contents:
         buckets: Sources, targets, and buckets of references.
         drawn: Pictures, stored and local.
         local: The local ones: of sources whose folder is empty or missing, and missing references.
-        profiles: AWS profiles that the jobs name.
+        profiles: AWS profiles that the jobs name, but for those of lanes.
+        lane_profiles: Those of lanes, each of which has an account of its own.
         model_arn: The Custom Labels model of the first job that has one.
         model_thresholds: Its labels with their assumed thresholds.
         starts_model: Whether that job starts it, so that it must not run.
@@ -52,6 +53,7 @@ class Contents:
     drawn: tuple[DrawnSpec, ...]
     local: tuple[LocalPicture, ...]
     profiles: tuple[str, ...]
+    lane_profiles: tuple[str, ...]
     model_arn: str | None
     model_thresholds: tuple[tuple[str, float], ...]
     starts_model: bool
@@ -80,6 +82,7 @@ def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
         drawn=(*stored, *(picture.spec for picture in local)),
         local=tuple(local),
         profiles=tuple(dict.fromkeys(job.aws.profile for job in jobs if job.aws.profile)),
+        lane_profiles=tuple(dict.fromkeys(lane.profile for job in jobs for lane in job.detector.lanes if lane.profile)),
         model_arn=None if detector is None else detector.model,
         model_thresholds=() if trained is None else _thresholds(trained),
         starts_model=detector is not None and detector.start is not None,
@@ -147,10 +150,14 @@ def _subject(uri: str) -> str:
     return label_name(folder) if folder.replace("-", "").replace("_", "").isalpha() else _SUBJECT
 
 
+def _first_lane(job: Job) -> str | None:
+    return job.detector.lanes[0].region if job.detector.lanes else None
+
+
 def _buckets(job: Job) -> Iterator[BucketSpec]:
     """All buckets of a job, in the region where its images are examined."""
     model = ModelArn.match(job.detector.model) if job.detector.model else None
-    region = job.detector.region or (model.region if model else None) or job.aws.region or ""
+    region = job.detector.region or (model.region if model else None) or _first_lane(job) or job.aws.region or ""
     targets = [action.target for action in (*job.actions.values(), job.duplicate) if action and action.target]
     listed = job.source.listed
     lists = [location(listed.address).bucket] if listed is not None and listed.address.startswith(S3) else []

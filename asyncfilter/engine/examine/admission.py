@@ -129,6 +129,7 @@ class Admission:
         await self._admit(self._prefetch.ahead(self._producer.listing(mark.cursor)), tasks)
         if self._stop_signal.is_requested:
             return
+        self._loop.hurry()
         await self._sequencer.wait_settled()
         self._sequencer.end_pass(self._producer.trailing_listed, self._producer.trailing_skipped)
         # `end_pass` changed the watermark outside of a round, and no other change may follow that would write it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import anyio
 from anyio.abc import TaskGroup
 
@@ -34,7 +36,7 @@ class UncommittedActions:
 
     def __init__(self, state: KeptState, pool: WorkerPool[tuple[WorkItem, Effect]], stop_signal: StopSignal) -> None:
         self._state, self._pool, self._stop_signal = state, pool, stop_signal
-        self._waiting: list[tuple[WorkItem, Effect]] = []
+        self._waiting: deque[tuple[int, WorkItem, Effect]] = deque()
         self._changed = anyio.Event()
         self._is_draining = False
         stop_signal.on_request(self._notify)
@@ -44,7 +46,7 @@ class UncommittedActions:
 
     def add(self, item: WorkItem, effect: Effect) -> None:
         """Queue an action whose answer is durable in the file."""
-        self._waiting.append((item, effect))
+        self._waiting.append((self._state.mark(), item, effect))
         if self._is_draining:
             self._state.hurry()
         self._notify()
@@ -54,23 +56,27 @@ class UncommittedActions:
         while True:
             while not self._waiting:
                 await self._changed.wait()
-            count = len(self._waiting)
             try:
-                await self._state.wait_committed()
+                done = await self._state.wait_committed(self._waiting[0][0])
             except AsyncFilterError:
                 self._waiting.clear()
                 self._notify()
                 return
-            some, self._waiting = self._waiting[:count], self._waiting[count:]
-            if not self._stop_signal.is_immediate:
-                for one in some:
-                    self._pool.submit(one)
+            while self._waiting and self._waiting[0][0] <= done:
+                _, item, effect = self._waiting.popleft()
+                if not self._stop_signal.is_immediate:
+                    self._pool.submit((item, effect))
             self._notify()
+
+    def hurry(self) -> None:
+        """Let none wait for longer than a commit takes, from now on: no more images are admitted."""
+        self._is_draining = True
+        if self._waiting:
+            self._state.hurry()
 
     async def drain(self) -> None:
         """Return when none waits; at once, without them, when the run ends at once."""
-        self._is_draining = True
-        self._state.hurry()
+        self.hurry()
         while self._waiting and not self._stop_signal.is_immediate:
             await self._changed.wait()
         self._waiting.clear()
@@ -133,6 +139,11 @@ class SinkStage:
             self.pool.submit((item, effect))
         else:
             self._uncommitted.add(item, effect)
+
+    def hurry(self) -> None:
+        """Let no action wait for the time of the next commit, from now on: no more images are admitted."""
+        if self._uncommitted is not None:
+            self._uncommitted.hurry()
 
     async def drain(self) -> None:
         """Return when no action is in flight or waits; waiting ones are dropped when the run ends at once."""

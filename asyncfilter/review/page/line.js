@@ -3,6 +3,7 @@
 import { batch, computed, signal } from "./vendor/preact.js";
 import { get, post } from "./api.js";
 import { cardOf, idsOf, isEnough, load } from "./cards.js";
+import { later } from "./painted.js";
 import { prefetch } from "./pictures.js";
 import { unsaved } from "./outbox.js";
 import { counts } from "./state.js";
@@ -65,7 +66,8 @@ async function extend(missing) {
   const name = queue.value;
   const fresh = await take(name, missing);
   if (name !== queue.value) return;
-  await load(fresh);
+  // A card that was loaded before may be asked about blind now, or have the answer of somebody else.
+  await load(fresh, { again: name !== "waiting" });
   const usable = fresh.filter((id) => cardOf(id) && !(name === "waiting" && isEnough(cardOf(id).answer)));
   drained.value = usable.length === 0;
   if (usable.length) line.value = [...line.value, ...usable];
@@ -107,8 +109,10 @@ async function measure(name) {
 /** Go to a place of the line. */
 export function moveTo(place) {
   position.value = Math.max(0, Math.min(place, line.value.length));
-  prefetch(line.value, position.value);
-  void topUp().catch(() => {});
+  later(() => {
+    prefetch(line.value, position.value);
+    void topUp().catch(() => {});
+  });
 }
 
 /** Show an image: where it is in the line, or put in before the present one. */
