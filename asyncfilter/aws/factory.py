@@ -42,6 +42,11 @@ class AwsClients:
         self._is_fast = kind is ClientKind.FAST
         self.s3: S3Api = FastS3(session, signed_client) if self._is_fast else BotoS3(session)
 
+    @property
+    def contents(self) -> S3Contents:
+        """The bytes of objects in any bucket."""
+        return S3Contents(self.s3)
+
     async def detector(self, spec: DetectorSpec, region: str, *, reads_s3: bool = True) -> RekognitionDetector:
         """The detector that ``spec`` describes, in ``region``.
 

@@ -21,6 +21,7 @@ from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.signals import Signals, interruptible
 from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import print_out, write_json
+from asyncfilter.cli.where import On, placed
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
@@ -55,6 +56,7 @@ def plan(
     sample: Annotated[
         int, typer.Option("--sample", metavar="N", min=0, help="Examine N images drawn at random (paid).")
     ] = 0,
+    on: On = None,
     options: RunOptions,
 ) -> None:
     """Show the expected result; the exit code is that of the sample's summary when it was cut short, else 0."""
@@ -65,7 +67,7 @@ def plan(
         )
     with interruptible() as signals:
         loaded = (
-            deferred.load_job(job, overrides=settings or ())
+            placed(deferred.load_job(job, overrides=settings or ()), on)
             if sample
             else load_for_reading(job, settings or (), may_be_missing=True)
         )

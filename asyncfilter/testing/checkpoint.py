@@ -246,8 +246,9 @@ class MemoryCheckpoint:
         disk = self._held()
         for rank, entry in ranked:
             disk.listing.setdefault(entry.key, (rank, entry))
-        disk.listing_is_whole, disk.listing_origin = is_last, origin
-        disk.last_listed_key = max(disk.listing, default=None)
+        disk.listing_is_whole, disk.listing_origin, disk.ranges = is_last, origin, None
+        keys = [entry.key for _, entry in ranked]
+        disk.last_listed_key = max([*keys, *([disk.last_listed_key] if disk.last_listed_key else [])], default=None)
 
     async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
         """See ``Checkpoint``."""

@@ -20,6 +20,8 @@ from asyncfilter.errors import UsageError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Limits, Order
 from asyncfilter.model import Progress, StopReason, Summary
+from asyncfilter.policy.detectors import PROFILES
+from asyncfilter.policy.rate import HIGHEST_TPS
 from asyncfilter.policy.throughput import (
     BENCH_S,
     BEYOND,
@@ -58,7 +60,8 @@ async def bench(
         job: From ``load_job`` or ``parse_job``; ``limits.tps`` and ``limits.share`` do not bind it.
         seconds_s: Duration of the measurement from the first call on, seconds.
         budget_micros: Most that it may spend, within the job's budget; by default the cost of ``seconds_s`` at ``tps``.
-        tps: Highest rate to try, calls a second; by default ``BEYOND`` times the value in Service Quotas.
+        tps: Highest rate to try, calls a second; by default ``BEYOND`` times the value in Service Quotas, and for a
+            model on this machine without limit.
         overrides: As for ``run``.
         interrupt: ``request`` it once to end the measurement, twice to abort.
         on_event: Called with every event.
@@ -100,7 +103,9 @@ async def propose_bench(
     async with open_preview(at_quota, overrides) as opened:
         backend, checkpoint_totals, terms = opened.inputs.primary, opened.checkpoint_totals, opened.terms
     quota_tps = backend.limit_tps or limits.tps
-    ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or limits.tps
+    # What a model on this machine can do, only the measurement shows.
+    unlimited = None if PROFILES[job.detector.kind].is_service or overrides.detector is not None else HIGHEST_TPS
+    ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or unlimited or limits.tps
     if ceiling_tps is None:
         raise UsageError("the rate to try is not known", hint="Set tps, or limits.tps in the job.")
     longest_s, likely_s = (0.0, 0.0) if job.detector.start is None else (LONGEST_START_S, LIKELY_START_S)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import anyio
 import msgspec
@@ -17,8 +18,7 @@ from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.preview.overlays import OpenedView
-from asyncfilter.errors import UsageError
-from asyncfilter.events import AnswersAdopted, Emit, Event, RunStarted
+from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
 from asyncfilter.fleet.crew import Crew, LateAnswer
 from asyncfilter.fleet.link import Terms
 from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, Losses
@@ -59,6 +59,14 @@ class FleetTerms(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: float = 120.0
 
 
+class Parts(NamedTuple):
+    """Parts of a run in one process."""
+
+    inputs: RunInputs
+    checkpoint: Checkpoint
+    context: RunContext
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """What a run uses in place of its own parts."""
@@ -72,36 +80,47 @@ class Fleet:
 async def with_fleet(
     job: Job, overrides: Overrides, inputs: RunInputs, checkpoint: Checkpoint, context: RunContext
 ) -> AsyncIterator[Fleet]:
-    """The fleet that a job asks for, or that the caller gives; see ``open_fleet``."""
-    if overrides.hub is None:
-        raise UsageError("a fleet on Ray is not there yet", hint="Take `cluster` out of the job, or give --on local.")
-    terms = FleetTerms(fingerprint=fingerprint(job))
-    async with open_fleet(job, overrides.hub, terms, inputs, checkpoint, context) as fleet:
+    """The fleet that a job asks for, or that the caller gives; the run's own parts where the job is kept at home.
+
+    Raises:
+        UsageError: The fleet cannot do what the job asks for.
+        AccessError: The cluster cannot be reached.
+        WaitEndedError: As ``open_fleet``; so is ``CheckpointError``.
+    """
+    if overrides.hub is not None:
+        terms = FleetTerms(fingerprint=fingerprint(job))
+        async with open_fleet(job, overrides.hub, terms, Parts(inputs, checkpoint, context)) as fleet:
+            yield fleet
+        return
+    if job.cluster is None:
+        yield Fleet(inputs=inputs, checkpoint=checkpoint, context=context)
+        return
+    from asyncfilter.wiring.ray_fleet import open_ray_fleet  # noqa: PLC0415  not needed by other fleets
+
+    async with open_ray_fleet(job, job.cluster, Parts(inputs, checkpoint, context)) as fleet:
         yield fleet
 
 
 @asynccontextmanager
-async def open_fleet(
-    job: Job, hub: Hub, terms: FleetTerms, inputs: RunInputs, checkpoint: Checkpoint, context: RunContext
-) -> AsyncIterator[Fleet]:
+async def open_fleet(job: Job, hub: Hub, terms: FleetTerms, parts: Parts) -> AsyncIterator[Fleet]:
     """Find the workers and take over what they kept; the workers go when the context ends.
 
     Args:
         job: Has the limits.
         hub: Starts and finds workers; it is closed at the end.
         terms: What is asked of them.
-        inputs: Of the run in one process.
-        checkpoint: Open, and locked.
-        context: Of the run.
+        parts: Those of the run in one process.
 
     Raises:
         WaitEndedError: Too few workers came.
         UsageError: None fits.
         CheckpointError: A later run has them.
     """
-    events = _AfterStart(context.emit)
+    inputs, checkpoint, context = parts
+    events = _BetweenStartAndEnd(context.emit)
     context = msgspec.structs.replace(context, emit=events.emit)
     crew = _crew(job, hub, terms, checkpoint, context)
+    events.on_end = crew.tell_end
     failure: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
@@ -236,21 +255,26 @@ async def _keep_late(view: DurableView, crew: Crew) -> None:
         await view.add_spare(late)
 
 
-class _AfterStart:
-    """Holds events back until the first event of the run, which they follow."""
+class _BetweenStartAndEnd:
+    """Holds events back until the first event of the run, and lets none follow the last one."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._held: list[Event] | None = []
+        self._is_over = False
+        self.on_end: Callable[[], None] | None = None
 
     def emit(self, event: Event) -> None:
-        """Emit an event, or hold it back."""
-        if self._held is None:
-            self._emit(event)
-        elif isinstance(event, RunStarted):
-            held, self._held = self._held, None
-            self._emit(event)
-            for late in held:
-                self._emit(late)
-        else:
+        """Emit an event, hold it back, or drop it."""
+        if self._is_over:
+            return
+        if self._held is not None and not isinstance(event, RunStarted):
             self._held.append(event)
+            return
+        if isinstance(event, RunEnded) and self.on_end is not None:
+            self.on_end()
+        self._is_over = isinstance(event, RunEnded)
+        self._emit(event)
+        held, self._held = self._held, None
+        for late in held or ():
+            self._emit(late)

@@ -16,7 +16,7 @@ from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES
 from asyncfilter.policy.object_filter import skip_reason
-from asyncfilter.ports.examine import Detector, Preparation, Sink, Source
+from asyncfilter.ports.examine import Contents, Detector, Preparation, Sink, Source
 from asyncfilter.wiring.account import Account, concurrency
 from asyncfilter.wiring.detectors import OPENERS, own_backend
 from asyncfilter.wiring.lists import open_list
@@ -68,13 +68,14 @@ async def open_inputs(
             if use is not None and opened.backend.held_model is not None:
                 stack.push_async_callback(use.stop, opened.backend.held_model)
             backend = opened.backend
-            sending = _Sending(backend.detector, opened.send, store.region == backend.region, own=opened.own)
+            sending = Sending(backend.detector, opened.send, store.region == backend.region, own=opened.own)
             preparation = overrides.preparation or _preparation(job, store, sending, stack)
             cautions = (*store.cautions, *opened.cautions)
         inputs = inputs_of(job, store.source, backend, preparation, cautions=cautions)
         if lanes:
             inputs = _with_lanes(job, inputs, lanes)
-        inputs = msgspec.structs.replace(inputs, places=store.places)
+        by_reference = all(lane.by_reference for lane in lanes) if lanes else store.region == backend.region
+        inputs = msgspec.structs.replace(inputs, places=store.places, by_reference=by_reference)
         yield await _with_list(job, inputs, store, account), store.sink
 
 
@@ -147,7 +148,7 @@ def _with_lanes(job: Job, inputs: RunInputs, lanes: tuple[OpenLane, ...]) -> Run
     )
 
 
-class _Sending(NamedTuple):
+class Sending(NamedTuple):
     """How images are examined: by reference where the detector, and that of every lane, can read the source."""
 
     detector: Detector
@@ -157,38 +158,61 @@ class _Sending(NamedTuple):
     own: OwnModelDetector | None = None
 
 
-def _sending(lanes: tuple[OpenLane, ...]) -> _Sending:
+def _sending(lanes: tuple[OpenLane, ...]) -> Sending:
     from asyncfilter.pictures.prepare import LanePorts  # noqa: PLC0415  as in `_preparation`
 
     ports = {lane.backend.name: LanePorts(lane.backend.detector, lane.send, lane.by_reference) for lane in lanes}
     first, by_reference = lanes[0], all(lane.by_reference for lane in lanes)
-    return _Sending(first.backend.detector, first.send, by_reference, ports)
+    return Sending(first.backend.detector, first.send, by_reference, ports)
 
 
-def _preparation(job: Job, store: Store, sending: _Sending, stack: AsyncExitStack) -> Preparation | None:
-    """The preparation of images before they are paid for; None when the service reads them as they are.
-
-    The processes that decode images end with ``stack``.
-    """
+def _preparation(job: Job, store: Store, sending: Sending, stack: AsyncExitStack) -> Preparation | None:
+    """The preparation of images before they are paid for; None when the service reads them as they are."""
     if sending.own is not None and store.contents is not None:
         return sending.own.reading(store.contents)
-    by_reference = sending.by_reference
-    if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
+    if store.contents is None or not needs_preparation(job, by_reference=sending.by_reference):
         return None
-    if store.contents is None:
-        return None
+    return preparation_of(job, store.contents, sending, stack)
+
+
+def needs_preparation(job: Job, *, by_reference: bool) -> bool:
+    """Whether images are looked at before they are paid for; else the service reads them as they are."""
+    return not by_reference or job.precheck is not Precheck.NONE or job.convert or job.near_duplicates
+
+
+def preparation_of(
+    job: Job,
+    contents: Contents,
+    sending: Sending,
+    stack: AsyncExitStack,
+    *,
+    processes: int | None = None,
+    wall_s: float | None = None,
+) -> Preparation:
+    """The preparation of images. The processes that decode images end with ``stack``.
+
+    Args:
+        job: Says what is prepared.
+        contents: Reads images.
+        sending: How they are examined.
+        stack: See above.
+        processes: Most of these processes; by default one for each core.
+        wall_s: Time for one picture, seconds; by default that of ``DecoderPool``.
+    """
     # Not needed by most runs.
     from asyncfilter.pictures.decoder_pool import DecoderPool  # noqa: PLC0415
     from asyncfilter.pictures.prepare import ImagePreparer  # noqa: PLC0415
 
+    decoding_bytes = job.limits.decoding_mb * 1_000_000
+    decoders = DecoderPool(decoding_bytes=decoding_bytes, processes=processes, wall_s=wall_s)
     return ImagePreparer(
-        contents=store.contents,
+        contents=contents,
         detector=sending.detector,
         send=sending.send,
         limits=PROFILES[job.detector.kind].image_limits,
-        by_reference=by_reference,
+        by_reference=sending.by_reference,
         converts=job.convert,
         compares=job.near_duplicates,
-        decoders=stack.enter_context(DecoderPool(decoding_bytes=job.limits.decoding_mb * 1_000_000)),
+        decoders=stack.enter_context(decoders),
         lanes=sending.lanes,
     )

@@ -44,12 +44,16 @@ class OpenOwnModel:
         detector: Examines images by their bytes.
         backend: The same with its rate and price, which are none.
         cautions: What has no effect, one sentence each.
+        version: ``LabelModelVersion``.
+        described: The model in a few words, for people.
         close: Ends its threads and the processes that decode.
     """
 
     detector: OwnModelDetector
     backend: DetectorBackend
     cautions: tuple[str, ...]
+    version: str
+    described: str
     close: Callable[[], None]
 
 
@@ -171,7 +175,22 @@ async def open_own_model(job: Job, memory: ModelMemory | None) -> OpenOwnModel:
         runner.close()
         decoders.__exit__(None, None, None)
 
-    return OpenOwnModel(detector=detector, backend=_backend(job, detector, classifier), cautions=cautions, close=close)
+    return OpenOwnModel(
+        detector=detector,
+        backend=_backend(job, detector, classifier),
+        cautions=cautions,
+        version=classifier.version,
+        described=_described(classifier),
+        close=close,
+    )
+
+
+def _described(classifier: Classifier) -> str:
+    width, height = classifier.frame.pixels or (0, 0)
+    return (
+        f"{classifier.version}: {len(classifier.names)} labels, images of {width} x {height} px, up to "
+        f"{classifier.batch} a call, {classifier.at_once} calls at once"
+    )
 
 
 def _opened(detector: DetectorSpec) -> tuple[Classifier, tuple[str, ...]]:

@@ -51,7 +51,7 @@ async def resolve(
     if not uris:
         return Ready(job=job, checkpoint=checkpoint, emit=context.emit)
     async with AsyncExitStack() as stack:
-        references = await _opened(job, uris, overrides, stack)
+        references = await _opened(job, uris, overrides, stack, inputs)
         beside = await _references_beside(job) if overrides.references is None else ()
         found = await examine(
             job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, inputs=inputs, context=context
@@ -98,9 +98,16 @@ async def unusable_references(job: Job, overrides: Overrides, clock: Clock) -> l
     return found
 
 
-async def _opened(job: Job, uris: Sequence[str], overrides: Overrides, stack: AsyncExitStack) -> References:
+async def _opened(
+    job: Job, uris: Sequence[str], overrides: Overrides, stack: AsyncExitStack, inputs: RunInputs | None = None
+) -> References:
+    """The port that reads references, and examines them where there are ``inputs``."""
     if overrides.references is not None:
         return overrides.references
+    if job.detector.own is not None:
+        from asyncfilter.wiring.own_references import open_own_references  # noqa: PLC0415  not needed by most jobs
+
+        return open_own_references(job, stack, None if inputs is None else inputs.primary.detector)
     clients = await Account(job, stack, connections=LEAST_IN_FLIGHT).clients()
     return await open_references(uris, clients=clients, spec=job.detector)
 

@@ -229,7 +229,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         CheckpointError: The existing checkpoint cannot be used by this job.
         AccessError: The job cannot work.
     """
-    job = await with_bucket(job)
+    job = await with_bucket(job, has_own_detector=overrides.detector is not None)
     async with AsyncExitStack() as stack:
         model = await known_model(job, await _stored_model(job, overrides), is_own=overrides.detector is not None)
         job = with_thresholds(job, model.labels)

@@ -637,6 +637,11 @@ async def test_the_link_of_any_address_opens_the_page(
             assert page.status == 200
         async with session.get(url, headers={"Host": f"evil.test:{served.port}"}) as other:
             assert other.status == 403
+        for reached in ("127.0.0.3", "127.0.0.4"):  # by the address that a connection came to, and by no other
+            headers = {"Host": f"127.0.0.3:{served.port}"}
+            if is_remote:
+                async with session.get(f"http://{reached}:{served.port}/", headers=headers) as page:
+                    assert page.status == (200 if reached == "127.0.0.3" else 403)
 
 
 async def test_browsers_leave_port_80_out() -> None:

@@ -107,9 +107,13 @@ async def test_another_keyboard(open_page: Opener, review: FakeReview) -> None:
     await page.page.evaluate(press, ["\u00e9", "Digit2"])
     await page.page.locator("[data-testid=label-chip][data-label=Wren]").wait_for()
     await page.page.evaluate(press, ["a", "KeyQ"])
-    await page.page.locator("[data-testid=card][data-id='2']").wait_for()
+    await page.page.locator("[data-testid=card][data-id='2'][data-ready=true]").wait_for()
     await page.saved()
     assert review.rows[-1]["verdict"] == "keep"
+    await page.page.evaluate(press, ["\u043a", "KeyR"])  # a Russian layout has no Latin letters
+    await page.page.locator("[data-testid=card][data-id='3']").wait_for()
+    await page.saved()
+    assert review.rows[-1]["verdict"] == "reject"
 
 
 async def test_no_motion_where_none_is_wanted(open_page: Opener, review: FakeReview) -> None:

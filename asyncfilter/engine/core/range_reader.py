@@ -1,8 +1,8 @@
 """Listing in ranges: several listing requests under way at once, each of a range of keys of its own.
 
-A task lists one page at a time, of the first range in the order of keys that no other task is listing. Where every range
-has its task, the one that has the most keys left is cut in two (``policy/key_cuts.py``). So a range ends where the next
-one began; what a page has beyond that is dropped.
+A task lists one page at a time, of the first range in the order of keys that no other task is listing. Where every
+range has its task, the one that has the most keys left is cut in two (``policy/key_cuts.py``). So a range ends where
+the next one began; what a page has beyond that is dropped.
 
 Requests: each cut costs at most one page that is not full, and the number of cuts is bounded (``_may_cut``).
 """
@@ -24,8 +24,8 @@ PAGE_OBJECTS = 1000
 """The most objects of a page."""
 
 CUTS_A_RANGE = 12
-"""Cuts for each range that may be under way; with those of ``CUTS_A_PAGE`` a listing keeps to 1.2 times the requests of a
-serial one, plus 16 a range (docs/guarantees.md), also when it is interrupted."""
+"""Cuts for each range that may be under way; with those of ``CUTS_A_PAGE`` a listing keeps to 1.2 times the requests of
+a serial one, plus 16 a range (docs/guarantees.md), also when it is interrupted."""
 CUTS_A_PAGE = 0.15
 
 WORTH_A_CUT = 2 * PAGE_OBJECTS

@@ -45,6 +45,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
         ranged: How ``source`` is listed in ranges; None for page after page.
         capacity: How many attempts may be under way, where they are made on other machines; None on this one.
         prefetch_images: Images that are under preparation, or prepared and not yet admitted, at the most.
+        by_reference: False where the detector cannot read the images itself, so that their bytes are sent.
         prefetch_at_once: Images under preparation at the most; None for as many as one process prepares.
     """
 
@@ -61,6 +62,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     capacity: Capacity | None = None
     prefetch_images: int = PREFETCH_IMAGES
     prefetch_at_once: int | None = None
+    by_reference: bool = True
 
     @property
     def primary(self) -> DetectorBackend:

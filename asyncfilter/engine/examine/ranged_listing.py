@@ -1,8 +1,8 @@
 """A listing in ranges as a source: pages go into the checkpoint, and are read from there in the order of examination.
 
 An interrupted run goes on where each range was. The source lists no further ahead than it is read: for every page that
-is read, as many may be asked for as there are ranges, and at most ``MOST_AHEAD`` keys wait to be examined. With ``rank``
-the whole listing is stored first.
+is read, as many may be asked for as there are ranges, and at most ``MOST_AHEAD`` keys wait to be examined. With
+``rank`` the whole listing is stored first.
 """
 
 from __future__ import annotations

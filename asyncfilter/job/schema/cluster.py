@@ -26,8 +26,8 @@ def check_address(text: str) -> str:
     """
     if text.startswith("ray://"):
         raise ValueError(
-            f"expected auto or HOST:PORT, found {SEEN}: over Ray Client each message would pass a proxy, so the command "
-            "must run inside of the cluster"
+            f"expected auto or HOST:PORT, found {SEEN}: over Ray Client each message would pass a proxy, so the "
+            "command must run inside of the cluster"
         )
     found = _PLACE.fullmatch(text)
     if text != "auto" and (found is None or not 0 < int(found[2]) < 65536):

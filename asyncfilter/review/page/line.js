@@ -3,6 +3,7 @@
 import { batch, computed, signal } from "./vendor/preact.js";
 import { get, post } from "./api.js";
 import { cardOf, idsOf, isEnough, load } from "./cards.js";
+import { later } from "./painted.js";
 import { prefetch } from "./pictures.js";
 import { unsaved } from "./outbox.js";
 import { counts } from "./state.js";
@@ -107,8 +108,10 @@ async function measure(name) {
 /** Go to a place of the line. */
 export function moveTo(place) {
   position.value = Math.max(0, Math.min(place, line.value.length));
-  prefetch(line.value, position.value);
-  void topUp().catch(() => {});
+  later(() => {
+    prefetch(line.value, position.value);
+    void topUp().catch(() => {});
+  });
 }
 
 /** Show an image: where it is in the line, or put in before the present one. */
