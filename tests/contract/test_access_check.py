@@ -233,14 +233,15 @@ async def test_the_root_user_has_no_policies_to_simulate() -> None:
     ("deny", "missing"),
     [
         ((), set()),
-        ((DenyRule("GetObject", "states/jobs/*"),), {"s3:GetObject"}),
-        ((DenyRule("ListObjectsV2", "states/*"),), {"s3:ListBucket"}),
+        ((DenyRule("GetObject", "raw/jobs/*"),), {"s3:GetObject"}),
+        ((DenyRule("ListObjectsV2", "raw/*"),), {"s3:ListBucket"}),
     ],
 )
 async def test_the_permissions_of_a_state_are_tried(deny: tuple[DenyRule, ...], missing: set[str]) -> None:
-    """Reading and listing; a state that was never made is not taken for a forbidden one."""
-    sections = {"checkpoint": "s3://states/jobs/"}
-    report, _ = await check(*deny, NO_SIMULATION, commands=(Command.STATUS,), sections=sections)
+    """Reading and listing."""
+    sections = {"checkpoint": "s3://raw/jobs/"}
+    keys = ("birds/robin/1.jpg", "jobs/robins.state/head.json")
+    report, _ = await check(*deny, NO_SIMULATION, commands=(Command.STATUS,), sections=sections, keys=keys)
     assert actions(report, Access.MISSING) == missing
 
 
