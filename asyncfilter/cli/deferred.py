@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
-    from asyncfilter.wiring.owned_state import begun_state, push_state
+    from asyncfilter.wiring.owned_state import begun_state, push_state, ship_answers
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.review_parts import ReviewOptions
     from asyncfilter.wiring.reviewing import Served, review_folder, review_job
@@ -194,6 +194,9 @@ _HOMES = {
     "prune_mapping": "report.terminal.states",
     "prune_state": "wiring.states",
     "pull_state": "wiring.states",
+    "begun_state": "wiring.owned_state",
+    "push_state": "wiring.owned_state",
+    "ship_answers": "wiring.owned_state",
     "pulled_lines": "report.terminal.states",
     "pulled_mapping": "report.terminal.states",
     "push_state": "wiring.owned_state",
@@ -340,6 +343,7 @@ __all__ = [
     "run_until_signal",
     "run_with_console",
     "set_answer",
+    "ship_answers",
     "start_model",
     "stop_due",
     "stop_expired",

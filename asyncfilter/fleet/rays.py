@@ -115,6 +115,9 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
     # Ray takes 127.0.0.1 for this machine's other address otherwise, where a Ray of our own does not listen.
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = not address.startswith("127.0.0.1:")  # noqa: SLF001
+    # Ray tells of dead workers on stdout, where the result of the command goes; events tell of them here.
+    if hasattr(ray._private.worker, "print_to_stdstream"):  # noqa: SLF001
+        ray._private.worker.print_to_stdstream = _say_nothing  # noqa: SLF001
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     except Exception as exc:
@@ -122,6 +125,10 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
     finally:
         if signal.getsignal(signal.SIGTERM) is not before:
             signal.signal(signal.SIGTERM, before)
+
+
+def _say_nothing(*_args: object, **_kwargs: object) -> None:
+    """Print nothing."""
 
 
 def _translated(address: str, error: Exception) -> AsyncFilterError:

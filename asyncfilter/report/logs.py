@@ -16,6 +16,7 @@ import structlog
 
 from asyncfilter.events import (
     ActionDone,
+    AnswersAdopted,
     AnswersTakenOver,
     AttemptFailed,
     Draining,
@@ -23,13 +24,23 @@ from asyncfilter.events import (
     ImageExamined,
     ImageFailed,
     JobWarning,
+    KeptAtHome,
     LikeResolved,
     ModelNotice,
     RateChanged,
     RulesApplied,
     RunEnded,
     RunStarted,
+    StateBehind,
+    StateCommitted,
+    StateLost,
+    StateOwned,
+    StateRestoredEvent,
     ThresholdsAssumed,
+    TurnsReturned,
+    WorkerJoined,
+    WorkerLeft,
+    WorkerLost,
 )
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason
@@ -136,9 +147,19 @@ class LogLines:
             ImageFailed: self._failed,
             Draining: self._draining,
             RunEnded: self._ended,
+            WorkerJoined: self._as_it_is("info"),
+            WorkerLost: self._as_it_is("warning"),
+            WorkerLeft: self._as_it_is("info"),
+            AnswersAdopted: self._as_it_is("info"),
+            KeptAtHome: self._as_it_is("info"),
+            StateOwned: self._as_it_is("info"),
+            StateRestoredEvent: self._as_it_is("info"),
+            StateBehind: self._as_it_is("warning"),
+            StateLost: self._as_it_is("warning"),
         }
         if self._level == "debug":
-            listeners |= dict.fromkeys((ImageExamined, ActionDone, AttemptFailed), self._as_it_is("debug"))
+            often = (ImageExamined, ActionDone, AttemptFailed, TurnsReturned, StateCommitted)
+            listeners |= dict.fromkeys(often, self._as_it_is("debug"))
         return listeners
 
     def tick(self, progress: Progress | None) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Counts, LaneCounts, StopReason, Summary, Verdict
+from asyncfilter.model import ActionKind, Counts, LaneCounts, StopReason, Summary, Verdict, Workers
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
@@ -159,12 +159,30 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
     yield "money", _money(summary)
     if now.attempts:
         yield "rate", _rate(summary)
+    if summary.workers is not None:
+        yield "workers", _workers(summary.workers)
+    if counts.adopted:
+        yield "adopted", f"{formatting.count(counts.adopted)} answers that workers had kept for a run that died"
     for index, (name, lane) in enumerate((now.lanes or {}).items()):
         yield "" if index else "lanes", _lane(name, lane)
     yield "time", formatting.duration(summary.wall_s)
+    yield from _kept_rows(summary)
+
+
+def _kept_rows(summary: Summary) -> Iterable[tuple[str, str]]:
     yield "kept in", summary.checkpoint
+    if (state := summary.state) is not None:
+        behind = f", {formatting.count(state.behind_rows)} rows behind" if state.behind_rows else ""
+        yield "state", f"{state.uri}, commit {formatting.count(state.commit)} of epoch {state.epoch}{behind}"
     if summary.cautions:
         yield "cautions", f"{len(summary.cautions)}, in the log of this run"
+
+
+def _workers(workers: Workers) -> str:
+    parts = [f"{formatting.count(workers.peak)} at most, {workers.engine} at {workers.address}"]
+    told = ((workers.lost, "lost"), (workers.left, "left"), (workers.returned_turns, "turns returned"))
+    parts += [f"{formatting.count(number)} {what}" for number, what in told if number]
+    return ", ".join(parts)
 
 
 def _images(counts: Counts) -> str:
