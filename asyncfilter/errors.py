@@ -8,7 +8,11 @@
     │   ├── CheckpointLockedError        another run holds it
     │   ├── CheckpointUnreadableError    empty, damaged or not a checkpoint
     │   ├── CheckpointVersionError       written by a newer asyncfilter
-    │   └── CheckpointMismatchError      belongs to another source or detector
+    │   ├── CheckpointMismatchError      belongs to another source or detector
+    │   ├── ObjectChangedError           an object of a state changed while it was read
+    │   ├── StateExistsError             a state is there already
+    │   ├── StateHeldError               another process owns the state in S3
+    │   └── StateLostError               another process took the state from this one
     ├── LedgerError                  3   the ledger of leases cannot be used
     ├── AnswersError                 3   the file of people's answers cannot be used
     │   └── AnswersLockedError           another program writes to it for too long
@@ -30,10 +34,13 @@
     │   └── LeaseError                   a model cannot be leased as wished
     ├── OutputError                 74   a result cannot be written
     ├── WaitEndedError              75   a wait took longer than the user allows; what is waited for goes on
+    ├── StateAwayError              75   the store of the state in S3 could not be written for too long
     ├── AbortedError               130   a second interruption, or a question answered with no
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError        4      wait and repeat; does not count against ``max_attempts``
         ├── TransientError        4      repeat, up to ``max_attempts``
+        │   ├── NotSentError             it was never sent: again at once, neither counted nor billed
+        │   └── LostError                what examined it is gone: may be billed, not counted
         └── ImageError                   this image cannot be examined or acted on; recorded as failed
 
 Vendor exceptions are translated into these in ``asyncfilter.aws`` and nowhere else.
@@ -155,6 +162,22 @@ class CheckpointMismatchError(CheckpointError):
     """The checkpoint belongs to another source or detector."""
 
 
+class ObjectChangedError(CheckpointError):
+    """An object of a state was replaced or deleted while it was read."""
+
+
+class StateExistsError(CheckpointError):
+    """A state is there already, and a command was to begin one."""
+
+
+class StateHeldError(CheckpointError):
+    """Another process owns the state in S3."""
+
+
+class StateLostError(CheckpointError):
+    """Another process took the state in S3 from this one, which writes nothing more to it."""
+
+
 class LedgerError(AsyncFilterError):
     """The ledger of leases cannot be used; what is in it was left as it was."""
 
@@ -175,6 +198,10 @@ class AccessError(AsyncFilterError):
     """The account cannot do what the job needs: stops the run, and is never recorded as a failed image."""
 
     exit_code = ExitCode.ACCESS
+
+    def at_lane(self, lane: str) -> Self:
+        """The same error, with the name of the lane that has it; itself without a name."""
+        return type(self)(f"lane {lane}: {self.message}", hint=self.hint) if lane else self
 
 
 class CredentialsError(AccessError):
@@ -275,6 +302,12 @@ class WaitEndedError(AsyncFilterError):
     exit_code = ExitCode.INTERRUPTED
 
 
+class StateAwayError(AsyncFilterError):
+    """The store of the state could not be written for too long; the same command goes on once it can."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class AbortedError(AsyncFilterError):
     """The run was interrupted twice and left at once, or a question was answered with no.
 
@@ -351,6 +384,37 @@ class TransientError(CallError):
         super().__init__(message, hint=hint)
         self.may_be_billed = may_be_billed
         self.retry_after_s = retry_after_s
+
+
+class NotSentError(TransientError):
+    """An attempt was never sent, because its turn came too late or no worker had room: it was neither made nor billed.
+
+    It is repeated at once with a turn of its own, and counts nowhere.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_be_billed=False)
+
+
+class LostError(TransientError):
+    """The process that examined an image is gone; it is repeated elsewhere, and does not count for ``max_attempts``.
+
+    Args:
+        may_be_billed: False where nothing was paid for, as while an image is prepared.
+        was_alone: Nothing else can have ended the process.
+        is_final: It was lost too often to be tried again: the image fails as ``WORKER_LOST``.
+    """
+
+    def __init__(
+        self, message: str, *, may_be_billed: bool = True, was_alone: bool = False, is_final: bool = False
+    ) -> None:
+        super().__init__(message, may_be_billed=may_be_billed)
+        self.was_alone = was_alone
+        self.is_final = is_final
+
+
+WORKER_LOST = "worker_lost"
+"""Name under ``failed`` of an image that was under way on too many lost workers."""
 
 
 class ImageError(CallError):

@@ -111,8 +111,9 @@ def _page(name: str, entry: Entry, docs: Path) -> str:
         f"## Examples\n\n```text\n{examples}\n```",
         f"## Arguments and options\n\n{_options(command, context)}",
     ]
-    if (docs / "images" / f"{name}.svg").exists():
-        parts.insert(4, f"![The output of {path}](../images/{name}.svg)")
+    picture = f"images/{name.replace(' ', '-')}.svg"
+    if (docs / picture).exists():
+        parts.insert(4, f"![The output of {path}](../{picture})")
     if guides := _GUIDES.get(name):
         parts.append("## See also\n\n" + "\n".join(f"- [{title}](../{path})" for title, path in guides))
     return "\n\n".join(parts) + "\n"

@@ -1,7 +1,8 @@
 """The frozen draws of audits, in two tables of the answers file (``draw_tables``), on the calling thread.
 
 A draw is never changed or deleted. Its number comes from the file, so that several jobs may share one; the draws of a
-job are found by its name.
+job are found by its name and its source, since two jobs of one name are not one. Draws of former versions have no
+source, and are found by the name alone.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ NewDraws = Callable[[Sequence[Draw], int], Sequence[NewDraw]]
 """What to freeze: from the newest draw of each rule of the job, and the number that the first new one will have."""
 
 
-def stored_draws(path: Path, job: str) -> list[Draw]:
+_OF_JOB = "job = ? AND coalesce(json_extract(frozen, '$.source'), '') IN ('', ?)"
+
+
+def stored_draws(path: Path, job: str, *, source: str = "") -> list[Draw]:
     """The newest draw of each rule of a job, by the number of the rule; none without an answers file.
 
     Raises:
         AnswersError: The file cannot be used.
     """
-    return _before(real_path(path), job)[0]
+    return _before(real_path(path), (job, source))[0]
 
 
 def stored_draw(path: Path, number: int) -> Draw | None:
@@ -39,17 +43,17 @@ def stored_draw(path: Path, number: int) -> Draw | None:
         return _read(db, number)
 
 
-def stored_seeds(path: Path, job: str) -> list[tuple[int, int, int]]:
+def stored_seeds(path: Path, job: str, *, source: str = "") -> list[tuple[int, int, int]]:
     """Number, rule and seed of every draw of a job, by number. Raises as ``stored_draws``."""
     path = real_path(path)
     if not exists(path):
         return []
-    query = "SELECT number, rule, json_extract(frozen, '$.seed') FROM draw WHERE job = ? ORDER BY number"
+    query = f"SELECT number, rule, json_extract(frozen, '$.seed') FROM draw WHERE {_OF_JOB} ORDER BY number"  # noqa: S608  a constant
     with told(path), closing(open_reading(path)) as db:
-        return db.execute(query, (job,)).fetchall()
+        return db.execute(query, (job, source)).fetchall()
 
 
-def freeze(path: Path, job: str, make: NewDraws) -> list[Draw]:
+def freeze(path: Path, job: str, make: NewDraws, *, source: str = "") -> list[Draw]:
     """Store new draws, and return the newest of each rule of a job.
 
     ``make`` may take its time, since the file is not locked meanwhile. Where another process has stored a draw by then,
@@ -59,23 +63,24 @@ def freeze(path: Path, job: str, make: NewDraws) -> list[Draw]:
         AnswersError: The file cannot be used.
     """
     path = real_path(path)
-    before, last = _before(path, job)
+    of_job = (job, source)
+    before, last = _before(path, of_job)
     while new := make(before, last + 1):
         with told(path), closing(open_writing(path)) as db:
             is_stored = _store(db, new, after=last)
-            before, last = _newest(db, job), _last_number(db)
+            before, last = _newest(db, of_job), _last_number(db)
         if is_stored:
             break
     return before
 
 
-def _before(path: Path, job: str) -> tuple[list[Draw], int]:
-    """The newest draws of a job, and the number of the newest of all."""
+def _before(path: Path, of_job: tuple[str, str]) -> tuple[list[Draw], int]:
+    """The newest draws of a job, by name and source, and the number of the newest of all."""
     if not exists(path):
         return [], 0
     with told(path), closing(open_reading(path)) as db:
         db.execute("BEGIN")
-        return _newest(db, job), _last_number(db)
+        return _newest(db, of_job), _last_number(db)
 
 
 def _last_number(db: sqlite3.Connection) -> int:
@@ -109,9 +114,9 @@ def _insert(db: sqlite3.Connection, draws: Iterable[NewDraw]) -> None:
         )
 
 
-def _newest(db: sqlite3.Connection, job: str) -> list[Draw]:
-    query = "SELECT max(number) FROM draw WHERE job = ? GROUP BY rule ORDER BY rule"
-    numbers = [number for (number,) in db.execute(query, (job,)).fetchall()]
+def _newest(db: sqlite3.Connection, of_job: tuple[str, str]) -> list[Draw]:
+    query = f"SELECT max(number) FROM draw WHERE {_OF_JOB} GROUP BY rule ORDER BY rule"  # noqa: S608  a constant
+    numbers = [number for (number,) in db.execute(query, of_job).fetchall()]
     return [draw for number in numbers if (draw := _read(db, number)) is not None]
 
 

@@ -16,7 +16,7 @@ from asyncfilter.records.answers import NewAnswer, Subject
 LEASE_S = 300.0
 """How long a lease holds after the last call about its image."""
 
-_TABLE = """
+TABLE = """
 CREATE TABLE IF NOT EXISTS lease (
   bucket TEXT NOT NULL,
   key TEXT NOT NULL,
@@ -35,7 +35,7 @@ _PUT = "INSERT OR REPLACE INTO lease (bucket, key, etag, size_bytes, reviewer, u
 
 def leases(writing: Writing, *, now_unix_s: float) -> dict[Name, tuple[str, float]]:
     """All leases that hold, by the name of the version: the reviewer, and until when. Those that ended are removed."""
-    writing.db.execute(_TABLE)
+    writing.db.execute(TABLE)
     writing.db.execute("DELETE FROM lease WHERE until_unix_s <= ?", (now_unix_s,))
     rows = writing.db.execute("SELECT bucket, key, etag, size_bytes, reviewer, until_unix_s FROM lease")
     return {(bucket, key, etag, size): (reviewer, until) for bucket, key, etag, size, reviewer, until in rows}
@@ -43,7 +43,7 @@ def leases(writing: Writing, *, now_unix_s: float) -> dict[Name, tuple[str, floa
 
 def put_leases(writing: Writing, subjects: Sequence[Subject], reviewer: str, *, until_unix_s: float) -> None:
     """Lease images to a person, whoever had them before."""
-    writing.db.execute(_TABLE)
+    writing.db.execute(TABLE)
     sql.insert(writing.db, _PUT, [(*name_of(one), reviewer, until_unix_s) for one in subjects])
 
 
@@ -55,7 +55,7 @@ def follow_answers(writing: Writing, rows: Sequence[NewAnswer], *, until_unix_s:
         rows: The rows that were added.
         until_unix_s: Until when new leases hold.
     """
-    writing.db.execute(_TABLE)
+    writing.db.execute(TABLE)
     done = [(*name_of(row.subject), row.reviewer) for row in rows if row.verdict is not None]
     writing.db.executemany(f"DELETE FROM lease WHERE {_IS} AND reviewer = ?", done)  # noqa: S608  constants
     again = [(*name_of(row.subject), row.reviewer, until_unix_s) for row in rows if row.undoes is not None]
@@ -66,6 +66,6 @@ def renew_leases(
     writing: Writing, subjects: Sequence[Subject], reviewer: str, *, now_unix_s: float, until_unix_s: float
 ) -> None:
     """Renew those leases on images that a person still holds."""
-    writing.db.execute(_TABLE)
+    writing.db.execute(TABLE)
     query = f"UPDATE lease SET until_unix_s = ? WHERE {_IS} AND reviewer = ? AND until_unix_s > ?"  # noqa: S608  constants
     writing.db.executemany(query, [(until_unix_s, *name_of(one), reviewer, now_unix_s) for one in subjects])

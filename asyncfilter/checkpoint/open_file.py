@@ -7,12 +7,14 @@ when it is complete, so that an empty file is never a checkpoint.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from asyncfilter.checkpoint.changes import ChangeLog
 from asyncfilter.checkpoint.errors import CorruptRowError, unreadable
 from asyncfilter.checkpoint.lock import PRIVATE_MODE
 from asyncfilter.checkpoint.place import beside, check_file, check_one_name
@@ -27,9 +29,11 @@ from asyncfilter.checkpoint.schema import (
 from asyncfilter.checkpoint.state import (
     ANSWERS,
     DECIDED_BY,
+    EPOCH,
     MODEL,
     NAME,
     TOTALS,
+    UID,
     WATERMARK,
     read_references,
     read_state,
@@ -37,6 +41,7 @@ from asyncfilter.checkpoint.state import (
 )
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointMismatchError, CheckpointVersionError
+from asyncfilter.job.fingerprint import changed_settings
 from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.records.progress import Opened, Totals, Watermark
@@ -141,13 +146,17 @@ def create_missing(path: Path, identity: Mapping[str, str], name: str) -> bool:
     return True
 
 
-def open_tables(path: Path, identity: Mapping[str, str], *, is_new: bool) -> tuple[sqlite3.Connection, Tables, Opened]:
+def open_tables(
+    path: Path, identity: Mapping[str, str], *, is_new: bool, above_epoch: int = 0, ships: bool = False
+) -> tuple[sqlite3.Connection, Tables, Opened, ChangeLog | None]:
     """Open the checkpoint at ``path``; to be called by the holder of its lock.
 
     Args:
         path: The file.
         identity: As for ``open_checkpoint``.
         is_new: Whether it was created just now.
+        above_epoch: The epoch of this opening is above this one, and above that of every opening before.
+        ships: Note every change for a state in S3.
 
     Raises:
         CheckpointUnreadableError: Empty, damaged or not a checkpoint.
@@ -168,8 +177,11 @@ def open_tables(path: Path, identity: Mapping[str, str], *, is_new: bool) -> tup
         _configure(db)
         tables = Tables(db, path)
         tables.etag_index.load()
+        log = tables.log = ChangeLog(db) if ships else None
+        if log is not None:
+            log.begin()
         _bind(db, tables, identity)
-        return db, tables, _take_over(db, tables, is_new=is_new)
+        return db, tables, _take_over(db, tables, log, is_new=is_new, above_epoch=above_epoch), log
     except BaseException:
         db.close()
         raise
@@ -252,8 +264,8 @@ def check_identity(db: sqlite3.Connection, path: Path, wanted: Mapping[str, str]
     stored = stored_identity(db)
     changes = [
         f"{key}: {stored.get(key, '(not set)')!r} in the checkpoint, {wanted.get(key, '(not set)')!r} in the job"
-        for key in sorted({*stored, *wanted})
-        if stored.get(key) != wanted.get(key) and key.startswith(bound)
+        for key in changed_settings(stored, wanted)
+        if key.startswith(bound)
     ]
     if changes:
         message = f"{path}: belongs to another source or detector\n  " + "\n  ".join(changes)
@@ -288,18 +300,25 @@ def _configure(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 
 
-def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opened:
+def _take_over(
+    db: sqlite3.Connection, tables: Tables, log: ChangeLog | None, *, is_new: bool, above_epoch: int
+) -> Opened:
     watermark = read_state(db, WATERMARK, Watermark) or Watermark()
     totals = read_state(db, TOTALS, Totals) or Totals()
     # What a killed run had on record and not settled may have been paid for, so it counts as spent.
     totals.billed_calls += totals.reserved_calls
     totals.spent_micros += totals.reserved_micros
     totals.reserved_calls = totals.reserved_micros = 0
+    epoch = max(read_state(db, EPOCH, int) or 0, above_epoch) + 1
+    uid = read_state(db, UID, str) or secrets.token_hex(8)
     with tables.transaction():
         # Not settled when the last run ended: the labels stay as cached rows, and this run positions them again.
         db.execute("UPDATE image SET seq = NULL WHERE seq > ?", (watermark.seq,))
         db.execute("UPDATE run SET outcome = ? WHERE outcome IS NULL", (DIED,))
-        write_state(db, {TOTALS: totals})
+        write_state(db, {TOTALS: totals, EPOCH: epoch, UID: uid})
+        if log is not None:
+            # In this transaction: an opening that notes nothing makes the two differ.
+            log.opened(epoch)
     # Not the highest id in the table: rows are deleted, and `same_as` and the removal journal still refer to their ids.
     (last_id,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'image'").fetchone()
     return Opened(
@@ -310,4 +329,6 @@ def _take_over(db: sqlite3.Connection, tables: Tables, *, is_new: bool) -> Opene
         is_new=is_new,
         model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
         answers=read_state(db, ANSWERS, TakenOver),
+        epoch=epoch,
+        uid=uid,
     )

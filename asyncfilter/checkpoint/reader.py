@@ -28,6 +28,7 @@ from asyncfilter.checkpoint.sql import VALUES_PER_STATEMENT, chunks, marks
 from asyncfilter.checkpoint.state import (
     ANSWERS,
     DECIDED_BY,
+    EPOCH,
     MODEL,
     NAME,
     TOTALS,
@@ -83,6 +84,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         held_by: The process that holds it now; None when there is none.
         model: What is known about the detector's model.
         taken_over: How far it follows an answers file; None where no answer was ever taken over.
+        epoch: Number of the last opening for writing; 0 in a file from before these were counted.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     held_by: Holder | None
     model: KnownModel = NOTHING_KNOWN
     taken_over: TakenOver | None = None
+    epoch: int = 0
 
     @property
     def answers(self) -> int:
@@ -140,6 +143,7 @@ def read_status(path: Path) -> Status:
             held_by=held_by,
             model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
             taken_over=read_state(db, ANSWERS, TakenOver),
+            epoch=read_state(db, EPOCH, int) or 0,
         )
 
 
@@ -147,6 +151,12 @@ def read_identity(path: Path) -> Mapping[str, str]:
     """Source and detector settings that the checkpoint at ``path`` is bound to; raises as ``read_status`` does."""
     with _snapshot(without_links(path)) as db:
         return stored_identity(db)
+
+
+def read_epoch(path: Path) -> int:
+    """Number of the last opening of the checkpoint at ``path`` for writing; raises as ``read_status`` does."""
+    with _snapshot(without_links(path)) as db:
+        return read_state(db, EPOCH, int) or 0
 
 
 def read_taken_over(path: Path) -> TakenOver | None:

@@ -14,8 +14,10 @@ import msgspec
 
 from asyncfilter.checkpoint import sql
 from asyncfilter.checkpoint.answers import write_answers
+from asyncfilter.checkpoint.changes import ChangeLog
 from asyncfilter.checkpoint.collected_list import CollectedList
 from asyncfilter.checkpoint.etag_index import EtagIndex
+from asyncfilter.checkpoint.ranged_listing import RangedListingTable
 from asyncfilter.checkpoint.removal_journal import CLAIMS, RemovalTable
 from asyncfilter.checkpoint.rows import CACHED_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
 from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
@@ -49,7 +51,9 @@ class Tables:
 
     Attributes:
         removal: The removal journal, and the images that are to leave the source.
+        ranged: The stored listing as one in ranges.
         etag_index: Finds images by ETag; to be loaded before anything is written.
+        log: Notes what changes, for a state in S3; None without one.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
@@ -58,8 +62,10 @@ class Tables:
         self._codec = RowCodec(db)
         self.removal = RemovalTable(db, self._codec)
         self.etag_index = EtagIndex(db)
+        self.ranged = RangedListingTable(db, self.transaction)
         self._inode = _inode(path)
         self._collected: CollectedList | None = None
+        self.log: ChangeLog | None = None
 
     def commit(self, batch: Batch) -> None:
         """See ``Checkpoint.commit``."""
@@ -101,6 +107,7 @@ class Tables:
             write_state(self._db, {key: value for key, value in state.items() if value is not None})
         # Only after the commit: a rollback removes the table, too.
         codec.has_answers = has_answers
+        self._count_changed(batch)
 
     def by_keys(self, keys: Sequence[str]) -> list[StoredImage]:
         """See ``Checkpoint.by_keys``."""
@@ -204,6 +211,10 @@ class Tables:
         self._collected.add(rows)
         if is_last:
             self._check_place()
+            if self.log is not None:
+                # Before it: another connection stores the list, whose rows nobody notes.
+                with self.transaction():
+                    self.log.note_whole()
             self._collected.store(origin)
             self.close()
 
@@ -306,6 +317,10 @@ class Tables:
             ).rowcount
         if changed != len(rows):
             raise CheckpointError(f"{self._path}: {len(rows) - changed} rows to change are not there")
+
+    def _count_changed(self, batch: Batch) -> None:
+        if self.log is not None:
+            self.log.changed_rows += len(batch.new) + len(batch.positioned)
 
     def _confirm(self, effects: Sequence[tuple[int, DoneEffect]]) -> None:
         ids = sorted({id_ for id_, _ in effects})

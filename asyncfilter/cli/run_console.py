@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
@@ -80,6 +81,8 @@ class RunConsole(VerbConsole):
         self._log = self._open_log(level, options.log_format)
         self._lines = LogLines(self._log, job, level=level.value, brief=self._display is not None)
         stack.enter_context(self._display or nullcontext())
+        if job.detector.start is not None:
+            stack.enter_context(signals.at_end(_tell_of_watcher))
 
     def run_verb(self, verb: RunVerb[R]) -> R:
         """Run ``verb``. Raises as ``run_with_console`` does."""
@@ -176,6 +179,15 @@ class RunConsole(VerbConsole):
             self.event_file.flush()
             if self.event_file.error is not None:
                 self._log.error("events_lost", message=str(self.event_file.error))
+
+
+def _tell_of_watcher() -> None:
+    """Say what becomes of the model of a run that a signal ends at once."""
+    os.write(
+        2,
+        b"left at once: a model that this run has started is stopped by its watcher, within minutes; "
+        b"to see to it: asyncfilter model stop --expired\n",
+    )
 
 
 def spare_collections() -> None:

@@ -13,14 +13,23 @@ from typing import Annotated, TypeVar
 import typer
 
 from asyncfilter.cli import deferred
-from asyncfilter.cli.job_sandbox.local import draw_files, profile_file
+from asyncfilter.cli.job_sandbox.local import draw_files, lane_keys, profile_file
 from asyncfilter.cli.options import ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import StdoutEndedError
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.errors import UsageError
-from asyncfilter.sandbox import LabelSource, OptOut, Quirk, SandboxOptions, client_environment, serve, syntax
-from asyncfilter.sandbox.options import SummaryShape
+from asyncfilter.sandbox import (
+    ConditionalWrites,
+    LabelSource,
+    OptOut,
+    Quirk,
+    SandboxOptions,
+    client_environment,
+    serve,
+    syntax,
+)
+from asyncfilter.sandbox.options import SECRET_KEY, SummaryShape
 from asyncfilter.sandbox.throttle import ThrottleMode
 
 app = command_group()
@@ -48,6 +57,7 @@ def _texts(flag: str, metavar: str, text: str, panel: str) -> object:
         "asyncfilter sandbox --samples raw=300 --bucket clean",
         "asyncfilter sandbox --load photos=./pictures --bucket clean --tps 50 --latency 300ms",
         "asyncfilter sandbox --synthetic raw=2000000 --tps 500 --latency p50=120ms,p99=1.5s",
+        "asyncfilter sandbox --samples raw --tps 50 --tps us-west-2=20 --tps eu-west-1=5    a quota for each region",
         "asyncfilter sandbox --samples raw --fault throttle=1% --fault 'reset@raw/robin/*=0.2' --seed 7",
         "asyncfilter sandbox --samples raw --deny 'CopyObject@clean/*' --env-file sandbox.env",
         "asyncfilter sandbox --samples raw --bucket models --speed 600    Custom Labels: a training takes 3 seconds",
@@ -96,7 +106,20 @@ def sandbox(
     recorded: Annotated[Path | None, _texts("--recorded", "FILE", "Responses for --labels recorded.", _LABELS)] = None,
     onnx_model: Annotated[Path | None, _texts("--onnx-model", "FILE", "Model for --labels onnx.", _LABELS)] = None,
     onnx_labels: Annotated[Path | None, _texts("--onnx-labels", "FILE", "Names of its classes.", _LABELS)] = None,
-    tps: Annotated[float | None, _texts("--tps", "RATE", "Quota of detections; default: no limit.", _LIMITS)] = None,
+    model_version: Annotated[
+        _Texts,
+        _texts("--model-version", "[REGION=]VERSION", "LabelModelVersion of DetectLabels, of a region alone.", _LABELS),
+    ] = None,
+    tps: Annotated[
+        _Texts,
+        _texts(
+            "--tps",
+            "[[KEY@]REGION=]RATE",
+            "Quota of detections, a second, for each pair of access key and region; with REGION or KEY@REGION for it "
+            "alone. KEY may be the number of an account whose role is assumed. May be repeated; default: no limit.",
+            _LIMITS,
+        ),
+    ] = None,
     announced_tps: Annotated[
         float | None, _texts("--announced-tps", "RATE", "The quota that Service Quotas reports.", _LIMITS)
     ] = None,
@@ -116,6 +139,10 @@ def sandbox(
         str, _texts("--latency", "TIME", "Latency of detections: 300ms, or p50=120ms,p99=1.5s.", _LIMITS)
     ] = "0s",
     s3_latency: Annotated[str, _texts("--s3-latency", "TIME", "Latency of all other requests.", _LIMITS)] = "0s",
+    list_latency: Annotated[
+        str | None,
+        _texts("--list-latency", "TIME", "Latency of listings of objects; default: --s3-latency.", _LIMITS),
+    ] = None,
     speed: Annotated[
         float,
         typer.Option(
@@ -151,7 +178,7 @@ def sandbox(
             "--fault",
             "KIND[:OPERATION][@GLOB]=AMOUNT",
             "throttle, ramp, s3-read, internal, unavailable, slowdown, timeout, reset, cut, late, twice, late-error, "
-            "denied, expired, or the name of an error; a share (1%) or the first tries on each key (3x).",
+            "conflict, denied, expired, or the name of an error; a share (1%) or the first tries on each key (3x).",
             _TROUBLE,
         ),
     ] = None,
@@ -185,6 +212,15 @@ def sandbox(
     quirk: Annotated[
         _Texts, _texts("--quirk", "NAME", f"How S3 differs from AWS's: {', '.join(Quirk)}.", _TROUBLE)
     ] = None,
+    conditional_writes: Annotated[
+        str,
+        typer.Option(
+            "--conditional-writes",
+            metavar="HOW",
+            help="If-Match and If-None-Match of puts and copies: yes (obeyed), ignored, or refused (501).",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = "yes",
     verify_signatures: Annotated[
         bool,
         typer.Option("--verify-signatures", help="Check the signature of every request.", rich_help_panel=_TROUBLE),
@@ -226,12 +262,15 @@ def sandbox(
             recorded=_text(recorded),
             onnx_model=_text(onnx_model),
             onnx_labels=_text(onnx_labels),
-            tps=tps,
+            rates=_parsed(syntax.parse_rate, tps),
             announced_tps=announced_tps,
             throttle_mode=ThrottleMode(throttle_mode),
             ramp=ramp,
             latency=syntax.parse_latency(latency),
             s3_latency=syntax.parse_latency(s3_latency),
+            list_latency=None if list_latency is None else syntax.parse_latency(list_latency),
+            model_versions=_parsed(syntax.parse_model_version, model_version),
+            conditional_writes=ConditionalWrites(conditional_writes),
             speed=speed,
             summary_shape=SummaryShape(summary_shape),
             unit_tps=unit_tps,
@@ -250,8 +289,8 @@ def sandbox(
             check_images=check_images,
             seed=seed,
         )
-        served, profiles = _with_jobs(served, for_ or (), pictures=pictures, yes=options.yes)
-        with profile_file(profiles, served) as variables:
+        served, profiles, lanes = _with_jobs(served, for_ or (), pictures=pictures, yes=options.yes)
+        with profile_file(profiles, served, lanes) as variables:
             _serve(served, variables, env_file=env_file, as_json=options.as_json)
     except ValueError as error:
         raise UsageError(str(error), hint="See asyncfilter sandbox --help.") from error
@@ -261,13 +300,13 @@ def sandbox(
 
 def _with_jobs(
     options: SandboxOptions, paths: Sequence[Path], *, pictures: int, yes: bool
-) -> tuple[SandboxOptions, tuple[str, ...]]:
-    """The options with what the jobs need, and the profiles that they name.
+) -> tuple[SandboxOptions, tuple[str, ...], Mapping[str, str]]:
+    """The options with what the jobs need, the profiles that they name, and those of lanes with their access keys.
 
     A bucket that another option fills has only what that option puts there.
     """
     if not paths:
-        return options, ()
+        return options, (), {}
     jobs = [deferred.with_known_bucket(deferred.load_job(path)) for path in paths]
     needed = deferred.contents_for(jobs, pictures=pictures, seed=options.seed)
     draw_files(needed.local, seed=options.seed, yes=yes)
@@ -275,8 +314,10 @@ def _with_jobs(
     for job in jobs:
         if job.source.bucket not in filled and job.source.folder is None:
             print_err(f"{job.path}: {pictures} pictures in s3://{job.source.bucket}/{job.source.prefix}")
-    return replace(
+    lanes = lane_keys(needed.lane_profiles)
+    served = replace(
         options,
+        credentials={**options.credentials, **dict.fromkeys(lanes.values(), SECRET_KEY)},
         buckets=(*options.buckets, *needed.buckets),
         drawn=tuple(spec for spec in needed.drawn if spec.bucket not in filled),
         model_arn=needed.model_arn or options.model_arn,
@@ -284,7 +325,8 @@ def _with_jobs(
         model_status="STOPPED" if needed.starts_model else options.model_status,
         # As slow as at AWS, a job that starts its model would wait for ten minutes.
         speed=_QUICK_START if needed.starts_model and options.speed == 1 else options.speed,
-    ), needed.profiles
+    )
+    return served, needed.profiles, lanes
 
 
 def _serve(options: SandboxOptions, variables: Mapping[str, str], *, env_file: Path | None, as_json: bool) -> None:
@@ -295,7 +337,8 @@ def _serve(options: SandboxOptions, variables: Mapping[str, str], *, env_file: P
         if env_file is not None:
             env_file.write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
         if as_json:
-            write_json({"endpoint_url": endpoint_url, "environment": environment})
+            stats_url = f"{endpoint_url}/_sandbox/stats"
+            write_json({"endpoint_url": endpoint_url, "stats_url": stats_url, "environment": environment})
         else:
             with suppress(StdoutEndedError):  # it serves all the same; what was lost is reported at its end
                 print(f"unset AWS_PROFILE AWS_SESSION_TOKEN\n{exports}", end="", flush=True)  # noqa: T201

@@ -135,16 +135,16 @@ class Trainer:
         """
         row = self._log.find_open(self._project.arn)
         found = await self._find(outlook.version)
-        is_attached = found is not None
+        is_own = False
         if row is None or row.version != outlook.version:
             if found is not None:  # not in the ledger, or shown before
                 return Trained(version=await self._end(found, waits=waits), is_attached=True, row=None)
-            row, is_mine = self._begin(wish, outlook)
-            is_attached = not is_mine
-            found = None if is_mine else await self._find(row.version)
+            row, is_own = self._begin(wish, outlook)
+            found = None if is_own else await self._find(row.version)
+        is_attached = True
         if found is None:
             row = self._renewed(row, wish)
-            found = await self._started(row, may_pay=outlook.is_paid)
+            found, is_attached = await self._started(row, is_own=is_own, may_pay=outlook.is_paid)
         self._log.start(row, found.arn)
         return Trained(version=await self._end(found, waits=waits), is_attached=is_attached, row=row.id)
 
@@ -170,20 +170,31 @@ class Trainer:
         self._log.end(row.id, TrainingState.DROPPED)
         return self._log.begin(self._project.arn, row.version, output=wish.output, kms_key=wish.kms_key)[0]
 
-    async def _started(self, row: Training, *, may_pay: bool) -> Version:
+    async def _started(self, row: Training, *, is_own: bool, may_pay: bool) -> tuple[Version, bool]:
         """The version of an open row that one look did not show: the service has it, or is asked for it.
+
+        Args:
+            row: The row.
+            is_own: Whether this command has begun it, so that it has made what is there.
+            may_pay: Whether the user has agreed to pay.
+
+        Returns:
+            The version, and whether another command had asked for it.
 
         Raises:
             ResourceMissingError: The service had it, and it is not there any more.
         """
         if row.state is TrainingState.STARTED:
-            return await self._still_there(row)
+            return await self._still_there(row), True
         if not may_pay:
             raise _deleted(row.version)
-        return await self._ask(row)
+        return await self._ask(row, is_own=is_own)
 
-    async def _ask(self, row: Training) -> Version:
+    async def _ask(self, row: Training, *, is_own: bool) -> tuple[Version, bool]:
+        """As ``_started``. The command that has begun a row asks first: another one may only have died, or be slow."""
         may_be_made = False
+        if not is_own:
+            await self._waiter.pause(f"version {row.version}")
 
         async def make() -> None:
             nonlocal may_be_made
@@ -194,15 +205,17 @@ class Trainer:
             except (ThrottledError, TransientError) as error:
                 may_be_made = may_be_made or not is_certainly_undone(error)
                 raise
+            may_be_made = True
 
         try:
-            return await ensure(f"version {row.version}", lambda: self._find(row.version), make, self._waiter)
+            found = await ensure(f"version {row.version}", lambda: self._find(row.version), make, self._waiter)
         except ResourceInUseError:
             raise  # there may be one of this name that cannot be seen yet: the row stays open
         except (RefusedError, AccessError, CallError):
             if not may_be_made:
                 self._log.end(row.id, TrainingState.DROPPED)
             raise
+        return found, not (is_own or may_be_made)
 
     async def _still_there(self, row: Training) -> Version:
         """A version that the service had, and that one look did not show.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import anyio
+
 from asyncfilter.clock import Clock
 from asyncfilter.errors import ThrottledError, TransientError, WaitEndedError
 
@@ -89,3 +91,25 @@ class Waiter:
                     hint="Repeat the same command to take the wait up again.",
                 )
         await self.clock.sleep(left_s)
+
+
+async def within(timeout_s: float | None, verb: Callable[[], Awaitable[T]], *, what: str, grace_s: float = 0.0) -> T:
+    """Run a verb, and cut it where it takes longer: the repetitions of one call, too, and a call that gets no answer.
+
+    What is cut is as after Ctrl-C: the ledger has what was asked for.
+
+    Args:
+        timeout_s: Longest time, seconds; None for no bound.
+        verb: With all arguments bound.
+        what: What takes long, such as ``the training of birds.v1``.
+        grace_s: So much longer it may take, seconds, since a wait of it that ends by itself says what it was for.
+
+    Raises:
+        WaitEndedError: It was cut.
+    """
+    with anyio.move_on_after(None if timeout_s is None else timeout_s + grace_s):
+        return await verb()
+    raise WaitEndedError(
+        f"{what}: not over after {timeout_s:g} s",
+        hint="Repeat the same command, which goes on with it, or leave --timeout out.",
+    )

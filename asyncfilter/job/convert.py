@@ -9,18 +9,20 @@ from pathlib import Path
 
 from asyncfilter.job import schema, spec
 from asyncfilter.job.addresses import absolute_template, folder_path, parse_source, parse_template
-from asyncfilter.model import S3, ActionKind, IfExists, S3Location, StoreKind, Verdict
+from asyncfilter.job.lane_checks import default_name
+from asyncfilter.model import S3, ActionKind, IfExists, S3Location, StoreKind, Verdict, location
 
 
 def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.Job:
     """The job that ``file`` describes; relative paths are below ``base_dir``."""
-    checkpoint = Path(file.checkpoint) if file.checkpoint else Path(".asyncfilter") / f"{file.name}.db"
+    is_file = bool(file.checkpoint) and not str(file.checkpoint).startswith(S3)
+    checkpoint = Path(str(file.checkpoint)) if is_file else Path(".asyncfilter") / f"{file.name}.db"
     source = _source(file.source, base_dir)
     return spec.Job(
         name=file.name,
         path=path,
         source=source,
-        detector=_detector(file.detector),
+        detector=replace(_detector(file.detector, base_dir), lanes=_lanes(file)),
         rules=tuple(_rule(rule, base_dir) for rule in file.rules),
         otherwise=file.otherwise,
         actions={verdict: _action(getattr(file.actions, verdict), base_dir) for verdict in Verdict},
@@ -36,6 +38,31 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         check_targets=file.check_targets,
         convert=source.store is StoreKind.FOLDER if file.convert is None else file.convert,
         near_duplicates=file.near_duplicates,
+        cluster=None if file.cluster is None else _cluster(file.cluster),
+        state=_state(file),
+    )
+
+
+def _state(file: schema.JobFile) -> spec.StateSpec | None:
+    checkpoint = file.checkpoint or ""
+    uri = checkpoint if checkpoint.startswith(S3) else file.checkpoint_copy
+    if uri is None:
+        return None
+    place = location(uri)
+    return spec.StateSpec(bucket=place.bucket, prefix=place.key, is_copy=uri is not checkpoint)
+
+
+def _cluster(cluster: schema.Cluster) -> spec.Cluster:
+    return spec.Cluster(
+        engine=cluster.engine,
+        address=cluster.address,
+        least=cluster.workers.min,
+        most=cluster.workers.max,
+        cpus=cluster.per_worker.cpus,
+        gpus=cluster.per_worker.gpus,
+        memory_gb=cluster.per_worker.memory_gb,
+        sends_all=cluster.send == "all",
+        wait_s=cluster.wait_s,
     )
 
 
@@ -52,6 +79,7 @@ def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
         exclude=tuple(source.exclude),
         order=source.order,
         seed=source.seed,
+        ranges=schema.AUTO_RANGES if source.ranges == "auto" else source.ranges,
         skip_duplicates=source.duplicates == "skip",
         examine_duplicates=source.duplicates == "examine",
         listed=_listed(source, base_dir),
@@ -66,16 +94,59 @@ def _listed(source: schema.Source, base_dir: Path) -> spec.ListSpec | None:
     return spec.ListSpec(kind=spec.ListKind.LIST, address=_reference(source.list_, base_dir), column=source.column)
 
 
-def _detector(detector: schema.Detector) -> spec.DetectorSpec:
+def _detector(detector: schema.Detector, base_dir: Path) -> spec.DetectorSpec:
+    own = detector if isinstance(detector, schema.OwnModelDetector) else None
     return spec.DetectorSpec(
         kind=spec.DetectorKind(detector.kind),
         region=detector.region,
-        model=detector.model,
+        model=detector.model if own is None else _own_file(own.model, base_dir),
         min_confidence_pct=detector.min_confidence,
         max_labels=detector.max_labels,
         features=tuple(sorted(detector.features)),
         start=None if detector.start is None else _start(detector.start),
+        own=None if own is None else _own_model(own, base_dir),
+        lanes_must_agree=detector.lanes_must_agree,
     )
+
+
+def _lanes(file: schema.JobFile) -> tuple[spec.LaneSpec, ...]:
+    """The lanes, with the defaults that other keys give them."""
+    return tuple(_lane(lane, file) for lane in file.detector.lanes or ())
+
+
+def _lane(lane: schema.Lane, file: schema.JobFile) -> spec.LaneSpec:
+    is_own = lane.role is None and lane.profile in {None, file.aws.profile}
+    used = lane.used_this_month
+    return spec.LaneSpec(
+        name=lane.name or default_name(lane.region, lane.profile, lane.role),
+        region=lane.region,
+        profile=None if is_own else lane.profile,
+        role=lane.role,
+        external_id=lane.external_id,
+        tps=None if lane.tps == "auto" else lane.tps,
+        share=file.limits.share if lane.share is None else lane.share,
+        used_this_month=used if used is not None else file.pricing.used_this_month if is_own else 0,
+        tiers=_tiers(lane.tiers),
+    )
+
+
+def _own_model(detector: schema.OwnModelDetector, base_dir: Path) -> spec.OwnModelSpec:
+    wanted = detector.preprocess
+    given = wanted.model_dump(exclude_unset=True, exclude_none=True) if isinstance(wanted, schema.Preprocess) else None
+    return spec.OwnModelSpec(
+        labels=_own_file(detector.labels, base_dir),
+        preprocess=_own_file(wanted, base_dir) if isinstance(wanted, str) else given,
+        output=detector.output,
+        scores=detector.scores,
+        batch=detector.batch,
+        threads=detector.threads,
+        device=detector.device,
+    )
+
+
+def _own_file(path: str, base_dir: Path) -> str:
+    """An address in S3 unchanged; a path made absolute, and not resolved: what belongs to a model is beside a link."""
+    return path if path.startswith(S3) else os.path.abspath(base_dir / path)  # noqa: PTH100  text in, text out
 
 
 def _start(start: schema.ModelStart) -> spec.ModelStart:
@@ -162,14 +233,17 @@ def _stop(stop: schema.Stop) -> spec.Stop:
 
 
 def _pricing(pricing: schema.Pricing) -> spec.Pricing:
-    tiers = [spec.PriceTier(up_to=tier.up_to, micros=int(tier.usd.scaleb(6))) for tier in pricing.tiers or ()]
     return spec.Pricing(
         used_this_month=pricing.used_this_month,
-        tiers=tuple(tiers) or None,
+        tiers=_tiers(pricing.tiers),
         inference_unit_hour_micros=_micros(pricing.inference_unit_hour_usd),
         inference_units=pricing.inference_units,
         by_hand=_by_hand(pricing.by_hand),
     )
+
+
+def _tiers(tiers: list[schema.Tier] | None) -> tuple[spec.PriceTier, ...] | None:
+    return tuple(spec.PriceTier(up_to=tier.up_to, micros=int(tier.usd.scaleb(6))) for tier in tiers or ()) or None
 
 
 def _by_hand(by_hand: schema.ByHand) -> spec.ByHand:

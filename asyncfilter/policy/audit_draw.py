@@ -146,12 +146,13 @@ class PopulationCounts:
 
 
 def new_draws(
-    counted: PopulationCounts, seeds: Sequence[int], *, job: str, targets: Targets, at_unix_s: float
+    counted: PopulationCounts, seeds: Sequence[int], *, job: Job, targets: Targets, at_unix_s: float
 ) -> tuple[NewDraw, ...]:
     """The draws of all rules whose population has an image."""
     return tuple(
         NewDraw(
-            job=job,
+            job=job.name,
+            source=job.source.described,
             measured=found.measured,
             targets=targets,
             seed=seed,

@@ -3,6 +3,7 @@
 Invariants:
 
 - Only the errors in ``REPEATED`` are repeated; throttles do not count against ``max_attempts``.
+- An attempt that was not sent, or was lost with its worker, is repeated at once and counts nowhere.
 - Waits are drawn with full jitter: evenly from 0 to a bound that doubles from attempt to attempt.
 - The wait is at least the one that the service sent (``retry_after_s``), up to ``CAP_S``.
 - A schedule keeps no error. An error refers to its frames, and these refer to the schedule: a reference back would be a
@@ -18,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base, wait_exponential
 
-from asyncfilter.errors import CallError, ThrottledError, TransientError
+from asyncfilter.errors import CallError, LostError, NotSentError, ThrottledError, TransientError
 
 THROTTLE_BASE_S = 1.0
 """First bound after a throttle; botocore's retry mode of 2026 uses the same."""
@@ -92,6 +93,8 @@ class RetrySchedule:
         Returns:
             Seconds to wait before the next attempt; None when there is to be none.
         """
+        if isinstance(error, NotSentError | LostError):
+            return None if isinstance(error, LostError) and error.is_final else 0.0
         state, strategies = self._state, self._strategies
         state.set_exception((type(error), error, error.__traceback__))
         try:

@@ -18,6 +18,13 @@ MOST_COMPARED = 5
 """Units up to which costs and times are compared; the usual quota of an account."""
 
 
+LIKELY_START_S = 600.0
+"""Time in which a run starts its model and stops it, seconds, which is paid for too; a guess, AWS publishes none."""
+
+LONGEST_START_S = 1800.0
+"""The same where all goes slowly, seconds: what a measurement may spend for it."""
+
+
 class UnitTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What the units of a model do and cost.
 

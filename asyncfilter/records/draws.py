@@ -105,6 +105,7 @@ class NewDraw(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         job: Name of the job.
+        source: Its source in words, which tells it from another job of that name; empty in draws of former versions.
         seed: Of the ranks.
         images: In the population of the rule, in neither part those that a later rule keeps.
         last_seq: Highest position in the order of examination among all images with labels then; 0 for none.
@@ -121,6 +122,7 @@ class NewDraw(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[tuple[float, int], ...]
     taken: DrawnPart
     rest: DrawnPart
+    source: str = ""
 
     def part(self, name: PartName) -> DrawnPart:
         """One of its two parts."""

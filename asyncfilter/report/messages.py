@@ -113,6 +113,9 @@ FAILURES = {
     "too_many_tags": FailureMessage("it would have over 10 tags", "Remove tags from the objects, or from the job."),
     "unavailable": FailureMessage("every attempt failed with a transient error", "Try again later."),
     "vanished": FailureMessage("deleted since it was listed", "Nothing to do."),
+    "worker_lost": FailureMessage(
+        "Every worker that examined it was lost, at last alone", "Look at the image; --retry-failed tries it again."
+    ),
 }
 """Messages by the name under ``failed`` in the summary."""
 

@@ -17,13 +17,15 @@ from asyncfilter.sandbox.options import (
     DrawnSpec,
     LabelSource,
     LoadSpec,
+    ModelVersionSpec,
     SamplesSpec,
     SandboxOptions,
     SyntheticSpec,
 )
 from asyncfilter.sandbox.organizations import OptOut
 from asyncfilter.sandbox.process import SandboxProcess
-from asyncfilter.sandbox.quirks import Quirk
+from asyncfilter.sandbox.quirks import ConditionalWrites, Quirk
+from asyncfilter.sandbox.rates import RateSpec
 from asyncfilter.sandbox.store import Attributes
 from asyncfilter.sandbox.syntax import (
     parse_bucket,
@@ -31,6 +33,8 @@ from asyncfilter.sandbox.syntax import (
     parse_fault,
     parse_latency,
     parse_load,
+    parse_model_version,
+    parse_rate,
     parse_samples,
     parse_synthetic,
 )
@@ -39,6 +43,7 @@ from asyncfilter.sandbox.throttle import ThrottleMode
 __all__ = [
     "Attributes",
     "BucketSpec",
+    "ConditionalWrites",
     "DenyRule",
     "DrawnSpec",
     "Fault",
@@ -46,9 +51,11 @@ __all__ = [
     "LabelSource",
     "Latency",
     "LoadSpec",
+    "ModelVersionSpec",
     "Noise",
     "OptOut",
     "Quirk",
+    "RateSpec",
     "SamplesSpec",
     "Sandbox",
     "SandboxOptions",
@@ -61,6 +68,8 @@ __all__ = [
     "parse_fault",
     "parse_latency",
     "parse_load",
+    "parse_model_version",
+    "parse_rate",
     "parse_samples",
     "parse_synthetic",
     "serve",

@@ -13,9 +13,10 @@ import anyio
 import msgspec
 
 from asyncfilter.sandbox import quotas as service_quotas
-from asyncfilter.sandbox.access import Access
+from asyncfilter.sandbox.access import Access, Caller
+from asyncfilter.sandbox.accounts import Accounts
 from asyncfilter.sandbox.answers.build import build_source
-from asyncfilter.sandbox.control import ControlPath, new_quotas
+from asyncfilter.sandbox.control import ControlPath
 from asyncfilter.sandbox.custom_labels.account import Account
 from asyncfilter.sandbox.custom_labels.arns import Arns
 from asyncfilter.sandbox.custom_labels.given import add_given_model
@@ -29,6 +30,7 @@ from asyncfilter.sandbox.iam.service import IamService
 from asyncfilter.sandbox.loading import fill
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN, SECRET_KEY, SandboxOptions, SummaryShape
 from asyncfilter.sandbox.organizations import OrganizationsService
+from asyncfilter.sandbox.rates import Quotas, Rates, new_quotas
 from asyncfilter.sandbox.rekognition import RekognitionService
 from asyncfilter.sandbox.s3.service import S3Service
 from asyncfilter.sandbox.server import HttpConnection
@@ -36,7 +38,6 @@ from asyncfilter.sandbox.sessions import Sessions
 from asyncfilter.sandbox.stats import Counters, Stats
 from asyncfilter.sandbox.store import Attributes, Bucket, Store, Stored, marking
 from asyncfilter.sandbox.sts import StsService, user_arn
-from asyncfilter.sandbox.throttle import Ramp
 
 BACKLOG: Final = 4096
 
@@ -137,6 +138,8 @@ class Sandbox:
         options, store = self.options, self._store
         drawn = fill(store, options)
         sessions = Sessions(options.session_s)
+        accounts = Accounts(options.account, options.credentials, sessions)
+        rates = Rates(options.tps, options.rates)
         partition = _partition(options.region)
         log = self._log
         access = Access(
@@ -152,24 +155,33 @@ class Sandbox:
         self._access = access
         account = _account(options, store, access, self.clock, partition)
         source = build_source(options, drawn)
-        rekognition = RekognitionService(store, access, source, account, check_images=options.check_images)
+        versions = {region: version for version, region in options.model_versions}
+        rekognition = RekognitionService(
+            store, access, source, account, check_images=options.check_images, versions=versions
+        )
         self._rekognition = rekognition
         conditions = Conditions(
-            quotas=new_quotas(options.tps, options.throttle_mode, control_tps=options.control_tps),
-            ramp=None if options.ramp is None else Ramp(options.ramp),
+            quotas=Quotas(
+                rates=rates,
+                mode=options.throttle_mode,
+                growth=options.ramp,
+                control=new_quotas(None, options.throttle_mode, control_tps=options.control_tps),
+            ),
             faults=Faults(options.faults, options.seed),
             latency=options.latency,
             s3_latency=options.s3_latency,
+            list_latency=options.list_latency,
             control_latency=options.control_latency,
         )
         dispatcher = Dispatcher(
             rekognition=rekognition,
-            quotas=service_quotas.QuotasService(_applied_quotas(options), options.account),
-            sts=StsService(options.account, sessions, partition),
-            iam=IamService(access, sessions, user_arn(options.account, partition)),
+            quotas=service_quotas.QuotasService(_announced(options, rates, accounts), accounts.of),
+            sts=StsService(accounts, sessions, partition),
+            iam=IamService(access, sessions, lambda access_key: user_arn(accounts.of(access_key), partition)),
             organizations=OrganizationsService(options.ai_opt_out, options.account),
-            s3=S3Service(store, access, options.account, options.quirks),
+            s3=S3Service(store, access, options.account, options.quirks, options.conditional_writes),
             access=access,
+            accounts=accounts,
             conditions=conditions,
             counters=self.counters,
             seed=options.seed,
@@ -235,8 +247,14 @@ async def serve(options: SandboxOptions, *, started: Callable[[str], None]) -> N
         await anyio.sleep_forever()
 
 
-def _applied_quotas(options: SandboxOptions) -> Mapping[str, float | None]:
-    announced = options.tps if options.announced_tps is None else options.announced_tps
-    if announced is None:
-        return {}
-    return {service_quotas.DETECT_LABELS: announced, service_quotas.DETECT_CUSTOM_LABELS: announced}
+def _announced(options: SandboxOptions, rates: Rates, accounts: Accounts) -> Callable[[Caller], float | None]:
+    """The quota of detections that Service Quotas tells a caller; None for the default."""
+
+    def announced(caller: Caller) -> float | None:
+        pair = accounts.pair(caller)
+        own = rates.own(pair)
+        if own is None and options.announced_tps is not None:
+            return options.announced_tps
+        return rates.of(pair)
+
+    return announced

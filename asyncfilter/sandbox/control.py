@@ -6,31 +6,30 @@ GET  /_sandbox/access      what the option access_log noted
 POST /_sandbox/policy    {"policy": {"Version": "2012-10-17", "Statement": []}}, or null
 POST /_sandbox/reset-stats
 POST /_sandbox/faults    {"faults": ["throttle=1%", ...]}
-POST /_sandbox/quota     {"tps": 50, "mode": "window", "ramp": null, "control_tps": 5}
-POST /_sandbox/latency   {"detect": "p50=120ms,p99=1s", "s3": "20ms", "control": "1s"}
+POST /_sandbox/quota     {"tps": 50, "rates": {"us-west-2": 20, "KEY@us-east-1": 5}, "mode": "window", "ramp": null,
+                          "control_tps": 5}
+POST /_sandbox/latency   {"detect": "p50=120ms,p99=1s", "s3": "20ms", "list": "60ms", "control": "1s"}
 POST /_sandbox/clock     {"advance_s": 1800}      lets time pass for Custom Labels
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from asyncfilter.sandbox.access import Access
-from asyncfilter.sandbox.custom_labels.names import CONTROL_OPERATIONS
 from asyncfilter.sandbox.custom_labels.states import Clock
 from asyncfilter.sandbox.dispatch import Conditions
 from asyncfilter.sandbox.faults import Faults
 from asyncfilter.sandbox.iam.access_log import AccessLog
 from asyncfilter.sandbox.iam.documents import IdentityPolicy
 from asyncfilter.sandbox.message import Reply, Request, header_lines
+from asyncfilter.sandbox.rates import Quotas, Rates, RateSpec, new_quotas
 from asyncfilter.sandbox.stats import Counters
-from asyncfilter.sandbox.syntax import parse_fault, parse_latency
-from asyncfilter.sandbox.throttle import Quota, Ramp, ThrottleMode, new_quota
+from asyncfilter.sandbox.syntax import parse_fault, parse_latency, place_of
+from asyncfilter.sandbox.throttle import ThrottleMode
 
-DETECTIONS: Final = ("DetectLabels", "DetectCustomLabels")
 _HEAD: Final = header_lines({"Content-Type": "application/json"})
 
 
@@ -43,11 +42,13 @@ class _QuotaWanted(msgspec.Struct, forbid_unknown_fields=True):
     mode: ThrottleMode = ThrottleMode.WINDOW
     ramp: float | None = None
     control_tps: float | None = None
+    rates: dict[str, float] = {}
 
 
 class _LatencyWanted(msgspec.Struct, forbid_unknown_fields=True):
     detect: str | None = None
     s3: str | None = None
+    list: str | None = None
     control: str | None = None
 
 
@@ -113,8 +114,13 @@ class ControlPath:
 
     def _set_quota(self, body: bytes) -> object:
         wanted = msgspec.json.decode(body, type=_QuotaWanted)
-        self._conditions.quotas = new_quotas(wanted.tps, wanted.mode, control_tps=wanted.control_tps)
-        self._conditions.ramp = None if wanted.ramp is None else Ramp(wanted.ramp)
+        specs = [RateSpec(tps, *place_of(name)) for name, tps in wanted.rates.items()]
+        self._conditions.quotas = Quotas(
+            rates=Rates(wanted.tps, specs),
+            mode=wanted.mode,
+            growth=wanted.ramp,
+            control=new_quotas(None, wanted.mode, control_tps=wanted.control_tps),
+        )
         return {"ok": True}
 
     def _set_policy(self, body: bytes) -> object:
@@ -128,6 +134,8 @@ class ControlPath:
             self._conditions.latency = parse_latency(wanted.detect)
         if wanted.s3 is not None:
             self._conditions.s3_latency = parse_latency(wanted.s3)
+        if wanted.list is not None:
+            self._conditions.list_latency = parse_latency(wanted.list)
         if wanted.control is not None:
             self._conditions.control_latency = parse_latency(wanted.control)
         return {"ok": True}
@@ -135,22 +143,6 @@ class ControlPath:
     def _advance_clock(self, body: bytes) -> object:
         self._clock.advance(msgspec.json.decode(body, type=_ClockWanted).advance_s)
         return {"ok": True}
-
-
-def new_quotas(tps: float | None, mode: ThrottleMode, *, control_tps: float | None = None) -> Mapping[str, Quota]:
-    """A new quota for each detection, and for each operation of the control plane; none where the rate is None.
-
-    Raises:
-        ValueError: If a rate is not positive.
-    """
-    quotas: dict[str, Quota] = {}
-    for rate, operations in ((tps, DETECTIONS), (control_tps, CONTROL_OPERATIONS)):
-        if rate is None:
-            continue
-        if rate <= 0:
-            raise ValueError(f"a quota must be above 0 calls a second, not {rate}")
-        quotas |= {operation: new_quota(rate, mode) for operation in operations}
-    return quotas
 
 
 def _json(status: int, body: object) -> Reply:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,19 +13,21 @@ from typing import Final, Protocol
 import msgspec
 
 from asyncfilter.sandbox.access import Access, Caller, read_caller
+from asyncfilter.sandbox.accounts import Accounts, Pair
 from asyncfilter.sandbox.calls import Call, Style, refuse
 from asyncfilter.sandbox.custom_labels.names import CONTROL_OPERATIONS
 from asyncfilter.sandbox.faults import EXECUTED, LATE_S, LOST, Fault, FaultKind, Faults, service_error_of
 from asyncfilter.sandbox.iam.service import VERSION as IAM_VERSION
 from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.message import Delivery, Reply, Request, ServiceError
+from asyncfilter.sandbox.rates import Quotas
 from asyncfilter.sandbox.server import Respond
 from asyncfilter.sandbox.stats import Counters, Operation
-from asyncfilter.sandbox.throttle import Quota, Ramp
 
 THROTTLED_LATENCY: Final = 0.1
 """A throttled detection takes this share of a detection's latency, because no image is examined."""
 _CONTROL: Final = frozenset(CONTROL_OPERATIONS)
+_LISTS: Final = frozenset({"ListObjectsV2", "ListObjects", "ListObjectVersions"})
 
 
 class Service(Protocol):
@@ -54,17 +55,19 @@ class Control(Protocol):
 class Conditions:
     """The settings that can be changed while the sandbox runs."""
 
-    quotas: Mapping[str, Quota]
-    ramp: Ramp | None
+    quotas: Quotas
     faults: Faults
     latency: Latency
     s3_latency: Latency
+    list_latency: Latency | None = None
     control_latency: Latency = field(default_factory=Latency)
 
     def latency_of(self, call: Call) -> Latency:
         """The latency of a call."""
         if call.detects:
             return self.latency
+        if self.list_latency is not None and call.operation in _LISTS:
+            return self.list_latency
         return self.control_latency if call.operation in _CONTROL else self.s3_latency
 
 
@@ -81,6 +84,7 @@ class Dispatcher:
         organizations: Service,
         s3: Service,
         access: Access,
+        accounts: Accounts,
         conditions: Conditions,
         counters: Counters,
         seed: int,
@@ -88,6 +92,7 @@ class Dispatcher:
         self._rekognition, self._quotas, self._sts, self._s3 = rekognition, quotas, sts, s3
         self._iam, self._organizations = iam, organizations
         self._access = access
+        self._accounts = accounts
         self._conditions = conditions
         self._counters = counters
         self._chance = random.Random(seed)
@@ -106,9 +111,13 @@ class Dispatcher:
             answer(refuse(service.style, request, service_error))
             return
         at_s = time.monotonic()
-        operation = self._counters.operation(call.operation)
-        operation.begin(at_s)
-        self._carry_out(Exchange(request, call, operation, at_s, answer), caller)
+        pair = self._accounts.pair(caller)
+        counted = [self._counters.operation(call.operation)]
+        if call.detects:
+            counted.append(self._counters.pair(pair.name))
+        for counts in counted:
+            counts.begin(at_s)
+        self._carry_out(Exchange(request, call, counted, at_s, answer), caller, pair)
 
     def _service(self, request: Request) -> Service:
         target = request.headers.get(b"x-amz-target", b"")
@@ -123,14 +132,15 @@ class Dispatcher:
             return self._s3
         return self._iam if IAM_VERSION in (request.body or request.query) else self._sts
 
-    def _carry_out(self, exchange: Exchange, caller: Caller) -> None:
-        call, conditions, operation = exchange.call, self._conditions, exchange.operation
+    def _carry_out(self, exchange: Exchange, caller: Caller, pair: Pair) -> None:
+        call, conditions = exchange.call, self._conditions
         latency = conditions.latency_of(call)
         exchange.delay_s = latency.sample(self._chance) if latency.p50_s else 0.0
         try:
             self._access.check(exchange.request, caller, call)
-            if service_error := self._over_quota(call, exchange.at_s):
-                operation.throttled(exchange.at_s)
+            if service_error := self._over_quota(call, pair, exchange.at_s):
+                for counts in exchange.counted:
+                    counts.throttled(exchange.at_s)
                 exchange.delay_s *= THROTTLED_LATENCY
                 exchange.end(service_error)
                 return
@@ -148,22 +158,26 @@ class Dispatcher:
         else:
             exchange.end(outcome)
 
-    def _over_quota(self, call: Call, at_s: float) -> ServiceError | None:
-        conditions = self._conditions
-        if call.detects and conditions.ramp is not None and not conditions.ramp.admit(at_s):
+    def _over_quota(self, call: Call, pair: Pair, at_s: float) -> ServiceError | None:
+        quotas = self._conditions.quotas
+        if call.detects and not quotas.admits_growth(pair, at_s):
             return service_error_of(FaultKind.RAMP, call)
-        quota = conditions.quotas.get(call.operation)
-        if quota is not None and not quota.admit(at_s):
+        if not quotas.admits(call.operation, pair, at_s):
             return service_error_of(FaultKind.THROTTLE, call)
         return service_error_of(FaultKind.THROTTLE, call) if call.admits and not call.admits(at_s) else None
 
 
 class Exchange(msgspec.Struct, gc=False):
-    """One request until its response is sent; ``at_s`` is its time of arrival, in monotonic seconds."""
+    """One request until its response is sent.
+
+    Attributes:
+        counted: The counters of its operation and, of a detection, of its pair of access key and region.
+        at_s: Its time of arrival, in monotonic seconds.
+    """
 
     request: Request
     call: Call
-    operation: Operation
+    counted: list[Operation]
     at_s: float
     answer: Respond
     fault: Fault | None = None
@@ -186,7 +200,8 @@ class Exchange(msgspec.Struct, gc=False):
         else:
             reply = outcome
         if self.fault is not None:
-            self.operation.faulted(self.fault.code or self.fault.kind)
+            for counts in self.counted:
+                counts.faulted(self.fault.code or self.fault.kind)
             reply.delivery = LOST.get(self.fault.kind, Delivery.WHOLE)
         if self.delay_s > 0:
             asyncio.get_running_loop().call_later(self.delay_s, self._send, reply, code)
@@ -195,7 +210,8 @@ class Exchange(msgspec.Struct, gc=False):
 
     def _send(self, reply: Reply, code: str) -> None:
         lost = reply.delivery is not Delivery.WHOLE
-        self.operation.end(self.at_s, reply.status, code, lost=lost, detects=self.call.detects)
+        for counts in self.counted:
+            counts.end(self.at_s, reply.status, code, lost=lost, detects=self.call.detects)
         self.answer(reply)
 
 

@@ -41,6 +41,8 @@ class FaultKind(StrEnum):
     """The call is executed and half of the response body is sent."""
     LATE_ERROR = "late-error"
     """CopyObject: status 200 with an error in the body; nothing is copied."""
+    CONFLICT = "conflict"
+    """409 ConditionalRequestConflict, S3 only: another conditional write of the key was under way; nothing is done."""
     LATE = "late"
     """The call is executed at once and its response is sent ``LATE_S`` later."""
     TWICE = "twice"
@@ -75,6 +77,7 @@ _JSON: Final[Mapping[FaultKind, tuple[str, int, str]]] = {
     FaultKind.UNAVAILABLE: ("ThrottlingException", 500, "Service Unavailable"),
     FaultKind.SLOW_DOWN: ("ThrottlingException", 500, "Service Unavailable"),
     FaultKind.LATE_ERROR: ("InternalServerError", 500, "Internal server error"),
+    FaultKind.CONFLICT: ("InternalServerError", 500, "Internal server error"),
 }
 _S3_INTERNAL: Final = ("InternalError", 500, "We encountered an internal error. Please try again.")
 _S3_SLOW: Final = ("SlowDown", 503, "Please reduce your request rate.")
@@ -86,8 +89,17 @@ _S3: Final[Mapping[FaultKind, tuple[str, int, str]]] = {
     FaultKind.INTERNAL: _S3_INTERNAL,
     FaultKind.LATE_ERROR: (_S3_INTERNAL[0], 200, _S3_INTERNAL[2]),
     FaultKind.UNAVAILABLE: ("ServiceUnavailable", 503, "Reduce your request rate."),
+    FaultKind.CONFLICT: (
+        "ConditionalRequestConflict",
+        409,
+        "The conditional request cannot succeed due to a conflicting operation against this resource.",
+    ),
 }
-_S3_OPERATIONS: Final = {FaultKind.SLOW_DOWN: "*Object*", FaultKind.LATE_ERROR: "CopyObject"}
+_S3_OPERATIONS: Final = {
+    FaultKind.SLOW_DOWN: "*Object*",
+    FaultKind.LATE_ERROR: "CopyObject",
+    FaultKind.CONFLICT: "PutObject",
+}
 _SCALE: Final = 1 << 32
 
 
@@ -98,7 +110,7 @@ class Fault(NamedTuple):
         rate: Share of the attempts that fail, 0 to 1.
         uri: Glob on ``bucket/key``; ``*`` also matches slashes.
         operation: Glob on the operation. Empty means the operations in which the kind occurs: all object operations for
-            ``slowdown``, CopyObject for ``late-error``, the detections for all others.
+            ``slowdown``, CopyObject for ``late-error``, PutObject for ``conflict``, the detections for all others.
         times: If positive, the first ``times`` attempts on each key fail, and ``rate`` is ignored.
         code: Name of the error, of ``named`` alone.
     """

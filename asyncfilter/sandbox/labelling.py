@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import zlib
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -37,19 +38,25 @@ class LabelFilter(NamedTuple):
 
 
 class Labelling:
-    """Encodes responses and caches up to ``CACHED_ANSWERS`` of them."""
+    """Encodes responses and caches up to ``CACHED_ANSWERS`` of them.
 
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, LabelFilter], bytes] = {}
+    Args:
+        versions: ``LabelModelVersion`` by region, with "" for all others; without, that of the labels.
+    """
 
-    def labels_body(self, found: LabelSet, wanted: LabelFilter, etag: str) -> bytes:
-        """The body of a DetectLabels response."""
+    def __init__(self, versions: Mapping[str, str] | None = None) -> None:
+        self._versions = versions or {}
+        self._kept: dict[tuple[str, LabelFilter, str], bytes] = {}
+
+    def labels_body(self, found: LabelSet, wanted: LabelFilter, etag: str, region: str = "") -> bytes:
+        """The body of a DetectLabels response of a region."""
+        version = self._versions.get(region) or self._versions.get("", "")
         if not found.identity or wanted.image_properties:
-            return _labels_body(found, wanted, etag)
-        name = (found.identity, wanted)
+            return _labels_body(found, wanted, etag, version)
+        name = (found.identity, wanted, version)
         body = self._kept.get(name)
         if body is None:
-            body = _labels_body(found, wanted, etag)
+            body = _labels_body(found, wanted, etag, version)
             if len(self._kept) < CACHED_ANSWERS:
                 self._kept[name] = body
         return body
@@ -62,8 +69,8 @@ def custom_labels_body(found: LabelSet, min_confidence_pct: float, max_results: 
     return msgspec.json.encode({"CustomLabels": rows})
 
 
-def _labels_body(found: LabelSet, wanted: LabelFilter, etag: str) -> bytes:
-    rest = found.rest.strip()[1:-1]
+def _labels_body(found: LabelSet, wanted: LabelFilter, etag: str, version: str) -> bytes:
+    rest = (_with_version(found.rest, version) if version else found.rest).strip()[1:-1]
     members = []
     if wanted.general_labels:
         kept = [label.json for label in found.labels if wanted.keeps(label)][: wanted.max_labels]
@@ -73,6 +80,10 @@ def _labels_body(found: LabelSet, wanted: LabelFilter, etag: str) -> bytes:
     if rest:
         members.append(rest)
     return b"{" + b",".join(members) + b"}"
+
+
+def _with_version(rest: bytes, version: str) -> bytes:
+    return msgspec.json.encode({**msgspec.json.decode(rest), "LabelModelVersion": version})
 
 
 @functools.lru_cache(maxsize=1024)

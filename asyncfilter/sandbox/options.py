@@ -13,7 +13,8 @@ from asyncfilter.sandbox.answers.source import Label
 from asyncfilter.sandbox.faults import Fault
 from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.organizations import OptOut
-from asyncfilter.sandbox.quirks import Quirk
+from asyncfilter.sandbox.quirks import ConditionalWrites, Quirk
+from asyncfilter.sandbox.rates import RateSpec
 from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN
 from asyncfilter.sandbox.throttle import ThrottleMode
 
@@ -45,6 +46,13 @@ class BucketSpec(NamedTuple):
     """An empty bucket; an empty region means the sandbox's."""
 
     name: str
+    region: str = ""
+
+
+class ModelVersionSpec(NamedTuple):
+    """What a region answers as ``LabelModelVersion``; an empty region means all without one of their own."""
+
+    version: str
     region: str = ""
 
 
@@ -97,11 +105,18 @@ class SandboxOptions:
         answers: JSON Lines of answers by key; they take precedence over ``labels``.
         recorded: JSON Lines of recorded answers, for ``labels: recorded``.
         onnx_model, onnx_labels: Classifier and its label list, for ``labels: onnx``.
-        tps: Quota of each detection operation, in calls per second; None accepts any rate.
-        announced_tps: The quota that Service Quotas returns; None returns ``tps``, or AWS's default if ``tps`` is None.
+        tps: Quota of each detection operation, in calls per second, for each pair of access key and region; None
+            accepts any rate.
+        rates: Quotas of regions, and of single pairs.
+        announced_tps: The quota that Service Quotas returns to pairs that have none of ``rates``; None returns ``tps``,
+            or AWS's default if ``tps`` is None.
         ramp: Throttle rates that grow by more than this factor per second.
+        model_versions: ``LabelModelVersion`` of DetectLabels, of all regions or of single ones; without, that of the
+            labels.
         latency: Latency of detections.
         s3_latency: Latency of all operations without a latency of their own.
+        list_latency: Latency of listings of objects; None is ``s3_latency``.
+        conditional_writes: Whether PutObject and CopyObject obey ``If-Match`` and ``If-None-Match``.
         archived, restored, kms_denied, denied: Globs on ``bucket/key`` of objects in that state; a restored object is
             an archived one that can be read.
         quirks: How the S3 differs from AWS's.
@@ -139,11 +154,15 @@ class SandboxOptions:
     onnx_labels: str | None = None
     noise: Noise = field(default_factory=Noise)
     tps: float | None = None
+    rates: tuple[RateSpec, ...] = ()
     throttle_mode: ThrottleMode = ThrottleMode.WINDOW
     announced_tps: float | None = None
     ramp: float | None = None
     latency: Latency = field(default_factory=Latency)
     s3_latency: Latency = field(default_factory=Latency)
+    list_latency: Latency | None = None
+    conditional_writes: ConditionalWrites = ConditionalWrites.YES
+    model_versions: tuple[ModelVersionSpec, ...] = ()
     faults: tuple[Fault, ...] = ()
     deny: tuple[DenyRule, ...] = ()
     policy: str | None = None

@@ -38,3 +38,14 @@ class Quirk(StrEnum):
     """Requests to S3 that do not agree to pay are denied."""
     TERSE_DENIALS = "terse-denials"
     """Denials do not say which action is not allowed."""
+
+
+class ConditionalWrites(StrEnum):
+    """What an S3 does about ``If-Match`` and ``If-None-Match`` of PutObject, and of CopyObject on its destination."""
+
+    YES = "yes"
+    """They are obeyed, as at AWS."""
+    IGNORED = "ignored"
+    """They are ignored: the object is written."""
+    REFUSED = "refused"
+    """501 NotImplemented: nothing is written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,7 @@ TARGET: Final = b"ServiceQuotasV20190624."
 SERVICE: Final = "rekognition"
 DETECT_LABELS: Final = "L-E29B542B"
 DETECT_CUSTOM_LABELS: Final = "L-EA71C84A"
+_DETECTIONS: Final = frozenset({DETECT_LABELS, DETECT_CUSTOM_LABELS})
 FAST_REGIONS: Final = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
 
 
@@ -58,14 +59,14 @@ class QuotasService:
     """Parses requests to Service Quotas.
 
     Args:
-        applied: Values by quota code that differ from the defaults; None means that the account has no applied value,
-            as before its first increase.
+        announced: The applied value of the quotas of detections, for a caller; None means the default of the region.
+        account: The account of an access key.
     """
 
     style: Final = Style.JSON
 
-    def __init__(self, applied: Mapping[str, float | None], account: str) -> None:
-        self._applied = applied
+    def __init__(self, announced: Callable[[Caller], float | None], account: Callable[[str], str]) -> None:
+        self._announced = announced
         self._account = account
 
     def read(self, request: Request, caller: Caller) -> Call:
@@ -88,41 +89,40 @@ class QuotasService:
         except msgspec.DecodeError as exc:
             raise ServiceError("SerializationException", str(exc)) from exc
         permission = partial(Permission, f"servicequotas:{operation}", "*")
-        return Call(Style.JSON, operation, "", partial(run, wanted, caller.region), permission=permission)
+        return Call(Style.JSON, operation, "", partial(run, wanted, caller), permission=permission)
 
-    def _get(self, wanted: _Wanted, region: str) -> Reply:
+    def _get(self, wanted: _Wanted, caller: Caller) -> Reply:
         entry = _entry(wanted)
-        value = self._value(wanted.quota_code, region)
-        if value is None:
-            raise _no_such_quota()
-        return _reply({"Quota": self._describe(wanted.quota_code, entry, value, region)})
+        value = self._value(wanted.quota_code, caller)
+        return _reply({"Quota": self._describe(wanted.quota_code, entry, value, caller)})
 
-    def _get_default(self, wanted: _Wanted, region: str) -> Reply:
+    def _get_default(self, wanted: _Wanted, caller: Caller) -> Reply:
         entry = _entry(wanted)
-        value = default_value(wanted.quota_code, region)
-        return _reply({"Quota": self._describe(wanted.quota_code, entry, value, region)})
+        value = default_value(wanted.quota_code, caller.region)
+        return _reply({"Quota": self._describe(wanted.quota_code, entry, value, caller)})
 
-    def _list(self, wanted: _Wanted, region: str) -> Reply:
-        values = {code: self._value(code, region) for code in QUOTAS}
-        return self._rows(wanted, {code: value for code, value in values.items() if value is not None}, region)
+    def _list(self, wanted: _Wanted, caller: Caller) -> Reply:
+        return self._rows(wanted, {code: self._value(code, caller) for code in QUOTAS}, caller)
 
-    def _list_default(self, wanted: _Wanted, region: str) -> Reply:
-        return self._rows(wanted, {code: default_value(code, region) for code in QUOTAS}, region)
+    def _list_default(self, wanted: _Wanted, caller: Caller) -> Reply:
+        return self._rows(wanted, {code: default_value(code, caller.region) for code in QUOTAS}, caller)
 
-    def _rows(self, wanted: _Wanted, values: Mapping[str, float], region: str) -> Reply:
+    def _rows(self, wanted: _Wanted, values: Mapping[str, float], caller: Caller) -> Reply:
         if wanted.service_code != SERVICE:
             raise _no_such_service()
-        rows = [self._describe(code, QUOTAS[code], value, region) for code, value in values.items()]
+        rows = [self._describe(code, QUOTAS[code], value, caller) for code, value in values.items()]
         return _reply({"Quotas": rows})
 
-    def _value(self, code: str, region: str) -> float | None:
-        return self._applied[code] if code in self._applied else default_value(code, region)
+    def _value(self, code: str, caller: Caller) -> float:
+        announced = self._announced(caller) if code in _DETECTIONS else None
+        return default_value(code, caller.region) if announced is None else announced
 
-    def _describe(self, code: str, entry: QuotaEntry, value: float, region: str) -> dict[str, Any]:
+    def _describe(self, code: str, entry: QuotaEntry, value: float, caller: Caller) -> dict[str, Any]:
+        account = self._account(caller.access_key)
         return {
             "ServiceCode": SERVICE,
             "ServiceName": "Amazon Rekognition",
-            "QuotaArn": f"arn:aws:servicequotas:{region}:{self._account}:{SERVICE}/{code}",
+            "QuotaArn": f"arn:aws:servicequotas:{caller.region}:{account}:{SERVICE}/{code}",
             "QuotaCode": code,
             "QuotaName": entry.name,
             "Value": float(value),

@@ -113,19 +113,27 @@ class RekognitionService:
         source: The source of labels.
         account: What the account has of Custom Labels.
         check_images: False accepts any bytes as an image.
+        versions: See ``Labelling``.
     """
 
     style: Final = Style.JSON
 
     def __init__(
-        self, store: Store, access: Access, source: AnswerSource, account: Account, *, check_images: bool
+        self,
+        store: Store,
+        access: Access,
+        source: AnswerSource,
+        account: Account,
+        *,
+        check_images: bool,
+        versions: Mapping[str, str] | None = None,
     ) -> None:
         self._store = store
         self._access = access
         self._source = source
         self._account = account
         self._check_images = check_images
-        self._labelling = Labelling()
+        self._labelling = Labelling(versions)
         self._threads = ThreadPoolExecutor(thread_name_prefix="sandbox-labels") if source.slow else None
 
     def read(self, request: Request, caller: Caller) -> Call:
@@ -170,7 +178,7 @@ class RekognitionService:
         picture = self._picture(wanted.image, region, images.LABELS)
 
         def finish(found: LabelSet) -> Reply:
-            return _reply(self._labelling.labels_body(found, keep, picture.etag))
+            return _reply(self._labelling.labels_body(found, keep, picture.etag, region))
 
         return self._find_labels(picture, finish)
 

@@ -47,12 +47,15 @@ class Stats(msgspec.Struct, kw_only=True):
     """Counters of all operations.
 
     Attributes:
+        pairs: Counters of the detections of each pair of access key and region, by ``KEY@REGION``. The KEY of a role is
+            the number of its account, or the access key of the sandbox's own account.
         keys_examined: Distinct images that passed the quota, if keys are counted.
         calls_per_key_max: Most times one image was examined.
         keys_examined_again: The images examined more than once, with their counts; at most 10,000 of them.
     """
 
     operations: dict[str, OperationStats]
+    pairs: dict[str, OperationStats] = {}
     keys_examined: int
     calls_per_key_max: int
     keys_examined_again: dict[str, int]
@@ -123,6 +126,7 @@ class Counters:
     def __init__(self, *, count_keys: bool) -> None:
         self._count_keys = count_keys
         self._operations: dict[str, Operation] = {}
+        self._pairs: dict[str, Operation] = {}
         self._examined: Counter[str] = Counter()
 
     def operation(self, name: str) -> Operation:
@@ -130,6 +134,13 @@ class Counters:
         held = self._operations.get(name)
         if held is None:
             held = self._operations[name] = Operation()
+        return held
+
+    def pair(self, name: str) -> Operation:
+        """The counters of the detections of a pair of access key and region."""
+        held = self._pairs.get(name)
+        if held is None:
+            held = self._pairs[name] = Operation()
         return held
 
     def examined(self, uri: str) -> None:
@@ -142,6 +153,7 @@ class Counters:
         again = {uri: times for uri, times in self._examined.items() if times > 1}
         return Stats(
             operations={name: operation.snapshot() for name, operation in sorted(self._operations.items())},
+            pairs={name: pair.snapshot() for name, pair in sorted(self._pairs.items())},
             keys_examined=len(self._examined),
             calls_per_key_max=max(self._examined.values(), default=0),
             keys_examined_again=dict(list(again.items())[:MAX_REPEATED]),
@@ -150,4 +162,5 @@ class Counters:
     def reset(self) -> None:
         """Set all counters to zero. Requests in progress are not counted afterwards: wait for their end first."""
         self._operations.clear()
+        self._pairs.clear()
         self._examined.clear()

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from asyncfilter.sandbox.access import Caller
+from asyncfilter.sandbox.accounts import Accounts
 from asyncfilter.sandbox.calls import Call, Style, new_request_id
 from asyncfilter.sandbox.iam.documents import Permission
 from asyncfilter.sandbox.message import Reply, Request, ServiceError, header_lines
@@ -18,18 +19,18 @@ NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
 class StsService:
-    """Answers with the sandbox's one account; any role can be assumed by any caller.
+    """Each access key has an account of its own; any role, of any account, can be assumed by any caller.
 
     Args:
-        account: The account.
+        accounts: The account of each access key.
         sessions: Gives out the temporary keys.
-        partition: Of the account.
+        partition: Of the accounts.
     """
 
     style: Final = Style.QUERY
 
-    def __init__(self, account: str, sessions: Sessions, partition: str = "aws") -> None:
-        self._account = account
+    def __init__(self, accounts: Accounts, sessions: Sessions, partition: str = "aws") -> None:
+        self._accounts = accounts
         self._partition = partition
         self._sessions = sessions
 
@@ -57,13 +58,14 @@ class StsService:
 
     def _identity(self, caller: Caller) -> Reply:
         session = self._sessions.find(caller.access_key)
-        arn = user_arn(self._account, self._partition)
+        account = self._accounts.of(caller.access_key)
+        arn = user_arn(account, self._partition)
         if session is not None and session.role:
             role = session.role.rpartition("/")[2]
-            arn = f"arn:{self._partition}:sts::{self._account}:assumed-role/{role}/sandbox"
+            arn = f"arn:{self._partition}:sts::{account}:assumed-role/{role}/sandbox"
         return _reply(
             "GetCallerIdentity",
-            f"<Arn>{escape(arn)}</Arn><UserId>AIDASANDBOX</UserId><Account>{self._account}</Account>",
+            f"<Arn>{escape(arn)}</Arn><UserId>AIDASANDBOX</UserId><Account>{account}</Account>",
         )
 
     def _assume(self, role: str, duration_s: int) -> Reply:
@@ -79,7 +81,7 @@ class StsService:
 
 
 def user_arn(account: str, partition: str) -> str:
-    """The ARN of the one user, whose keys are not temporary."""
+    """The ARN of the one user of an account, whose keys are not temporary."""
     return f"arn:{partition}:iam::{account}:user/sandbox"
 
 

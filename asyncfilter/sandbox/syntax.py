@@ -7,6 +7,8 @@
     synthetic  BUCKET=COUNT[:PATTERN]                         raw=2000000:birds/{class}/{n}.jpg
     samples    BUCKET[=COUNT]
     deny       OPERATION[@GLOB]                               CopyObject@clean/*
+    rate       [[KEY@]REGION=]RATE                            50     us-west-2=20     AKIAIOSFODNN7EXAMPLE@us-east-1=5
+    version    [REGION=]VERSION                               3.0    us-west-2=3.1
 
 KIND is one of ``FaultKind``, or the name of an error, such as LimitExceededException. GLOB is compared with
 ``bucket/key``, or for Custom Labels with the ARN from ``project/`` on, without its number; ``*`` also matches slashes.
@@ -16,17 +18,20 @@ Invalid text is a ``ValueError`` with the expected form.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
 from asyncfilter.sandbox.access import DenyRule
 from asyncfilter.sandbox.faults import Fault, FaultKind
 from asyncfilter.sandbox.latency import Latency
-from asyncfilter.sandbox.options import BucketSpec, LoadSpec, SamplesSpec, SyntheticSpec
+from asyncfilter.sandbox.options import BucketSpec, LoadSpec, ModelVersionSpec, SamplesSpec, SyntheticSpec
 from asyncfilter.sandbox.quirks import Quirk
+from asyncfilter.sandbox.rates import RateSpec
 from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN, SyntheticKeys
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|)")
+_REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
 _ERROR_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]+(?:Exception|Error)")
 _UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
 
@@ -144,6 +149,46 @@ def parse_deny(text: str) -> DenyRule:
     if not operation:
         raise ValueError(f"deny {text!r} must be OPERATION or OPERATION@GLOB, such as CopyObject@clean/*")
     return DenyRule(operation, glob or "*")
+
+
+def parse_rate(text: str) -> RateSpec:
+    """Read ``[[KEY@]REGION=]RATE``; KEY is an access key, or the number of an account whose role is assumed.
+
+    Raises:
+        ValueError: If the rate is not a positive number, or the place has another form.
+    """
+    place, _, rate = text.rpartition("=")
+    try:
+        tps = float(rate)
+    except ValueError:
+        tps = 0.0
+    if not (math.isfinite(tps) and tps > 0) or (not place and "=" in text):
+        raise ValueError(f"rate {text!r} must be RATE, REGION=RATE or KEY@REGION=RATE, with a RATE above 0 a second")
+    return RateSpec(tps, *place_of(place)) if place else RateSpec(tps)
+
+
+def place_of(text: str) -> tuple[str, str]:
+    """Read ``[KEY@]REGION``; returns region and key, which may be empty.
+
+    Raises:
+        ValueError: If either is missing, or the region is none by its form.
+    """
+    key, at, region = text.rpartition("@")
+    if (at and not key) or not _REGION.fullmatch(region):
+        raise ValueError(f"{text!r} must be REGION or KEY@REGION, such as us-west-2")
+    return region, key
+
+
+def parse_model_version(text: str) -> ModelVersionSpec:
+    """Read ``[REGION=]VERSION``.
+
+    Raises:
+        ValueError: If the version is missing, or the region is none by its form.
+    """
+    region, equals, version = text.rpartition("=")
+    if not version or (equals and not _REGION.fullmatch(region)):
+        raise ValueError(f"model version {text!r} must be VERSION or REGION=VERSION, such as us-west-2=3.1")
+    return ModelVersionSpec(version, region)
 
 
 def _share(amount: str, text: str) -> float:

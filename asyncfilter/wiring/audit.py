@@ -27,6 +27,7 @@ from asyncfilter.policy.rule_text import rule_text
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.records.draws import Draw, MeasuredRule, NewDraw
 from asyncfilter.records.images import StoredImage
+from asyncfilter.wiring.answers import job_place
 from asyncfilter.wiring.draws import answered, cautions_about, images_there, is_outdated, known_job
 
 _QUESTIONS_AT_ONCE = 1000
@@ -56,6 +57,7 @@ def audit(
         CheckpointError: The checkpoint cannot be used.
     """
     job, known = known_job(job)
+    lost = job_place(job).caution()
     wanted = [measured.rule for measured in measured_rules(job, known, numbers=numbers)]
 
     def make(before: Sequence[Draw], first: int) -> Sequence[NewDraw]:
@@ -71,8 +73,10 @@ def audit(
             raise _no_population(job, wanted)
         return made
 
-    draws = [draw for draw in freeze(job.answers_path, job.name, make) if draw.measured.rule in wanted]
-    return _audited(job, known, draws)
+    frozen = freeze(job.answers_path, job.name, make, source=job.source.described)
+    draws = [draw for draw in frozen if draw.measured.rule in wanted]
+    found = _audited(job, known, draws)
+    return found if lost is None else msgspec.structs.replace(found, cautions=(lost, *found.cautions))
 
 
 def _drawn(
@@ -82,7 +86,7 @@ def _drawn(
     while rules:
         seeds = [first + index if announced.seed is None else announced.seed for index in range(len(rules))]
         counted = _counted(known, zip(rules, seeds, strict=True), max(announced.targets().milestones))
-        found = new_draws(counted, seeds, job=known.name, targets=announced.targets(), at_unix_s=at_unix_s)
+        found = new_draws(counted, seeds, job=known, targets=announced.targets(), at_unix_s=at_unix_s)
         if len(found) == len(rules):
             return found
         rules = [draw.measured for draw in found]  # others get no number: those behind them move up

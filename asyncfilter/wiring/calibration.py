@@ -88,7 +88,7 @@ def calibrate(job: Job, query: CalibrationQuery | None = None) -> Calibration:
 def _draws(job: Job, query: CalibrationQuery) -> list[Draw]:
     if query.draw is not None:
         return [_one_draw(job, query.draw, query.numbers)]
-    draws = stored_draws(job.answers_path, job.name)
+    draws = stored_draws(job.answers_path, job.name, source=job.source.described)
     if query.numbers is None:
         if not draws:
             raise _no_draw(job, "there is no draw yet, so nothing was asked")
@@ -102,7 +102,7 @@ def _draws(job: Job, query: CalibrationQuery) -> list[Draw]:
 
 def _one_draw(job: Job, number: int, rules: Sequence[int] | None) -> Draw:
     draw = stored_draw(job.answers_path, number)
-    if draw is None or draw.job != job.name:
+    if draw is None or draw.job != job.name or draw.source not in {"", job.source.described}:
         raise _no_draw(job, f"there is no draw {number} of this job")
     if rules is not None and draw.measured.rule not in rules:
         raise UsageError(
@@ -189,7 +189,7 @@ def _with_patch(found: RuleCalibration, job: Job, advice: Advice) -> RuleCalibra
         document = _document(content, file)
         patch = patch_of(job, [found], content, file)
     except UsageError as error:
-        problem = error.message
+        problem = f"{error.message}. {error.hint or ''}".strip()
     return msgspec.structs.replace(
         found,
         settings=tuple(_settings(job, document, found, advice)),

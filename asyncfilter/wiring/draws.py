@@ -77,7 +77,7 @@ class AnsweredDraws(msgspec.Struct, frozen=True, kw_only=True):
 
 def asked_images(job: Job) -> AskedNow:
     """What the newest draws of a job ask at this moment; nothing without a draw. Raises as ``answered``."""
-    draws = stored_draws(job.answers_path, job.name)
+    draws = stored_draws(job.answers_path, job.name, source=job.source.described)
     reader = open_reader(job.answers_path) if draws else None
     if reader is None:
         return AskedNow(first=(), second=())
@@ -103,7 +103,7 @@ def answered(draws: Sequence[Draw], checkpoint: Path, reader: AnswersReader) -> 
 
 def cautions_about(job: Job, found: AnsweredDraws) -> tuple[str, ...]:
     """What lessens the worth of draws: one in an order of which answers were known may have targets made for them."""
-    seeds = stored_seeds(job.answers_path, job.name)
+    seeds = stored_seeds(job.answers_path, job.name, source=job.source.described)
     cautions = []
     for draw in (standings.draw for standings in found.draws):
         same = (draw.measured.rule, draw.seed)

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-import anyio
-
 from asyncfilter.clock import SystemClock
 from asyncfilter.custom_labels.finding import the_project, the_version
 from asyncfilter.custom_labels.lease import RUNS, EndReason, Lease, LeaseKind, end_reason, is_abandoned
@@ -18,8 +16,8 @@ from asyncfilter.custom_labels.processes import ThisHost, is_dead
 from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.reaper import PATIENCE_S, Failure, Reaped, Reaper
 from asyncfilter.custom_labels.starting import OnTaken, Outlook, Starter, foreign
-from asyncfilter.custom_labels.waiting import Waiter
-from asyncfilter.errors import AccessError, WaitEndedError
+from asyncfilter.custom_labels.waiting import Waiter, within
+from asyncfilter.errors import AccessError
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.job.spec import Aws
@@ -105,12 +103,7 @@ async def stop_due(tell: Tell, *, timeout_s: float | None = None) -> list[Failur
             return []
         waiter = Waiter(SystemClock(), poll_s=COMMAND_POLL_S, tell=tell)
         reaper = Reaper(leases, host, open_lease, waiter, patience_s=COMMAND_PATIENCE_S)
-        with anyio.move_on_after(timeout_s):  # also the repetitions of one call; the ledger has what is left to do
-            return (await reaper.reap()).failed
-        raise WaitEndedError(
-            f"the stop of what is over: not over after {timeout_s:g} s; the next model command goes on with it",
-            hint="Repeat the same command, or leave --timeout out.",
-        )
+        return (await within(timeout_s, reaper.reap, what="the stop of models whose lease is over")).failed
 
 
 async def stop_expired(patience: Patience) -> Reaped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -14,10 +15,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from asyncfilter.checkpoint import open_checkpoint
 from asyncfilter.cli.app import command_line
+from asyncfilter.job.fingerprint import identity
 from asyncfilter.model import ActionKind, Failure
-from asyncfilter.records.answers import AskedAs
+from asyncfilter.records.answers import AskedAs, TakenOver
 from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.progress import Batch
 from asyncfilter.wiring.draws import asked_images
 from tests.kit.audits import AuditedJob, audited_job, image, is_good, subjects
 from tests.kit.jobs import write_job
@@ -117,6 +121,37 @@ def test_a_target_chosen_after_answers_in_the_same_order_is_cautioned_about(comm
     assert commands.json("calibrate")["cautions"] == commands.json("audit")["cautions"] == [caution]
     assert commands.json("calibrate", "--draw", "1")["cautions"] == []
     assert commands.json("audit", "--new", "--milestones", "50")["cautions"] == []
+
+
+def test_two_jobs_of_one_name_that_share_answers_share_no_draw(tmp_path: Path) -> None:
+    """Another source makes another job of it: each has its own draw, and neither takes that of the other by number."""
+    both = [
+        Commands(audited_job(tmp_path / source, 60, source=f"s3://{source}/", answers=str(tmp_path / "a.db")))
+        for source in ("one", "other")
+    ]
+    found = [
+        commands.json("audit", "--precision", precision)["draws"]
+        for commands, precision in zip(both, ("0.9", "0.8"), strict=True)
+    ]
+    assert [[draw["draw"] for draw in draws] for draws in found] == [[1], [2]]
+    assert [commands.json("calibrate")["rules"][0]["precision"] for commands in both] == [0.9, 0.8]
+    assert both[1]("calibrate", "--draw", "1")[0] == 1
+
+
+def test_a_draw_beside_a_lost_answers_file_is_cautioned_about(commands: Commands) -> None:
+    """The job follows the lost one, and refuses the file that the draw makes until the lost one is merged into it."""
+    job = commands.audited.job
+    followed = TakenOver(id="0" * 32, serial=7)
+
+    async def follow() -> None:
+        checkpoint = await open_checkpoint(job.checkpoint, identity=identity(job), name=job.name)
+        await checkpoint.commit(Batch(answers=followed))
+        await checkpoint.aclose()
+
+    asyncio.run(follow())
+    (caution,) = commands.json("audit")["cautions"]
+    assert followed.id in caution
+    assert commands.json("audit")["cautions"] == []
 
 
 @pytest.mark.parametrize("price", ["inf", "1e400", "nan", "-1"])

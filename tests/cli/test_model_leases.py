@@ -185,6 +185,16 @@ def test_a_wait_for_what_is_over_is_bounded(workspace: Workspace) -> None:
     assert code == 0, err
 
 
+def test_a_bound_holds_within_one_call(workspace: Workspace) -> None:
+    """A call that is throttled for minutes ends with ``--timeout``, too."""
+    workspace.sandbox.control("POST", "faults", {"faults": ["throttle:DescribeProjects=100%"]})
+    try:
+        code, out, err = workspace.here("model", "status", *NAMES, *QUICK, "--timeout", "1s", "--json")
+    finally:
+        workspace.sandbox.control("POST", "faults", {"faults": []})
+    assert (code, out, "not over after 1 s" in err) == (75, "", True), err
+
+
 def test_expired_in_json(workspace: Workspace) -> None:
     """Reason, time and money of what was stopped."""
     start_elsewhere(workspace)

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from asyncfilter import AccessError, Interrupt, run
+from asyncfilter import AccessError, Interrupt, bench, run
 from asyncfilter.custom_labels.lease import EndReason, Lease, LeaseState
 from asyncfilter.custom_labels.lease_table import Leases, Wish
 from asyncfilter.custom_labels.ledger import open_ledger
@@ -79,6 +79,17 @@ async def test_a_run_starts_its_model_and_stops_it(tmp_path: Path, state_folder:
     told = [type(event) for event in seen]
     assert told.index(ModelNotice) < told.index(RunStarted) < told.index(ImageExamined)
     assert told[-2:] == [ModelNotice, RunEnded]
+
+
+async def test_a_measurement_pays_for_the_start_of_its_model(tmp_path: Path, state_folder: Path) -> None:
+    """What ``bench`` may spend covers the minutes in which the model starts, and the measurement after them."""
+    async with serving(OPTIONS) as sandbox:
+        found = await bench(make_job(base_dir=tmp_path), seconds_s=1, tps=20)
+        assert await status(sandbox) == "STOPPED"
+    assert found.summary.counts.calls > 0
+    assert found.summary.stop_reason == "completed"
+    assert found.bench_plan.allowance_micros > 2 * 4_000_000 * 30 // 60
+    assert len(leases(state_folder)) == 1
 
 
 async def test_an_interrupt_stops_a_model_that_is_starting(tmp_path: Path, state_folder: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from asyncfilter.onnx.label_names import read_name
 from asyncfilter.sandbox import LabelSource, LoadSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.answers.build import build_source
-from asyncfilter.sandbox.answers.onnx import read_names
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 MODEL = DATA / "models" / "mobilenet_v2_1.0_224_quant.onnx"
@@ -59,7 +59,7 @@ def test_a_classifier_labels_jeans(open_sandbox: Callable[..., Sandbox], client:
 )
 def test_label_files_are_read(line: str, names: tuple[str, tuple[str, ...]]) -> None:
     """The first name of a class is the label, the others are its aliases."""
-    assert read_names(line) == names
+    assert read_name(line) == names
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions, SyntheticSpec
+from asyncfilter.sandbox import BucketSpec, ConditionalWrites, Sandbox, SandboxOptions, SyntheticSpec, parse_fault
 
 ODD_KEYS = (
     "a b",
@@ -191,6 +191,46 @@ def test_a_conditional_put_never_overwrites(server: Server) -> None:
     server.put("k", b"1", IfNoneMatch="*")
     refused("PreconditionFailed", 412, lambda: server.put("k", b"2", IfNoneMatch="*"))
     assert server.s3.get_object(Bucket=server.bucket, Key="k")["Body"].read() == b"1"
+
+
+def test_a_put_on_condition_of_an_etag(open_sandbox: Callable[..., Any], client: Callable[..., Any]) -> None:
+    """``If-Match``: 412 for another ETag, 404 without an object; S3 has no other ``If-None-Match`` than ``*``."""
+    sandbox = open_sandbox(buckets=(BucketSpec("state"),), faults=(parse_fault("conflict@*/raced=1x"),))
+    s3 = client("s3", sandbox)
+    put = partial(s3.put_object, Bucket="state", Key="k", Body=b"2")
+    refused("NoSuchKey", 404, lambda: put(IfMatch='"other"'))
+    etag = s3.put_object(Bucket="state", Key="k", Body=b"1", IfNoneMatch="*")["ETag"]
+    refused("PreconditionFailed", 412, lambda: put(IfMatch='"other"'))
+    refused("NotImplemented", 501, lambda: put(IfNoneMatch=etag))
+    assert sandbox.bucket("state").get("k").body == b"1"
+    put(IfMatch=etag)
+    refused("PreconditionFailed", 412, lambda: put(IfMatch=etag))
+    s3.delete_object(Bucket="state", Key="k")
+    refused("NoSuchKey", 404, lambda: put(IfMatch=etag))
+    raced = partial(s3.put_object, Bucket="state", Key="raced", Body=b"1", IfNoneMatch="*")
+    refused("ConditionalRequestConflict", 409, raced)
+    raced()
+    assert sandbox.keys("state") == ["raced"]
+
+
+@pytest.mark.parametrize("condition", [{"IfMatch": '"other"'}, {"IfNoneMatch": "*"}])
+def test_a_store_without_conditional_writes(
+    open_sandbox: Callable[..., Any], client: Callable[..., Any], condition: dict[str, str]
+) -> None:
+    """It ignores the conditions of puts and copies, or refuses them with 501; those of reads it obeys."""
+    for how in (ConditionalWrites.IGNORED, ConditionalWrites.REFUSED):
+        s3 = client("s3", open_sandbox(buckets=(BucketSpec("state"),), conditional_writes=how))
+        s3.put_object(Bucket="state", Key="k", Body=b"1")
+        s3.put_object(Bucket="state", Key="l", Body=b"2")
+        put = partial(s3.put_object, Bucket="state", Key="k", Body=b"2", **condition)
+        copy = partial(s3.copy_object, Bucket="state", Key="k", CopySource="state/l", **condition)
+        for write in (put, copy):
+            if how is ConditionalWrites.IGNORED:
+                write()
+            else:
+                refused("NotImplemented", 501, write)
+        assert s3.get_object(Bucket="state", Key="k")["Body"].read() == (b"2" if how == "ignored" else b"1")
+        refused("PreconditionFailed", 412, partial(s3.get_object, Bucket="state", Key="k", IfMatch='"other"'))
 
 
 @BOTH

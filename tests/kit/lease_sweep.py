@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from asyncfilter.custom_labels.lease import Lease
+from asyncfilter.custom_labels.lease import LATE_S, Lease
 from asyncfilter.custom_labels.lease_table import Leases
 from asyncfilter.custom_labels.ledger import existing_ledger
 from asyncfilter.custom_labels.processes import ThisHost
@@ -115,6 +115,7 @@ class LeaseSweep:
         while self._status() != "STOPPED" and time.monotonic() < give_up_s:
             time.sleep(0.2)
         self.sweep.check(self._status() == "STOPPED", f"{what}{self._status()} after the lease, in spite of a watcher")
+        give_up_s = time.monotonic() + LATE_S + PATIENCE_S  # a start that was sent may take effect so late
         while self._leases(workspace) and time.monotonic() < give_up_s:
             time.sleep(0.2)
         self.sweep.check(not self._leases(workspace), what + "a lease is open after its model was stopped")

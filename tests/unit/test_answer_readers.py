@@ -491,6 +491,8 @@ def test_codes_of_json_lines() -> None:
         (b'{\n "task": 3,\n "result": []\n}\n', LS),
         (b"[]", LS),
         (b"[1].jpg,keep\n", CSV),
+        (b"[1,2].jpg,keep\n", CSV),
+        (b"[1, 2]\n", LS),
         ("schlüssel,keep\n".encode("utf-16"), CSV),
     ],
 )

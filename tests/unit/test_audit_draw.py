@@ -52,7 +52,7 @@ def drawn(job: Job, found: list[StoredImage], *, positions: int = 40, **options:
     counts = PopulationCounts(job, zip(rules, seeds, strict=True), positions)
     for one in found:
         counts.add(one)
-    return new_draws(counts, seeds, job=job.name, targets=announced.targets(), at_unix_s=0.0)
+    return new_draws(counts, seeds, job=job, targets=announced.targets(), at_unix_s=0.0)
 
 
 def pct(one: StoredImage, name: str) -> float:

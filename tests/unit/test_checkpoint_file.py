@@ -637,3 +637,15 @@ async def test_a_checkpoint_without_an_image_is_bound_to_no_source(path: Path) -
     with pytest.raises(CheckpointMismatchError, match=r"detector\.max_labels") as caught:
         await opened(path, {"source.uri": "s3://fourth/"})
     assert "source.uri" not in caught.value.message
+
+
+async def test_every_opening_for_writing_raises_the_epoch(tmp_path: Path) -> None:
+    """The epoch is durable at once, rises by one with each opening, and passes one that is known from elsewhere."""
+    path = tmp_path / "robins.db"
+    async with await opened(path) as first:
+        assert (first.opened.epoch, read_status(path).epoch) == (1, 1)
+    async with await opened(path) as second:
+        assert second.opened.epoch == 2
+    known = await open_checkpoint(path, identity=IDENTITY, name="robins", above_epoch=7)
+    await known.aclose()
+    assert (known.opened.epoch, read_status(path).epoch) == (8, 8)

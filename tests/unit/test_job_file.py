@@ -196,7 +196,12 @@ WRONG = {
     "no detector": (
         HEAD + "detector: 5",
         "5:11: detector",
-        ["expected a mapping with kind, model, start, region, min_confidence, max_labels, features, found 5"],
+        [
+            (
+                "expected a mapping with kind, model, start, region, min_confidence, max_labels, lanes, "
+                "lanes_must_agree, features, found 5"
+            )
+        ],
     ),
     "features without labels": (
         HEAD + "detector: {features: [IMAGE_PROPERTIES]}",

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from asyncfilter.custom_labels.paced import CALLS_A_SECOND, PATIENCE_S, PacedService
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Waiter, within
 from asyncfilter.errors import (
     AsyncFilterError,
     ResourceLimitError,
@@ -146,5 +146,18 @@ def test_waits_outlast_silence_and_end_in_time() -> None:
         with pytest.raises(WaitEndedError, match="not over after 300 s"):
             await waiter.until("it", look, lambda seen: seen == "over", str)
         assert asyncio.get_running_loop().time() == pytest.approx(300)
+
+    run_virtually(main)
+
+
+def test_a_bound_holds_within_one_call() -> None:
+    """Throttles are repeated for ten minutes; a command with ``--timeout`` ends before."""
+
+    async def main() -> None:
+        service = paced(Troubled([THROTTLE] * 10_000))
+        with pytest.raises(WaitEndedError, match="training of v1: not over after 30 s"):
+            await within(30, service.describe_projects, what="training of v1")
+        assert asyncio.get_running_loop().time() == pytest.approx(30)
+        assert (await within(None, paced(Troubled([])).describe_projects, what="it")).items == []
 
     run_virtually(main)

@@ -12,12 +12,14 @@ import pytest
 
 from asyncfilter.sandbox import (
     BucketSpec,
+    ConditionalWrites,
     DenyRule,
     Fault,
     FaultKind,
     Latency,
     LoadSpec,
     Noise,
+    RateSpec,
     SamplesSpec,
     SandboxOptions,
     SyntheticSpec,
@@ -26,6 +28,8 @@ from asyncfilter.sandbox import (
     parse_fault,
     parse_latency,
     parse_load,
+    parse_model_version,
+    parse_rate,
     parse_samples,
     parse_synthetic,
 )
@@ -99,12 +103,31 @@ def test_other_notations_are_read() -> None:
         (parse_synthetic, "raw=5:{n}/{class}", "must hold"),
         (parse_samples, "raw=0", "must be"),
         (parse_deny, "@x", "must be"),
+        (parse_rate, "fast", "must be RATE"),
+        (parse_rate, "0", "above 0"),
+        (parse_rate, "inf", "above 0"),
+        (parse_rate, "=5", "must be RATE"),
+        (parse_rate, "west=5", "must be REGION"),
+        (parse_rate, "@us-west-2=5", "must be REGION"),
+        (parse_model_version, "us-west-2=", "must be VERSION"),
+        (parse_model_version, "west=3.1", "must be VERSION"),
     ],
 )
 def test_mistakes_are_reported(parse: Callable[[str], object], text: str, word: str) -> None:
     """Every mistake is a ValueError with the expected form."""
     with pytest.raises(ValueError, match=re.escape(word)):
         parse(text)
+
+
+def test_rates_and_versions_name_region_and_key() -> None:
+    """A rate is plain, of a region, or of a key in a region; a version is plain or of a region."""
+    assert parse_rate("50") == RateSpec(50)
+    assert parse_rate("us-west-2=20.5") == RateSpec(20.5, "us-west-2")
+    assert parse_rate("AKIA1@us-gov-west-1=5") == RateSpec(5, "us-gov-west-1", "AKIA1")
+    assert [tuple(parse_model_version(text)) for text in ("3.0", "eu-west-1=3.1")] == [
+        ("3.0", ""),
+        ("3.1", "eu-west-1"),
+    ]
 
 
 def test_options_survive_their_way_to_a_process() -> None:
@@ -116,6 +139,10 @@ def test_options_survive_their_way_to_a_process() -> None:
         noise=Noise(person=0.5),
         deny=(DenyRule("CopyObject"),),
         tps=12.5,
+        rates=(parse_rate("A@us-west-2=5"),),
+        model_versions=(parse_model_version("us-west-2=4"),),
+        list_latency=parse_latency("60ms"),
+        conditional_writes=ConditionalWrites.IGNORED,
     )
     assert msgspec.json.decode(msgspec.json.encode(options), type=SandboxOptions) == options
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncfilter.sandbox.control import new_quotas
+from asyncfilter.sandbox.accounts import Pair
+from asyncfilter.sandbox.rates import Quotas, Rates, RateSpec, new_quotas
 from asyncfilter.sandbox.throttle import Ramp, SlidingWindow, ThrottleMode, TokenBucket, new_quota
 
 GAPS = st.lists(st.floats(0, 0.5), min_size=1, max_size=200)
@@ -70,3 +71,26 @@ def test_each_detection_has_its_own_quota() -> None:
     assert new_quotas(None, ThrottleMode.WINDOW) == {}
     with pytest.raises(ValueError, match="above 0"):
         new_quotas(0, ThrottleMode.WINDOW)
+
+
+def test_a_pair_without_a_rate_of_its_own_has_that_of_its_region_or_the_plain_one() -> None:
+    """Each pair is counted by itself; a rate that is given twice is refused."""
+    rates = Rates(5, [RateSpec(20, "us-west-2"), RateSpec(1, "us-west-2", "A")])
+    pairs = [Pair("A", "us-west-2"), Pair("B", "us-west-2"), Pair("A", "us-east-1"), Pair()]
+    assert [rates.of(pair) for pair in pairs] == [1, 20, 5, 5]
+    assert [rates.own(pair) for pair in pairs] == [1, 20, None, None]
+    quotas = Quotas(rates=rates)
+    assert [quotas.admits("DetectLabels", pairs[0], 0.0) for _ in range(2)] == [True, False]
+    assert [quotas.admits("DetectLabels", pair, 0.0) for pair in pairs[1:]] == [True] * 3
+    assert Rates(None).of(pairs[0]) is None
+    with pytest.raises(ValueError, match="us-west-2 is given twice"):
+        Rates(None, [RateSpec(20, "us-west-2"), RateSpec(5, "us-west-2")])
+    with pytest.raises(ValueError, match="all other regions is given twice"):
+        Rates(1, [RateSpec(2)])
+
+
+def test_a_ramp_is_each_pairs_own() -> None:
+    """What one pair does is no sudden growth of another."""
+    quotas = Quotas(rates=Rates(None), growth=2.0)
+    first, second = Pair("A", "us-east-1"), Pair("A", "us-west-2")
+    assert [sum(quotas.admits_growth(pair, 100.0) for _ in range(50)) for pair in (first, second)] == [10, 10]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from asyncfilter.answers import open_answers
-from asyncfilter.answers.draws import freeze, stored_draw, stored_draws
+from asyncfilter.answers.draws import freeze, stored_draw, stored_draws, stored_seeds
 from asyncfilter.errors import AnswersError
 from asyncfilter.records.draws import Draw, DrawnImage, DrawnPart, MeasuredRule, NewDraw, Targets
 from tests.kit.keys import HOSTILE_KEYS
@@ -66,6 +66,18 @@ def test_the_newest_draw_of_each_rule_of_a_job(tmp_path: Path) -> None:
     ]
     assert [draw.number for draw in stored_draws(path, "owls")] == [3]
     assert stored_draw(path, 2) is not None
+
+
+def test_two_jobs_of_one_name_have_their_own_draws(tmp_path: Path) -> None:
+    """Their sources tell them apart; a draw of a former version, which has none, is that of the name."""
+    path = path_in(tmp_path)
+    freeze(path, "robins", lambda before, number: [new_draw(0)])
+    for source in ("s3://raw/a/", "s3://raw/b/"):
+        new = msgspec.structs.replace(new_draw(1), source=source)
+        freeze(path, "robins", lambda before, number, new=new: [new], source=source)  # type: ignore[misc]
+    for source, numbers in (("s3://raw/a/", [1, 2]), ("s3://raw/b/", [1, 3]), ("s3://raw/", [1])):
+        assert [draw.number for draw in stored_draws(path, "robins", source=source)] == numbers
+        assert [number for number, _, _ in stored_seeds(path, "robins", source=source)] == numbers
 
 
 def test_of_two_who_draw_at_once_one_does(tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ class BotoS3:
             async with response["Body"]:
                 return await _read(response["Body"], image.size_bytes if first_bytes is None else first_bytes)
 
+    async def read_start(self, bucket: str, key: str, most_bytes: int) -> tuple[bytes, str]:
+        """See ``S3Api``."""
+        async with self._attempt(Operation.GET_OBJECT, bucket, key) as client:
+            response = await client.get_object(Bucket=bucket, Key=key)
+            async with response["Body"]:
+                return await _read(response["Body"], most_bytes), response.get("ETag", "").strip('"')
+
     async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
         """See ``S3Api``."""
         part = f"bytes={start}-{start + size_bytes - 1}"
@@ -115,10 +122,19 @@ class BotoS3:
         return etag.strip('"')
 
     async def put_object(
-        self, target: S3Location, body: bytes, *, content_type: str, sha256: bytes, only_new: bool
+        self,
+        target: S3Location,
+        body: bytes,
+        *,
+        content_type: str,
+        sha256: bytes,
+        only_new: bool = False,
+        if_match: str | None = None,
     ) -> Written:
         """See ``S3Api``."""
         condition = {"IfNoneMatch": "*"} if only_new else {}
+        if if_match is not None:
+            condition["IfMatch"] = f'"{if_match}"'
         extra_s = len(body) / SLOWEST_UPLOAD_BYTES_S
         async with self._attempt(Operation.PUT_OBJECT, target.bucket, target.key, extra_s=extra_s) as client:
             written = await client.put_object(

@@ -105,6 +105,12 @@ class FastS3:
         reply = await self._object(Operation.GET_OBJECT, "GET", image.bucket, image.key, headers, limit=limit)
         return reply.body[:first_bytes]
 
+    async def read_start(self, bucket: str, key: str, most_bytes: int) -> tuple[bytes, str]:
+        """See ``S3Api``."""
+        limit = ResponseLimit(most_bytes, is_cut=True)
+        reply = await self._object(Operation.GET_OBJECT, "GET", bucket, key, {}, limit=limit)
+        return reply.body[:most_bytes], reply.headers.get("etag", "").strip('"')
+
     async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
         """See ``S3Api``."""
         headers = {"if-match": f'"{image.etag}"', "range": f"bytes={start}-{start + size_bytes - 1}"}
@@ -134,13 +140,21 @@ class FastS3:
         raise TransientError(f"{response}: the response has no result of the copy", may_be_billed=True)
 
     async def put_object(
-        self, target: S3Location, body: bytes, *, content_type: str, sha256: bytes, only_new: bool
+        self,
+        target: S3Location,
+        body: bytes,
+        *,
+        content_type: str,
+        sha256: bytes,
+        only_new: bool = False,
+        if_match: str | None = None,
     ) -> Written:
         """See ``S3Api``."""
         headers = {
             "content-type": content_type,
             "x-amz-checksum-sha256": b2a_base64(sha256, newline=False).decode(),
             **({"if-none-match": "*"} if only_new else {}),
+            **({"if-match": f'"{if_match}"'} if if_match is not None else {}),
         }
         reply = await self._object(
             Operation.PUT_OBJECT,

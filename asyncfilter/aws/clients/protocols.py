@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
-from asyncfilter.job.spec import DetectorKind, DetectorSpec, for_every_kind
+from asyncfilter.job.spec import DetectorKind, DetectorSpec, for_every_service
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
 from asyncfilter.policy.detectors import PROFILES
 
@@ -57,6 +57,10 @@ class ObjectHead(NamedTuple):
     archived: bool
     checksums: Mapping[str, str]
     version: str = ""
+    modified: str = ""
+    """``Last-Modified`` as it came."""
+    date: str = ""
+    """``Date`` of the response as it came."""
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> ObjectHead:
@@ -77,6 +81,8 @@ class ObjectHead(NamedTuple):
             archived=bool(stored) and not restored,
             checksums=checksums_of(lower),
             version=lower.get("x-amz-version-id", ""),
+            modified=lower.get("last-modified", ""),
+            date=lower.get("date", ""),
         )
 
 
@@ -138,6 +144,10 @@ class S3Api(Protocol):
         """GetObject on condition of the image's ETag: the whole object, or up to ``first_bytes`` from its start."""
         ...
 
+    async def read_start(self, bucket: str, key: str, most_bytes: int) -> tuple[bytes, str]:
+        """GetObject without a condition: at most the first ``most_bytes``, and the ETag without its quotes."""
+        ...
+
     async def read_part(self, image: ObjectRef, start: int, size_bytes: int) -> bytes | None:
         """GetObject of some bytes on condition of the ETag; None when the store sent another part, or the whole."""
         ...
@@ -151,9 +161,16 @@ class S3Api(Protocol):
         ...
 
     async def put_object(
-        self, target: S3Location, body: bytes, *, content_type: str, sha256: bytes, only_new: bool
+        self,
+        target: S3Location,
+        body: bytes,
+        *,
+        content_type: str,
+        sha256: bytes,
+        only_new: bool = False,
+        if_match: str | None = None,
     ) -> Written:
-        """PutObject with the SHA-256 of its body, with ``only_new`` on condition that there is no object.
+        """PutObject with the SHA-256 of its body: only if there is no object, or only if it has the ETag ``if_match``.
 
         The attempt has more time than others, by the size of the body.
         """
@@ -228,8 +245,8 @@ def _custom_labels_request(spec: DetectorSpec) -> dict[str, object]:
     return parameters if spec.max_labels >= _ALL else {**parameters, "MaxResults": spec.max_labels}
 
 
-REQUESTS: Mapping[DetectorKind, Callable[[DetectorSpec], dict[str, object]]] = for_every_kind(
+REQUESTS: Mapping[DetectorKind, Callable[[DetectorSpec], dict[str, object]]] = for_every_service(
     "aws.clients.protocols.REQUESTS",
     {DetectorKind.REKOGNITION: _labels_request, DetectorKind.CUSTOM_LABELS: _custom_labels_request},
 )
-"""The function that makes the request parameters, for each kind of detector."""
+"""The function that makes the request parameters, for each kind of detector that calls a service."""

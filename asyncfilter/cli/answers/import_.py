@@ -19,6 +19,7 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, Target, reviewer_of
 from asyncfilter.cli.manifest_from_csv import checked_delimiter
 from asyncfilter.cli.options import ResultOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.reading import load_for_answering
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.datasets.answers.addresses import Addresses
@@ -134,7 +135,7 @@ def import_(
     words = VerdictWords(map_ or ())
     reviewer = None if as_ is None else reviewer_of(as_)
     between = None if delimiter is None else checked_delimiter(delimiter)
-    place = deferred.find_answers(target, answers=answers, settings=settings or ())
+    place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answering)
     place.check_known()
     caution = place.caution()
     addresses = Addresses(bucket=place.images.bucket, base=base)

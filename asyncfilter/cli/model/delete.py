@@ -58,9 +58,8 @@ def delete(
     deleted = Deleted()
     if not plan.is_empty:
         agree(f"{_question(plan)} This cannot be undone. Delete?", options)
-        deleted = run_verb(
-            partial(deferred.delete_models, plan, waits.quiet_patience(), aws=aws), bare, options, reaps=False
-        )
+        verb = partial(deferred.delete_models, plan, waits.quiet_patience(), aws=aws)
+        deleted = run_verb(verb, bare, options, waits=waits, reaps=False)
     if options.as_json:
         write_json(delete_mapping(plan, deleted))
     else:

@@ -212,7 +212,7 @@ class _Command:
         """
         verb = partial(deferred.improve_model, outlook, self.wish, self.waits.quiet_patience(), aws=self.aws)
         try:
-            return wait_verb(verb, f"the improvement to {outlook.training.version}")
+            return wait_verb(verb, f"the improvement to {outlook.training.version}", waits=self.waits)
         except RefusedError as error:
             going_on = trainings_going_on(self.project, error, self.waits, self.options)
             if self.options.as_json:
@@ -267,7 +267,7 @@ class _Command:
         planned = None
         if old is not None:
             verb = partial(deferred.plan_switch, self.project, old, new, aws=self.aws)
-            planned = run_verb(verb, result, self.options)
+            planned = run_verb(verb, result, self.options, waits=self.waits)
         if planned is None:
             print_err(f"not switched: {old or 'no old version'} does not run by a lease of yours")
             return ()
@@ -277,7 +277,7 @@ class _Command:
             return ()
         self._ask_switch(old, new, planned)
         verb_of_switch = partial(deferred.switch_model, self.project, new, planned, self.waits.patience(), aws=self.aws)
-        switched = run_verb(verb_of_switch, result, self.options)
+        switched = run_verb(verb_of_switch, result, self.options, waits=self.waits)
         result |= {"switched": True, "lease": lease_mapping(switched.started.lease)}
         if not self.options.as_json:
             write_lines(started_lines(switched.started.version.status, switched.started.lease))

@@ -13,6 +13,7 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.options import Json, Profile, Yes
 from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import write_json
+from asyncfilter.custom_labels.waiting import within
 from asyncfilter.errors import AbortedError, ExitCode, RefusedError, UsageError
 from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.durations import FORMS, duration_s
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.model_changes import Patience
 
 R = TypeVar("R")
+
+CALL_GRACE_S = 1.0
+"""How much longer than ``--timeout`` a call may take, seconds."""
 
 
 def parse_duration(text: str) -> float:
@@ -143,6 +147,7 @@ def run_verb(
     *,
     waits: WaitOptions | None = None,
     reaps: bool = True,
+    what: str = "what was begun",
 ) -> R:
     """Run a verb, and return its result; where the service refuses, a result is on stdout with ``--json``.
 
@@ -152,8 +157,9 @@ def run_verb(
         verb: With all arguments bound.
         bare: The result where nothing was done; with ``error`` it stands for one that is not there.
         options: Of the command.
-        waits: How to wait for what is stopped first; None where the command has begun before.
-        reaps: False for a command that never changes anything.
+        waits: How to wait.
+        reaps: False for a command that never changes anything, or that has done so before.
+        what: What goes on at the service after an interruption.
 
     Raises:
         RefusedError: The service refuses.
@@ -166,24 +172,31 @@ def run_verb(
         if reaps:
             for failure in await deferred.stop_due(print_err, timeout_s=timeout_s):
                 print_err(failure_text(failure))
-        return await verb()
+        return await bounded(verb, what, waits)
 
     try:
-        return wait_verb(reaping, "what was begun")
+        return wait_verb(reaping, what, waits=None)
     except RefusedError as error:
         if options.as_json:
             write_json({**bare, "error": {"code": error.code, "message": error.message}})
         raise
 
 
-def wait_verb(verb: Callable[[], Awaitable[R]], what: str) -> R:
+async def bounded(verb: Callable[[], Awaitable[R]], what: str, waits: WaitOptions | None) -> R:
+    """Run a verb within ``--timeout``; raises ``WaitEndedError`` after that."""
+    timeout_s = None if waits is None else waits.timeout_s
+    return await within(timeout_s, verb, what=what, grace_s=CALL_GRACE_S)
+
+
+def wait_verb(verb: Callable[[], Awaitable[R]], what: str, *, waits: WaitOptions | None) -> R:
     """Run a verb that waits for the service; an interruption says what goes on.
 
     Raises:
         typer.Exit: With ``ExitCode.INTERRUPTED`` after a signal.
+        WaitEndedError: It takes longer than ``--timeout``, also within one call that is repeated.
     """
     try:
-        return deferred.run_async(verb)
+        return deferred.run_async(lambda: bounded(verb, what, waits))
     except typer.Exit as ended:
         if ended.exit_code == ExitCode.INTERRUPTED:
             print_err(f"interrupted: {what} goes on at the service; the same command takes it up again")

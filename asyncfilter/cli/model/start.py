@@ -95,7 +95,9 @@ def start(
     plan = partial(deferred.plan_start, named, wanted, wish, patience, aws=aws)
     planned = run_verb(plan, bare, options, waits=waits)
     _ask(planned, options)
-    started = run_verb(partial(deferred.start_model, planned, wish, patience, aws=aws), bare, options, reaps=False)
+    verb = partial(deferred.start_model, planned, wish, patience, aws=aws)
+    begun = "the start, under its lease, by which the model is stopped in time,"
+    started = run_verb(verb, bare, options, waits=waits, reaps=False, what=begun)
     if options.as_json:
         write_json(started_mapping(started.version.status, started.lease))
     else:

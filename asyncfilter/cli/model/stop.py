@@ -69,7 +69,7 @@ def stop(
     if expired:
         if project is not None:
             raise UsageError("--expired is for all models", hint="Leave PROJECT and VERSION out, or --expired.")
-        reaped = wait_verb(partial(deferred.stop_expired, waits.patience()), "a stop")
+        reaped = wait_verb(partial(deferred.stop_expired, waits.patience()), "a stop", waits=waits)
     elif project is None or version is None:
         raise UsageError("expected PROJECT and VERSION, or --expired", hint="See asyncfilter model stop --help.")
     else:
@@ -98,7 +98,8 @@ def _stop_by_name(project: str, version: str, waits: WaitOptions, options: Model
     plan = partial(deferred.plan_stop, named, wanted, aws=options.aws(named))
     planned = run_verb(plan, bare, options, waits=waits)
     _ask(planned, options)
-    return run_verb(partial(deferred.stop_model, planned, waits.patience()), bare, options, reaps=False)
+    verb = partial(deferred.stop_model, planned, waits.patience())
+    return run_verb(verb, bare, options, waits=waits, reaps=False)
 
 
 def _ask(planned: PlannedStop, options: ModelOptions) -> None:

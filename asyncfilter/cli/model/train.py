@@ -81,7 +81,7 @@ def train(
     bare = _bare(named.name, outlook.version)
     verb = partial(deferred.train_model, named, wish, outlook, patience, waits=not no_wait, aws=aws)
     try:
-        report = wait_verb(verb, f"the training of {outlook.version}")
+        report = wait_verb(verb, f"the training of {outlook.version}", waits=waits)
     except RefusedError as error:
         going_on = trainings_going_on(named, error, waits, options)
         if options.as_json:
@@ -117,7 +117,9 @@ def trainings_going_on(
     if not isinstance(error, ResourceLimitError):
         return []
     found = wait_verb(
-        partial(deferred.trainings_now, project, waits.quiet_patience(), aws=options.aws(project)), "the trainings"
+        partial(deferred.trainings_now, project, waits.quiet_patience(), aws=options.aws(project)),
+        "the trainings",
+        waits=waits,
     )
     for name, version in found:
         print_err(f"in training: {name} {version.name} ({version.arn})")

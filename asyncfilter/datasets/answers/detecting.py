@@ -39,7 +39,7 @@ def format_of(stream: BinaryIO) -> AnswerFormat:
     found = AnswerFormat.CSV
     if not beginning:
         raise UsageError("the file is empty", hint=_HINT)
-    if _is_array(beginning):
+    if beginning.startswith(b"[") and (_is_of_objects(beginning) or _is_array(whole_content(stream))):
         found = AnswerFormat.LABEL_STUDIO
     elif beginning.startswith(b"{"):
         found = _of_objects(stream)
@@ -49,8 +49,16 @@ def format_of(stream: BinaryIO) -> AnswerFormat:
     return found
 
 
-def _is_array(beginning: bytes) -> bool:
-    return beginning.startswith(b"[") and beginning[1:].lstrip(BLANKS)[:1] in {b"{", b"]", b""}
+def _is_of_objects(beginning: bytes) -> bool:
+    """Whether an array is one of objects, as far as its beginning shows; a key of CSV may begin with a bracket, too."""
+    return beginning[1:].lstrip(BLANKS)[:1] in {b"{", b"]", b""}
+
+
+def _is_array(content: memoryview) -> bool:
+    try:
+        return isinstance(json_value(content), list)
+    except BadJsonValueError:
+        return False
 
 
 def _is_text(beginning: bytes) -> bool:

@@ -245,7 +245,7 @@ def _is_text(key: str) -> bool:
 def _unknown(said: Said, bucket: str) -> str:
     image = said.images[0]
     where = bucket if image.bucket is None else image.bucket
-    return f"{image.key!r} in {where} is not among the images of the job"
+    return f"{image.key!r} in {where} is not among the images here"
 
 
 def _differing(said: Said, subject: Subject) -> str | None:

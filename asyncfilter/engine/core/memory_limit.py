@@ -70,6 +70,8 @@ class MemoryLimit:
     def clear(self, item: WorkItem) -> None:
         """Drop what an image holds, and subtract its bytes."""
         if item.prepared is not None:
+            if item.prepared.let_go is not None:
+                item.prepared.let_go()
             self._drop(item.image.key)
             item.prepared = None
             self.notify()

@@ -22,7 +22,7 @@ class WorkerPool(Generic[T]):
 
     Args:
         work: Called with each item. An exception that it raises ends the task group.
-        limit: Workers at the most, from 1.
+        limit: Workers at the most; ``resize`` changes it.
     """
 
     def __init__(self, work: Callable[[T], Awaitable[None]], limit: int) -> None:
@@ -51,6 +51,14 @@ class WorkerPool(Generic[T]):
     def unfinished(self) -> int:
         """Items being worked on, and items that wait."""
         return self._busy + len(self._backlog)
+
+    def resize(self, limit: int) -> None:
+        """Allow another number of workers, also none; those that are busy finish what they work on."""
+        self.limit = limit
+        while self._backlog and self.has_room:
+            self.submit(self._backlog.popleft())
+        if self.has_room:
+            self._notify()
 
     def start(self, tasks: TaskGroup) -> None:
         """Start workers in ``tasks`` from now on; before this nothing can be submitted."""

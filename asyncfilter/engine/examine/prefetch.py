@@ -23,7 +23,7 @@ from asyncfilter.engine.core.pool import WorkerPool
 from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
-from asyncfilter.errors import AccessError, ImageError, TransientError, unexpected
+from asyncfilter.errors import WORKER_LOST, AccessError, ImageError, LostError, TransientError, unexpected
 from asyncfilter.model import Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.ports.examine import BoundedPreparation, Preparation, Prepared
@@ -40,6 +40,7 @@ class PrefetchStage:
         repeat: The retry policy.
         stop_signal: Ends the run when no image can be prepared.
         memory_limit: Bounds the images and bytes that are ahead of admission.
+        at_once: Images under preparation at the most; None for ``AT_ONCE``.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class PrefetchStage:
         repeat: Repeater,
         stop_signal: StopSignal,
         memory_limit: MemoryLimit | None = None,
+        at_once: int | None = None,
     ) -> None:
         self.memory_limit = memory_limit or MemoryLimit()
         self.buffered_batches = 1 if preparation is None else PREFETCH_IMAGES
@@ -59,7 +61,7 @@ class PrefetchStage:
         self._repeat = repeat
         self._stop_signal = stop_signal
         self._breaker = Breaker()
-        self._pool: WorkerPool[WorkItem] = WorkerPool(self._prepare, AT_ONCE)
+        self._pool: WorkerPool[WorkItem] = WorkerPool(self._prepare, at_once or AT_ONCE)
 
     def start(self, tasks: TaskGroup) -> None:
         """Run preparations in ``tasks`` from now on."""
@@ -116,6 +118,8 @@ class PrefetchStage:
             return
         except ImageError as error:
             self._fail(item, error)
+        except LostError as error:
+            self._fail(item, ImageError(error.message, code=WORKER_LOST))
         except TransientError as error:
             self._fail(item, ImageError(error.message, code="unavailable"))
         except Exception as error:  # noqa: BLE001  a preparation may raise anything; what is paid must be kept

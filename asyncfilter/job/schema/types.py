@@ -10,10 +10,11 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from asyncfilter.job.addresses import ALL_PLACEHOLDERS, absolute_template, parse_s3_uri, parse_source, parse_template
-from asyncfilter.model import S3, StoreKind, Verdict
+from asyncfilter.model import S3, StoreKind, Verdict, uri_of
 
 MAX_COUNT = 10**12
 """Upper bound of counts and seeds: far above any bucket, well within 64 bits."""
@@ -64,12 +65,29 @@ def _file(text: str) -> str:
         raise ValueError(f"expected a home folder that exists, found {SEEN}") from error
 
 
+MOST_STATE_PREFIX_BYTES = 512
+"""Longest prefix of states in S3: a head that names a thousand objects below it stays below 1 MB."""
+
+
 def _checkpoint(text: str) -> str:
-    return _local_file(text, "a checkpoint")
+    return _state(text) if text.startswith(S3) else _local_file(text, "a checkpoint")
+
+
+def _state(text: str) -> str:
+    """The address of states with its final slash."""
+    place = parse_s3_uri(text)
+    prefix = place.key if not place.key or place.key.endswith("/") else f"{place.key}/"
+    if len(msgspec.json.encode(prefix)) - 2 > MOST_STATE_PREFIX_BYTES:
+        raise ValueError(f"expected a prefix of at most {MOST_STATE_PREFIX_BYTES} bytes as JSON, found {SEEN}")
+    return uri_of(place.bucket, prefix)
 
 
 def _answers(text: str) -> str:
     return _local_file(text, "people's answers")
+
+
+def _own_file(text: str) -> str:
+    return _local_file(text, "it")
 
 
 def _local_file(text: str, what: str) -> str:
@@ -109,6 +127,7 @@ def _address(text: str) -> str:
 
 
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Ranges = Annotated[int, Field(ge=1, le=64)]
 WholeNumber = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -144,8 +163,10 @@ ListAddress = Annotated[str, AfterValidator(_list), Field(title="s3://bucket/key
 InventoryAddress = Annotated[
     str, AfterValidator(_inventory), Field(title="s3://bucket/key of the manifest.json of an S3 Inventory")
 ]
-CheckpointPath = Annotated[str, AfterValidator(_checkpoint), Field(title="the path of a file")]
+CheckpointPath = Annotated[str, AfterValidator(_checkpoint), Field(title="the path of a file or s3://bucket/prefix/")]
+StateAddress = Annotated[str, AfterValidator(_state), Field(title="s3://bucket/prefix/")]
 AnswersPath = Annotated[str, AfterValidator(_answers), Field(title="the path of a file")]
+OwnFile = Annotated[str, AfterValidator(_own_file), Field(title="the path of a file")]
 VerdictName = Annotated[Verdict, Field(strict=False)]
 
 

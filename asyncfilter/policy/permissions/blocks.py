@@ -72,12 +72,27 @@ def detecting(places: JobPlaces) -> Iterator[Need]:
     """The paid call."""
     detector = places.job.detector
     profile = PROFILES[detector.kind]
+    if not profile.is_service:
+        return
     yield Need(
         action=f"rekognition:{profile.operation}",
         resource=(detector.model or ANYTHING) if profile.needs_model else ANYTHING,
         statement="Detect",
         why="examine images; the paid calls",
     )
+
+
+def own_model(places: JobPlaces) -> Iterator[Need]:
+    """Fetching a model of one's own, with the files of weights whose names begin like its own."""
+    detector = places.job.detector
+    if detector.own is not None and (detector.model or "").startswith(S3):
+        place = location(detector.model or "")
+        yield Need(
+            action="s3:GetObject",
+            resource=objects_arn(places.facts.partition, place.bucket, f"{literal(place.key)}*"),
+            statement="ReadModel",
+            why="fetch the model of your own, and the files of weights beside it",
+        )
 
 
 def first_labels(places: JobPlaces) -> Iterator[Need]:
@@ -136,11 +151,17 @@ def running(places: JobPlaces) -> Iterator[Need]:
 def quota(places: JobPlaces) -> Iterator[Need]:
     """The quota, where the job sets no rate."""
     if places.job.limits.tps is None:
+        yield from own_quota(places)
+
+
+def own_quota(places: JobPlaces) -> Iterator[Need]:
+    """The quota of the job's detector, whatever the job sets; a model on this machine has none."""
+    if PROFILES[places.job.detector.kind].is_service:
         yield from any_quota(places)
 
 
 def any_quota(_places: JobPlaces) -> Iterator[Need]:
-    """The quota, whatever the job sets."""
+    """The quota, whatever the job is."""
     for action in ("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"):
         yield Need(
             action=action,

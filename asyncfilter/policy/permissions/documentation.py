@@ -32,6 +32,9 @@ _PLACES = (
     ("arn:aws:s3:::the-target", "buckets of the targets"),
     ("arn:aws:s3:::the-references/good.jpg", "the references"),
     ("arn:aws:s3:::the-lists/keys.csv", "the list"),
+    ("arn:aws:s3:::the-states/the-jobs/job.state/*", "objects of the state"),
+    ("arn:aws:s3:::the-states/the-jobs/job.answers/*", "objects of the state"),
+    ("arn:aws:s3:::the-states", "bucket of the state"),
     ("arn:aws:s3:::the-target/*", "objects in the bucket of the images"),
     ("arn:aws:s3:::the-source/*", "objects in the bucket of the images"),
     ("arn:aws:s3:::the-target/asyncfilter/manifests/*", "manifests in the bucket of the images"),
@@ -43,6 +46,7 @@ _PLACES = (
 
 
 _FAILS = "the command fails"
+_OF_A_STATE = {"ReadState", "ListState"}
 
 
 class _Use(NamedTuple):
@@ -68,7 +72,9 @@ def _jobs() -> list[Job]:
         _job(actions={"reject": {"copy": _TARGET}}, check_targets="write"),
         _job(actions={"keep": {"tag": {"a": "b"}}}),
         _job(source={"uri": _SOURCE, "list": "s3://the-lists/keys.csv"}),
+        _job(checkpoint="s3://the-states/the-jobs/"),
         _job(detector={"kind": "rekognition-custom-labels", "model": model}),
+        _job(detector={"kind": "onnx", "model": "s3://the-models/birds.onnx", "labels": "birds.txt"}),
     ]
 
 
@@ -97,7 +103,9 @@ def tables() -> str:
 
 def _command_row(command: Command, needs: Sequence[Need]) -> str:
     names = ", ".join(dict.fromkeys(need.statement for need in needs))
-    return f"| `{command}` | {names or 'none: no account is needed'} |"
+    if not names or (not {need.statement for need in needs} - _OF_A_STATE and not command.startswith("state ")):
+        names = f"none: no account is needed{f'; with a checkpoint in S3 {names}' if names else ''}"
+    return f"| `{command}` | {names} |"
 
 
 def _statement_row(name: str, uses: Sequence[_Use]) -> str:
@@ -141,7 +149,9 @@ def _place(need: Need) -> str:
             if "project/" in need.resource
             else need.resource
         )
-    return place if need.prefix is None else f"{place}, prefix of the source alone"
+    if need.prefix is None:
+        return place
+    return f"{place}, prefix of the {'state' if need.statement == 'ListState' else 'source'} alone"
 
 
 def document(text: str) -> str:

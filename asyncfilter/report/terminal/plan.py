@@ -11,7 +11,8 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason
 from asyncfilter.policy.by_hand import OWN_SOURCE, PEOPLE, ReviewByPeople
 from asyncfilter.policy.forecast import CostForecast, Estimate, Estimates, PlanResult
-from asyncfilter.policy.units import compared
+from asyncfilter.policy.throughput import price_micros
+from asyncfilter.policy.units import LIKELY_START_S, compared
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import answers_state_mapping, counts_mapping, nothing_mapping
 from asyncfilter.report.formatting import usd, usd_number
@@ -189,6 +190,9 @@ def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
         ),
     )
     yield "", Text(f"{_price(found)}; {terms.prices.source}", "dim")
+    if job.detector.start is not None:
+        begun = usd(price_micros(terms, 0, LIKELY_START_S))
+        yield "", f"and while the run starts and stops its model: some {LIKELY_START_S / 60:.0f} minutes, {begun}"
     budget = job.limits.budget_micros
     if budget is not None:
         spent = f", {usd(checkpoint_totals.spent_micros)} of it spent" if checkpoint_totals.spent_micros else ""

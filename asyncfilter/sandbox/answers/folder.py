@@ -11,8 +11,9 @@ import random
 import zlib
 from typing import Final, NamedTuple
 
+from asyncfilter.onnx.label_names import label_name
 from asyncfilter.sandbox.answers.source import Box, Instance, Label, LabelSet, Name, Picture, encode_label
-from asyncfilter.sandbox.answers.taxonomy import category_of, label_name, parents_of
+from asyncfilter.sandbox.answers.taxonomy import category_of, parents_of
 
 VARIANTS: Final = 2048
 _SCENERY: Final = ("Outdoors", "Nature", "Grass", "Plant", "Wood", "Sky", "Indoors", "Furniture")

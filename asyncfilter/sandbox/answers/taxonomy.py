@@ -22,12 +22,6 @@ _CATEGORIES: Final = {"Person": "Person Description"} | {
 }
 
 
-def label_name(folder: str) -> str:
-    """The label of a folder's name: ``golden_retriever`` becomes ``Golden Retriever``, ``t-shirt`` ``T-Shirt``."""
-    name = " ".join(word[:1].upper() + word[1:] for word in folder.replace("_", " ").split())
-    return "-".join(part[:1].upper() + part[1:] for part in name.split("-"))
-
-
 def parents_of(name: str) -> tuple[str, ...]:
     """All ancestors of a label, nearest first; empty for names that this taxonomy lacks."""
     return _KNOWN.get(name, ((), ""))[0]

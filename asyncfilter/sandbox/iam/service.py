@@ -23,17 +23,17 @@ _MAX_SIMULATED: Final = 1000
 
 
 class IamService:
-    """Answers for one user and for the roles that callers have assumed; all have the sandbox's one policy.
+    """Answers for the user of the caller's account and for assumed roles; all have the sandbox's one policy.
 
     Args:
         access: Decides.
         sessions: Knows the assumed roles.
-        user: ARN of the user.
+        user: ARN of the user with an access key.
     """
 
     style: Final = Style.QUERY
 
-    def __init__(self, access: Access, sessions: Sessions, user: str) -> None:
+    def __init__(self, access: Access, sessions: Sessions, user: Callable[[str], str]) -> None:
         self._access = access
         self._sessions = sessions
         self._user = user
@@ -44,11 +44,10 @@ class IamService:
         Raises:
             ServiceError: ``InvalidAction``.
         """
-        del caller
         form = parse_qs((request.body or request.query).decode("utf-8", "replace"), keep_blank_values=True)
         action = form.get("Action", [""])[0]
         runs: Mapping[str, Callable[[Mapping[str, list[str]]], Reply]] = {
-            "SimulatePrincipalPolicy": self._simulate,
+            "SimulatePrincipalPolicy": partial(self._simulate, caller),
             "GetRole": self._role,
         }
         if action not in runs:
@@ -56,9 +55,9 @@ class IamService:
         permission = partial(Permission, f"iam:{action}", form.get("PolicySourceArn", ["*"])[0])
         return Call(Style.QUERY, action, "", partial(runs[action], form), permission=permission)
 
-    def _simulate(self, form: Mapping[str, list[str]]) -> Reply:
+    def _simulate(self, caller: Caller, form: Mapping[str, list[str]]) -> Reply:
         principal = form.get("PolicySourceArn", [""])[0]
-        if principal not in {self._user, *self._sessions.roles().values()}:
+        if principal not in {self._user(caller.access_key), *self._sessions.roles().values()}:
             raise ServiceError("NoSuchEntity", f"The ARN {principal} cannot be found.", 404)
         actions, resources = list(_members(form, "ActionNames")), list(_members(form, "ResourceArns")) or ["*"]
         if not actions or len(actions) * len(resources) > _MAX_SIMULATED:

@@ -12,7 +12,7 @@ import msgspec
 
 from asyncfilter.sandbox import s3_xml
 from asyncfilter.sandbox.message import XML_TYPE, Reply, Request, ServiceError, header_lines
-from asyncfilter.sandbox.quirks import Quirk
+from asyncfilter.sandbox.quirks import ConditionalWrites, Quirk
 from asyncfilter.sandbox.store import Bucket, Store, Stored
 
 MAX_KEY_BYTES: Final = 1024
@@ -82,6 +82,7 @@ class S3Call(msgspec.Struct):
     store: Store
     account: str
     quirks: frozenset[Quirk] = frozenset()
+    conditional_writes: ConditionalWrites = ConditionalWrites.YES
 
     @property
     def uri(self) -> str:
@@ -147,7 +148,7 @@ def parse_call(
     for quirk in quirks:
         query.pop(_IGNORED.get(quirk, ""), None)
     if Quirk.NO_VERSIONING in quirks and "versioning" in query:
-        raise _not_implemented("versioning")
+        raise not_implemented("versioning")
     operation = _operation(request, bucket, key, query)
     return S3Call(request, operation, bucket, key, query, caller_region, store, account, quirks)
 
@@ -177,16 +178,17 @@ def _operation(request: Request, bucket: str, key: str, query: Mapping[str, str]
     if operation == "PutObject" and b"x-amz-copy-source" in request.headers:
         return "CopyObject"
     if operation is None and subresource:
-        raise _not_implemented(subresource)
+        raise not_implemented(subresource)
     if operation is None:
         message = "The specified method is not allowed against this resource."
         raise ServiceError("MethodNotAllowed", message, 405, fields={"Method": request.method})
     return operation
 
 
-def _not_implemented(subresource: str) -> ServiceError:
+def not_implemented(name: str) -> ServiceError:
+    """501 with the name of the header or parameter that this S3 does not have."""
     message = "A header you provided implies functionality that is not implemented"
-    return ServiceError("NotImplemented", message, 501, fields={"Header": subresource})
+    return ServiceError("NotImplemented", message, 501, fields={"Header": name})
 
 
 def xml_reply(root: str, content: str, headers: Mapping[str, str] | None = None) -> Reply:

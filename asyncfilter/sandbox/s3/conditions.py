@@ -6,6 +6,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from asyncfilter.sandbox.message import ServiceError
+from asyncfilter.sandbox.quirks import ConditionalWrites
+from asyncfilter.sandbox.s3.call import S3Call, not_implemented
 from asyncfilter.sandbox.store import Stored
 
 
@@ -36,6 +38,25 @@ def check_write(if_match: str, if_none_match: str, present: Stored | None, key: 
         raise ServiceError("NoSuchKey", "The specified key does not exist.", 404, fields={"Key": key})
     if not etag_matches(if_match, present):
         raise precondition_failed("If-Match")
+
+
+def check_put(call: S3Call, present: Stored | None) -> None:
+    """Check the conditions of PutObject, or of CopyObject on its destination, as far as this S3 has them.
+
+    S3 takes an ETag in ``If-Match`` and only ``*`` in ``If-None-Match`` (S3 API reference, *PutObject*). 409
+    ConditionalRequestConflict, its answer to a race, is a fault here (``conflict``): a write is done at once.
+
+    Raises:
+        ServiceError: See ``check_write``; 501 for another ``If-None-Match``, or for any condition if they are refused.
+    """
+    if_match, if_none_match = call.header(b"if-match"), call.header(b"if-none-match")
+    if not (if_match or if_none_match) or call.conditional_writes is ConditionalWrites.IGNORED:
+        return
+    if call.conditional_writes is ConditionalWrites.REFUSED:
+        raise not_implemented("If-Match" if if_match else "If-None-Match")
+    if if_none_match not in {"", "*"}:
+        raise not_implemented("If-None-Match")
+    check_write(if_match, if_none_match, present, call.key)
 
 
 def unmodified_since(date: str, stored: Stored) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 from asyncfilter.sandbox.message import Reply, ServiceError
 from asyncfilter.sandbox.quirks import Quirk
 from asyncfilter.sandbox.s3.call import S3Call, xml_reply
-from asyncfilter.sandbox.s3.conditions import check_write, etag_matches, precondition_failed, unmodified_since
+from asyncfilter.sandbox.s3.conditions import check_put, etag_matches, precondition_failed, unmodified_since
 from asyncfilter.sandbox.s3.deleting import Allowed
 from asyncfilter.sandbox.s3.objects import (
     access_denied,
@@ -31,7 +31,7 @@ def copy_object(call: S3Call) -> Reply:
     source = call.found_object(origin, source_key, version_id)
     _check_readable(source)
     _check_source(call, source)
-    check_write(call.header(b"if-match"), call.header(b"if-none-match"), target.get(call.key), call.key)
+    check_put(call, target.get(call.key))
     attributes = _attributes(call, source.attributes)
     if (source_bucket, source_key, version_id) == (call.bucket, call.key, None):
         _check_changed(call, source, attributes)

@@ -15,7 +15,13 @@ from urllib.parse import parse_qsl
 from asyncfilter.sandbox.chunked import is_chunked, read_chunks
 from asyncfilter.sandbox.message import Reply, ServiceError, header_lines
 from asyncfilter.sandbox.s3.call import S3Call
-from asyncfilter.sandbox.s3.conditions import check_write, etag_matches, precondition_failed, unmodified_since
+from asyncfilter.sandbox.s3.conditions import (
+    check_put,
+    check_write,
+    etag_matches,
+    precondition_failed,
+    unmodified_since,
+)
 from asyncfilter.sandbox.store import NO_VERSION, Attributes, Bucket, Stored, md5_hex
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
@@ -61,7 +67,7 @@ def put_object(call: S3Call) -> Reply:
     """Store an object, subject to ``If-Match`` and ``If-None-Match`` if given."""
     bucket = call.found_bucket()
     body, trailers = _body(call)
-    check_write(call.header(b"if-match"), call.header(b"if-none-match"), bucket.get(call.key), call.key)
+    check_put(call, bucket.get(call.key))
     attributes = attributes_of(call, {**_checksums(call), **trailers})
     _verify(call, body, attributes.checksums)
     stored = Stored(call.key, body, md5_hex(body), time.time(), attributes, read_tags(call.header(b"x-amz-tagging")))

@@ -11,7 +11,7 @@ from asyncfilter.sandbox.calls import Call, Style
 from asyncfilter.sandbox.iam.actions import EACH_KEY, permission_of
 from asyncfilter.sandbox.iam.documents import Permission
 from asyncfilter.sandbox.message import Reply, Request, ServiceError
-from asyncfilter.sandbox.quirks import Quirk
+from asyncfilter.sandbox.quirks import ConditionalWrites, Quirk
 from asyncfilter.sandbox.s3 import buckets, copying, deleting, listing, objects, tagging
 from asyncfilter.sandbox.s3.call import S3Call, parse_call
 from asyncfilter.sandbox.store import Bucket, Store
@@ -44,8 +44,16 @@ class S3Service:
 
     style: Final = Style.S3
 
-    def __init__(self, store: Store, access: Access, account: str, quirks: Iterable[Quirk] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        access: Access,
+        account: str,
+        quirks: Iterable[Quirk] = (),
+        conditional_writes: ConditionalWrites = ConditionalWrites.YES,
+    ) -> None:
         self._quirks = frozenset(quirks)
+        self._conditional_writes = conditional_writes
         self._store = store
         self._access = access
         self._account = account
@@ -57,6 +65,7 @@ class S3Service:
             ServiceError: If the request is not an operation that this S3 has.
         """
         call = parse_call(request, self._store, caller_region=caller.region, account=self._account, quirks=self._quirks)
+        call.conditional_writes = self._conditional_writes
         return Call(
             Style.S3,
             call.operation,

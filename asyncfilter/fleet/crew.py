@@ -1,0 +1,427 @@
+"""All workers of one run: which of them is asked, how much they can take together, and what became of each.
+
+Invariants: an attempt goes to a worker that has room for it, the least loaded one; an image that was lost with too many
+workers goes to one that does nothing else; an answer is told durable only after it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from asyncfilter.clock import Clock
+from asyncfilter.errors import AsyncFilterError, CheckpointError, UsageError, WaitEndedError
+from asyncfilter.events import Emit, TurnsReturned, WorkerJoined, WorkerLeft, WorkerLost
+from asyncfilter.fleet.link import Link, Terms
+from asyncfilter.fleet.messages import Hello
+from asyncfilter.fleet.wires import Hub, Loss
+from asyncfilter.model import Detection, ObjectRef, StopReason, Workers
+
+NOBODY_S = 600.0
+"""The run ends when there is no worker for so long."""
+
+_TOLD_S = 1.0
+"""Returned turns of a worker are told at most this often."""
+
+_CHECK_S = 0.5
+_MOST_LATE = 100_000
+
+LinkKey = tuple[str, str]
+
+
+class LateAnswer(msgspec.Struct, frozen=True):
+    """An answer that belongs to no ask under way, and where it is kept."""
+
+    image: ObjectRef
+    detection: Detection
+    link: Link
+    number: int
+
+
+class Crew:
+    """The workers of one run; ``run`` must be running. It is the ``Capacity`` of the engine.
+
+    Args:
+        hub: Starts and finds workers.
+        terms: What workers must agree with.
+        engine: Name of what runs them, for the summary.
+        emit: Called with events about workers.
+        clock: Sleeps, and gives the time of events.
+        now: Seconds that go on while this machine is suspended.
+    """
+
+    def __init__(
+        self, hub: Hub, terms: Terms, *, engine: str, emit: Emit, clock: Clock, now: Callable[[], float]
+    ) -> None:
+        self.links: list[Link] = []
+        self._hub = hub
+        self._terms = terms
+        self._engine = engine
+        self._emit = emit
+        self._clock = clock
+        self._now = now
+        self._limits: dict[Link, int] = {}
+        self._limit = 0
+        self._listeners: list[Callable[[], None]] = []
+        self._promised = 0
+        self._waiting: deque[anyio.Event] = deque()
+        self._changed = anyio.Event()
+        self._is_closed = False
+        self._settled: set[Link] = set()
+        self._kept: list[LateAnswer] = []
+        self._numbers: dict[LinkKey, list[tuple[Link, int]]] = defaultdict(list)
+        self._joined = self._lost = self._left = self._returned = self._peak = self._late = 0
+        self._adopts = True
+        self._untold: dict[Link, int] = {}
+        self._misfits: list[Hello] = []
+        self._later_epoch: int | None = None
+        self._failure: AsyncFilterError | None = None
+        self._alone: dict[int, Link] = {}
+
+    # -- Life ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Find workers and hold sessions with them, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tell)
+            await self._find(tasks)
+
+    async def _find(self, tasks: TaskGroup) -> None:
+        while True:
+            try:
+                wire = await self._hub.next()
+            except AsyncFilterError as error:
+                self._failure = error
+                self._notify()
+                await anyio.sleep_forever()
+                return
+            link = Link(wire, self._terms, self, clock=self._clock, now=self._now)
+            self.links.append(link)
+            tasks.start_soon(self._hold, link)
+
+    async def _hold(self, link: Link) -> None:
+        await link.run()
+        self.links.remove(link)
+        self._settled.discard(link)
+        self._notify()
+
+    async def gather(self, least: int, *, wait_s: float, settle_s: float) -> None:
+        """Wait until ``least`` workers can be asked, and until what they kept from before has arrived.
+
+        Args:
+            least: Workers to wait for.
+            wait_s: How long they are waited for, seconds.
+            settle_s: How long calls of a former head that are under way are waited for, seconds.
+
+        Raises:
+            WaitEndedError: Too few came.
+            UsageError: None fits.
+            CheckpointError: A later head has the workers.
+            AsyncFilterError: The cluster cannot be used.
+        """
+        with anyio.move_on_after(wait_s) as scope:
+            while len(self._open()) < least:
+                self._check_usable()
+                await self._wait_change()
+        if scope.cancelled_caught:
+            self._check_usable()
+            came = len(self._open())
+            raise WaitEndedError(
+                f"only {came} of {least} workers came within {wait_s:g} s (cluster.workers.min, cluster.wait_s); "
+                "nothing was paid",
+                hint="Start more nodes, ask for less in cluster.per_worker, or raise cluster.wait_s.",
+            )
+        with anyio.move_on_after(settle_s):
+            while not self._settled.issuperset(self._open()):
+                await self._wait_change()
+
+    def kept_answers(self) -> list[LateAnswer]:
+        """The answers that workers kept from before this head; from now on such answers are late ones."""
+        kept, self._kept, self._adopts = self._kept, [], False
+        return kept
+
+    def late_answers(self) -> list[LateAnswer]:
+        """The answers that came for no ask under way, since the last call."""
+        late, self._kept = self._kept, []
+        return late
+
+    async def say_bye(self) -> None:
+        """End all workers, with a moment to hear it."""
+        for link in self.links:
+            link.bye()
+        with anyio.move_on_after(_CHECK_S):
+            while self._open():
+                await self._wait_change()
+
+    def tell_end(self) -> None:
+        """Tell that the workers go, at the end of the run."""
+        for link in self._open():
+            self._emit(WorkerLeft(at_unix_s=self._clock.unix(), worker=link.name, reason="end"))
+
+    def statistics(self) -> Workers:
+        """What became of the workers so far."""
+        return Workers(
+            engine=self._engine,
+            address=self._hub.address,
+            now=len(self._open()),
+            peak=self._peak,
+            joined=self._joined,
+            lost=self._lost,
+            left=self._left,
+            returned_turns=self._returned,
+            late_answers=self._late,
+        )
+
+    def _open(self) -> list[Link]:
+        return [link for link in self.links if link.can_be_asked]
+
+    def _check_usable(self) -> None:
+        """Raise when waiting for workers is in vain."""
+        if self._failure is not None:
+            raise self._failure
+        if self._later_epoch is not None:
+            raise self._ousted()
+        if self._misfits and not self._open() and len(self._misfits) >= max(1, len(self.links)):
+            raise self._unfit(self._misfits[-1])
+
+    def _unfit(self, hello: Hello) -> UsageError:
+        terms = self._terms
+        if hello.version != terms.version:
+            return UsageError(
+                f"the workers have asyncfilter {hello.version}, this is {terms.version}",
+                hint="Install one version of asyncfilter on all machines.",
+            )
+        return UsageError(
+            f"the workers examine for another job (fingerprint {hello.fingerprint[:12]}, this job has "
+            f"{terms.fingerprint[:12]})",
+            hint="End the workers of the other job, or set another checkpoint.",
+        )
+
+    def _ousted(self) -> CheckpointError:
+        return CheckpointError(
+            f"another run of this checkpoint has the workers (epoch {self._later_epoch}, this one is "
+            f"{self._terms.epoch})",
+            hint="Look at that run; the same command continues once it has ended.",
+        )
+
+    # -- Capacity --------------------------------------------------------------------------------------------------
+
+    @property
+    def limit(self) -> int:
+        """See ``Capacity``."""
+        return self._limit
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """See ``Capacity``."""
+        self._listeners.append(listener)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[bool]:
+        """See ``Capacity``."""
+        if self._waiting or not self._free():
+            await self._wait_turn()
+        if self._is_closed:
+            yield False
+            return
+        self._promised += 1
+        try:
+            yield True
+        finally:
+            self._promised -= 1
+            self._wake()
+
+    def close(self) -> None:
+        """See ``Capacity``."""
+        self._is_closed = True
+        while self._waiting:
+            self._waiting.popleft().set()
+
+    async def ended(self) -> tuple[StopReason, AsyncFilterError | None]:
+        """See ``Capacity``."""
+        seen_s = self._now()
+        while True:
+            if self._later_epoch is not None:
+                return StopReason.FAILED, self._ousted()
+            if self._open():
+                seen_s = self._now()
+            elif self._now() - seen_s > NOBODY_S:
+                why = f"no worker for {NOBODY_S / 60:g} minutes; nothing was paid meanwhile"
+                return StopReason.INTERRUPTED, WaitEndedError(
+                    why, hint="Run the same command again once there are workers."
+                )
+            await self._clock.sleep(_CHECK_S)
+
+    async def _wait_turn(self) -> None:
+        turn = anyio.Event()
+        self._waiting.append(turn)
+        self._wake()
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            else:
+                self._wake()
+            raise
+
+    def _free(self) -> int:
+        under_way = sum(min(link.attempts, link.limit) for link in self.links)
+        return self._limit - under_way - self._promised
+
+    def _wake(self) -> None:
+        if not self._waiting:
+            return
+        for _ in range(min(self._free(), len(self._waiting))):
+            self._waiting.popleft().set()
+
+    # -- Choice ----------------------------------------------------------------------------------------------------
+
+    def least_loaded(self) -> Link | None:
+        """The worker that should make the next attempt; None where all are full."""
+        with_room = [link for link in self.links if link.has_room]
+        return min(with_room, key=lambda link: link.attempts / link.limit) if with_room else None
+
+    async def preparing_link(self) -> Link:
+        """The worker that should prepare the next image; waits for one with room."""
+        while True:
+            with_room = [link for link in self.links if link.has_preparing_room]
+            if with_room:
+                return min(with_room, key=lambda link: link.preparing)
+            await self._wait_change()
+
+    async def alone(self, seq: int, *, at: Link | None = None) -> tuple[Link, bool]:
+        """A worker that does nothing else, reserved for one image until ``not_alone``, and whether it was waited for.
+
+        Args:
+            seq: Position of the image.
+            at: The worker that it must be; None for any.
+        """
+        has_waited = False
+        while True:
+            link = self._alone.get(seq)
+            if link is not None and (not link.can_be_asked or (at is not None and link is not at)):
+                self.not_alone(seq)
+                link = None
+            if link is None:
+                free = [one for one in self._open() if not one.is_reserved and (at is None or one is at)]
+                if free:
+                    link = min(free, key=lambda one: one.attempts)
+                    self._alone[seq] = link
+                    link.is_reserved = True
+                    self.changed(link)
+            if link is not None and link.is_idle:
+                return link, has_waited
+            has_waited = True
+            await self._wait_change()
+
+    def not_alone(self, seq: int) -> None:
+        """Let others have the worker that was reserved for an image."""
+        link = self._alone.pop(seq, None)
+        if link is not None:
+            link.is_reserved = False
+            self.changed(link)
+
+    # -- Durable answers -------------------------------------------------------------------------------------------
+
+    def durable(self, objects: Iterable[LinkKey]) -> None:
+        """Say that the answers about these objects, by key and ETag, are durable."""
+        by_link: dict[Link, list[int]] = defaultdict(list)
+        for one in objects:
+            for link, number in self._numbers.pop(one, ()):
+                by_link[link].append(number)
+        for link, numbers in by_link.items():
+            link.durable(numbers)
+
+    # -- What links tell -------------------------------------------------------------------------------------------
+
+    def joined(self, link: Link) -> None:
+        """See ``Listener``."""
+        hello = link.hello
+        self._joined += 1
+        self._peak = max(self._peak, len(self._open()))
+        if hello is not None:
+            self._emit(
+                WorkerJoined(
+                    at_unix_s=self._clock.unix(),
+                    worker=link.name,
+                    host=hello.host,
+                    pid=hello.pid,
+                    node=hello.node,
+                    cpus=hello.cpus,
+                    gpus=hello.gpus,
+                )
+            )
+        self.changed(link)
+
+    def changed(self, link: Link) -> None:
+        """See ``Listener``."""
+        limit, before = link.limit, self._limits.get(link, 0)
+        if limit != before:
+            self._limits[link] = limit
+            self._limit += limit - before
+            for listener in self._listeners:
+                listener()
+        self._notify()
+
+    def lost(self, link: Link, reason: Loss, asks: int) -> None:
+        """See ``Listener``."""
+        self._lost += 1
+        self._settled.discard(link)
+        self._emit(WorkerLost(at_unix_s=self._clock.unix(), worker=link.name, reason=reason.value, asks=asks))
+        self.changed(link)
+
+    def left(self, link: Link, reason: str) -> None:
+        """See ``Listener``."""
+        self._left += reason != "end"
+        self._emit(WorkerLeft(at_unix_s=self._clock.unix(), worker=link.name, reason=reason))
+        self.changed(link)
+
+    def returned(self, link: Link, turns: int) -> None:
+        """See ``Listener``."""
+        self._returned += turns
+        self._untold[link] = self._untold.get(link, 0) + turns
+
+    def numbered(self, link: Link, number: int, image: ObjectRef) -> None:
+        """See ``Listener``."""
+        self._numbers[image.key, image.etag].append((link, number))
+
+    def kept(self, link: Link, number: int, image: ObjectRef, detection: Detection) -> None:
+        """See ``Listener``."""
+        self.numbered(link, number, image)
+        self._late += not self._adopts
+        if len(self._kept) < _MOST_LATE:
+            self._kept.append(LateAnswer(image, detection, link, number))
+
+    def settled(self, link: Link) -> None:
+        """See ``Listener``."""
+        self._settled.add(link)
+        self._notify()
+
+    def refused(self, link: Link, hello: Hello | None, epoch: int | None) -> None:  # noqa: ARG002  the protocol's
+        """See ``Listener``."""
+        if hello is not None:
+            self._misfits.append(hello)
+        if epoch is not None:
+            self._later_epoch = max(epoch, self._later_epoch or 0)
+        self._notify()
+
+    async def _tell(self) -> None:
+        while True:
+            await self._clock.sleep(_TOLD_S)
+            untold, self._untold = self._untold, {}
+            for link, turns in untold.items():
+                self._emit(TurnsReturned(at_unix_s=self._clock.unix(), worker=link.name, turns=turns))
+
+    def _notify(self) -> None:
+        self._wake()
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _wait_change(self) -> None:
+        with anyio.move_on_after(_CHECK_S):
+            await self._changed.wait()

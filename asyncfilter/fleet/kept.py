@@ -1,0 +1,64 @@
+"""The answers that a worker keeps until the head says that they are durable: so no head's death loses one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from asyncfilter.fleet.messages import WireImage
+
+KEPT_BYTES = 64 * 1024 * 1024
+"""Most memory for kept answers; above it a worker takes no asks."""
+
+_ROW_BYTES = 400
+"""What a kept answer takes beside its bytes."""
+
+
+class KeptAnswer(NamedTuple):
+    """One answer, as it travels."""
+
+    image: WireImage
+    answer: bytes
+
+
+class KeptAnswers:
+    """Answers by their numbers, oldest first.
+
+    Args:
+        most_bytes: See ``KEPT_BYTES``.
+    """
+
+    def __init__(self, most_bytes: int = KEPT_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._answers: dict[int, KeptAnswer] = {}
+        self._bytes = 0
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __iter__(self) -> Iterator[tuple[int, KeptAnswer]]:
+        return iter(self._answers.items())
+
+    @property
+    def is_full(self) -> bool:
+        """True while no further answer should be asked for."""
+        return self._bytes >= self._most_bytes
+
+    def keep(self, image: WireImage, answer: bytes) -> int:
+        """Keep an answer, also beyond the most bytes: it is paid for. Returns its number, from 1."""
+        self._number += 1
+        kept = KeptAnswer(image, answer)
+        self._answers[self._number] = kept
+        self._bytes += _size(kept)
+        return self._number
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Drop answers that are durable; numbers that are not kept are ignored."""
+        for number in numbers:
+            if (kept := self._answers.pop(number, None)) is not None:
+                self._bytes -= _size(kept)
+
+
+def _size(kept: KeptAnswer) -> int:
+    return len(kept.answer) + len(kept.image.key) + _ROW_BYTES

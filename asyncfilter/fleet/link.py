@@ -1,0 +1,513 @@
+"""The head's end of one worker: a session after the other, each from its greeting until it is lost or over.
+
+Invariants:
+
+- Every ask ends: with its answer, its fault, or because its session ended. What was sent and not answered may have been
+  billed; what was not sent was not.
+- No frame of a worker is used unless it fits its types, and speaks of asks that are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import anyio
+import msgspec
+
+from asyncfilter.clock import Clock
+from asyncfilter.errors import LostError, NotSentError
+from asyncfilter.fleet.faults import error_of
+from asyncfilter.fleet.messages import (
+    Answered,
+    Bye,
+    Durable,
+    Examine,
+    Failed,
+    FrameError,
+    Greet,
+    HeadMessage,
+    Hello,
+    Kept,
+    Leaving,
+    LetGo,
+    Prepare,
+    Ready,
+    Refused,
+    Returned,
+    Send,
+    Settled,
+    WireImage,
+    WorkerMessage,
+    decode_answer,
+    encode,
+    head_frame,
+    read_worker_frame,
+    take_fitting,
+)
+from asyncfilter.fleet.transit import BATCH_S
+from asyncfilter.fleet.window import Window
+from asyncfilter.fleet.wires import HEARD_S, SILENCE_S, Loss, Wire, WireLostError
+from asyncfilter.model import Detection, ObjectRef
+
+_STOOD_STILL_S = 1.0
+"""A check that comes so late shows that the head itself stood still: silence of the workers then says nothing."""
+
+PREPARATION_S = 600.0
+"""An image that is not prepared after so long shows that the worker does not do what it should."""
+
+_MARGIN_S = 10.0
+"""What an attempt may take beyond its own time-out."""
+
+_RESERVE = 2
+"""Images under preparation for each core, and as many more: a core must not wait for the next one."""
+
+T = TypeVar("T")
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a head and its workers must agree about.
+
+    Attributes:
+        version: Of asyncfilter.
+        fingerprint: Of the job, as far as workers use it.
+        epoch: Of this head; a worker obeys the highest that it has seen.
+        attempt_s: Longest time of an attempt, seconds.
+        most: Most asks under way at one worker.
+    """
+
+    version: str
+    fingerprint: str
+    epoch: int
+    attempt_s: float
+    most: int = 4096
+
+
+class Listener(Protocol):
+    """What a link tells; called from the event loop, and must not wait."""
+
+    def joined(self, link: Link) -> None:
+        """A worker fits and can be asked."""
+        ...
+
+    def changed(self, link: Link) -> None:
+        """What it can take has changed."""
+        ...
+
+    def lost(self, link: Link, reason: Loss, asks: int) -> None:
+        """It was lost with so many paid attempts under way."""
+        ...
+
+    def left(self, link: Link, reason: str) -> None:
+        """It went, as it had said before."""
+        ...
+
+    def returned(self, link: Link, turns: int) -> None:
+        """Turns came back unused."""
+        ...
+
+    def numbered(self, link: Link, number: int, image: ObjectRef) -> None:
+        """An attempt was answered; the worker keeps the answer under ``number``."""
+        ...
+
+    def kept(self, link: Link, number: int, image: ObjectRef, detection: Detection) -> None:
+        """An answer that belongs to no ask under way."""
+        ...
+
+    def settled(self, link: Link) -> None:
+        """All its kept answers have arrived."""
+        ...
+
+    def refused(self, link: Link, hello: Hello | None, epoch: int | None) -> None:
+        """It does not fit (``hello``), or obeys a head of a later ``epoch``."""
+        ...
+
+
+class _Ask:
+    """One ask under way."""
+
+    __slots__ = ("asked_s", "future", "held", "image", "is_attempt", "raw", "until_s")
+
+    def __init__(
+        self, image: ObjectRef, *, is_attempt: bool, asked_s: float, until_s: float, held: int | None = None
+    ) -> None:
+        self.future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.image = image
+        self.is_attempt = is_attempt
+        self.held = held
+        self.asked_s = asked_s
+        self.until_s = until_s
+        self.raw: msgspec.Raw | None = None
+
+
+class _SessionEndedError(Exception):
+    def __init__(self, reason: Loss | None, *, is_final: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.is_final = is_final
+
+
+class Link:
+    """One worker, as the head knows it.
+
+    Args:
+        wire: Carries frames.
+        terms: What it must agree with.
+        listener: Is told what happens.
+        clock: Sleeps.
+        now: Seconds that go on while this machine is suspended.
+    """
+
+    def __init__(self, wire: Wire, terms: Terms, listener: Listener, *, clock: Clock, now: Callable[[], float]) -> None:
+        self.wire = wire
+        self.name = wire.name
+        self.hello: Hello | None = None
+        self.is_open = False
+        self.is_reserved = False
+        self.window = Window(terms.most)
+        self.held: set[int] = set()
+        self._terms = terms
+        self._listener = listener
+        self._clock = clock
+        self._now = now
+        self._session = ""
+        self._number = 0
+        self._asks: dict[int, _Ask] = {}
+        self._forgotten: dict[int, ObjectRef] = {}
+        self._attempts = 0
+        self._outbox: list[msgspec.Raw] = []
+        self._asked = anyio.Event()
+        self._heard_s = 0.0
+        self._leaving: str | None = None
+        self._is_over = False
+        self._received: set[int] = set()
+        self._process = ""
+
+    # -- What it can take ------------------------------------------------------------------------------------------
+
+    @property
+    def attempts(self) -> int:
+        """Paid attempts under way."""
+        return self._attempts
+
+    @property
+    def limit(self) -> int:
+        """Paid attempts that may be under way."""
+        if not self.can_be_asked:
+            return 0
+        return 1 if self.is_reserved else self.window.size
+
+    @property
+    def can_be_asked(self) -> bool:
+        """False while there is no session, and once the worker has said that it leaves."""
+        return self.is_open and self._leaving is None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more attempt may be asked for."""
+        return not self.is_reserved and self._attempts < self.limit
+
+    @property
+    def preparing(self) -> int:
+        """Images under preparation."""
+        return len(self._asks) - self._attempts
+
+    @property
+    def has_preparing_room(self) -> bool:
+        """Whether one more image may be prepared."""
+        if not self.can_be_asked or self.is_reserved or self.hello is None:
+            return False
+        return self.preparing < _RESERVE * (int(self.hello.cpus) + 1)
+
+    @property
+    def is_idle(self) -> bool:
+        """True while nothing is under way."""
+        return not self._asks
+
+    # -- Asks ------------------------------------------------------------------------------------------------------
+
+    async def examine(self, image: ObjectRef, *, held: int | None = None) -> Detection:
+        """One paid attempt, by a turn of this moment.
+
+        Raises:
+            NotSentError: The turn came too late, or it was never sent.
+            LostError: The worker was lost with it.
+            CallError: As the detector of the worker.
+            AccessError: Likewise.
+        """
+        now_s = self._now()
+        until_s = now_s + self._terms.attempt_s + _MARGIN_S
+        ask = _Ask(image, is_attempt=True, asked_s=now_s, until_s=until_s, held=held)
+        id_ = self._next()
+        message = Examine(id_, WireImage.of(image), now_s) if held is None else Send(id_, held, now_s)
+        answer = await self._ask(id_, ask, message)
+        if isinstance(answer, Detection):
+            return answer
+        raise LostError("the worker answered something else", may_be_billed=True)
+
+    async def prepare(self, image: ObjectRef) -> int | None:
+        """Prepare an image, at no cost: the id under which the worker holds it, None where it needs not be held.
+
+        Raises:
+            NotSentError: It was never sent, or the worker leaves.
+            LostError: The worker was lost with it.
+            CallError: As the preparation of the worker.
+            AccessError: Likewise.
+        """
+        now_s = self._now()
+        ask = _Ask(image, is_attempt=False, asked_s=now_s, until_s=now_s + PREPARATION_S)
+        id_ = self._next()
+        is_held = await self._ask(id_, ask, Prepare(id_, WireImage.of(image)))
+        return id_ if is_held else None
+
+    def let_go(self, held: int) -> None:
+        """Drop an image that the worker holds."""
+        if held in self.held:
+            self.held.discard(held)
+            self._put(LetGo([held]))
+
+    def durable(self, numbers: list[int]) -> None:
+        """Say which answers are durable."""
+        self._received.difference_update(numbers)
+        if self.is_open:
+            self._put(Durable(numbers))
+
+    def bye(self) -> None:
+        """End the worker: the run is over."""
+        self._is_over = True
+        if self.is_open:
+            self._put(Bye())
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    async def _ask(self, id_: int, ask: _Ask, message: HeadMessage) -> object:
+        if not self.is_open:
+            raise NotSentError(f"{self.name} is not there")
+        self._asks[id_] = ask
+        self._attempts += ask.is_attempt
+        try:
+            ask.raw = self._put(message)
+            return await ask.future
+        finally:
+            if self._asks.pop(id_, None) is not None:  # cancelled: its answer belongs to nobody
+                self._attempts -= ask.is_attempt
+                self._forgotten[id_] = ask.image
+                self._listener.changed(self)
+
+    def _put(self, message: HeadMessage) -> msgspec.Raw:
+        try:
+            raw = encode(message)
+        except (FrameError, UnicodeEncodeError) as exc:
+            raise NotSentError(f"an ask cannot be sent: {exc}") from exc
+        self._outbox.append(raw)
+        self._asked.set()
+        return raw
+
+    # -- Sessions --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Hold sessions with the worker until it has gone for good, or does not fit."""
+        while True:
+            try:
+                await self._hold_session()
+            except _SessionEndedError as ended:
+                if self._end_session(ended.reason) or ended.is_final:
+                    return
+            await self._clock.sleep(HEARD_S)
+
+    async def _hold_session(self) -> None:
+        self._session = secrets.token_hex(8)
+        self._outbox = [encode(Greet(self._terms.version, self._terms.fingerprint))]
+        self._forgotten.clear()
+        self._heard_s = self._now()
+        ended: list[_SessionEndedError] = []
+
+        async def until_ended(work: Callable[[], Awaitable[None]]) -> None:
+            try:
+                await work()
+            except WireLostError as error:
+                ended.append(_SessionEndedError(error.reason, is_final=error.is_final))
+            except FrameError:
+                ended.append(_SessionEndedError(Loss.PROCESS))
+            except _SessionEndedError as error:
+                ended.append(error)
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for work in (self._sending, self._receiving, self._watching):
+                tasks.start_soon(until_ended, work)
+        raise ended[0] if ended else _SessionEndedError(Loss.CONNECTION)
+
+    def _end_session(self, reason: Loss | None) -> bool:
+        """Settle what was under way; True when the worker has gone for good."""
+        was_open, leaving = self.is_open, self._leaving
+        self.is_open, self._leaving = False, None
+        sent = self._fail_asks()
+        if not was_open:
+            return reason is None or self._is_over
+        if self._is_over or (leaving is not None and not sent):
+            self._listener.left(self, leaving or "end")
+            return True
+        self._listener.lost(self, reason or Loss.CONNECTION, sent)
+        return reason is None
+
+    def _fail_asks(self) -> int:
+        """End all asks; how many attempts of them may have been made."""
+        asks, self._asks, self._attempts = self._asks, {}, 0
+        unsent, self._outbox = {id(raw) for raw in self._outbox}, []
+        self.held.clear()
+        lost = 0
+        for ask in asks.values():
+            if ask.future.done():
+                continue
+            if id(ask.raw) in unsent:
+                ask.future.set_exception(NotSentError(f"{self.name} was lost before it was asked"))
+                continue
+            lost += ask.is_attempt
+            ask.future.set_exception(LostError(f"{self.name} was lost", may_be_billed=ask.is_attempt))
+        return lost
+
+    async def _sending(self) -> None:
+        while True:
+            if not self._outbox:
+                self._asked = anyio.Event()
+                with anyio.move_on_after(HEARD_S):
+                    await self._asked.wait()
+                    await self._clock.sleep(BATCH_S)
+            messages = take_fitting(self._outbox)
+            await self.wire.send(head_frame(self._session, self._terms.epoch, self._now(), messages))
+
+    async def _watching(self) -> None:
+        """End the session when the worker is silent, or does not answer an ask in time."""
+        began_s = checked_s = self._now()
+        while True:
+            await self._clock.sleep(HEARD_S)
+            now_s = self._now()
+            if now_s - checked_s > HEARD_S + _STOOD_STILL_S:
+                self._heard_s = now_s
+            elif now_s - self._heard_s > SILENCE_S:
+                raise _SessionEndedError(Loss.SILENCE)
+            elif not self.is_open and now_s - began_s > SILENCE_S:
+                raise _SessionEndedError(Loss.CONNECTION)  # it has not seen the greeting
+            elif any(now_s > ask.until_s for ask in self._asks.values()):
+                raise _SessionEndedError(Loss.PROCESS)
+            checked_s = now_s
+
+    async def _receiving(self) -> None:
+        while True:
+            frame = read_worker_frame(await self.wire.receive(self._session))
+            if frame.session != self._session:
+                continue
+            self._heard_s = self._now()
+            returned = 0
+            for message in frame.messages:
+                returned += isinstance(message, Returned)
+                self._hear(message)
+            if returned:
+                self._listener.returned(self, returned)
+
+    def _hear(self, message: WorkerMessage) -> None:
+        """Take one message.
+
+        Raises:
+            FrameError: It speaks of what is not under way.
+        """
+        match message:
+            case Answered():
+                self._answered(message)
+            case Failed(id=id_, late_s=late_s, fault=fault):
+                self._finish(id_, late_s, error_of(fault))
+            case Returned():
+                self._returned(message)
+            case Ready(id=id_, is_held=is_held):
+                if is_held:
+                    self._hold(id_)
+                self._finish(id_, None, is_held)
+            case Kept():
+                self._kept(message)
+            case _:
+                self._hear_about_session(message)
+
+    def _hear_about_session(self, message: WorkerMessage) -> None:
+        match message:
+            case Hello():
+                self._welcome(message)
+            case Settled():
+                self._listener.settled(self)
+            case Leaving(reason=reason):
+                self._leaving = reason
+                self._listener.changed(self)
+            case Refused(epoch=epoch) if epoch > self._terms.epoch:
+                self._listener.refused(self, None, epoch)
+                raise _SessionEndedError(None, is_final=True)
+            case Refused() if self.is_open:
+                raise _SessionEndedError(Loss.CONNECTION)
+
+    def _returned(self, message: Returned) -> None:
+        ask = self._asks.get(message.id)
+        if message.why == "gone" and ask is not None and ask.held is not None:
+            self.held.discard(ask.held)
+        self._finish(message.id, message.late_s, NotSentError(f"{self.name} returned a turn: {message.why}"))
+
+    def _kept(self, message: Kept) -> None:
+        detection = decode_answer(message.answer)
+        if message.number not in self._received:
+            self._received.add(message.number)
+            self._listener.kept(self, message.number, message.image.image(), detection)
+
+    def _welcome(self, hello: Hello) -> None:
+        if (hello.version, hello.fingerprint) != (self._terms.version, self._terms.fingerprint):
+            self._listener.refused(self, hello, None)
+            raise _SessionEndedError(None, is_final=True)
+        if self.is_open:
+            raise FrameError("a second greeting")
+        if hello.process != self._process:
+            # Its numbers begin anew.
+            self._process, self._received = hello.process, set()
+        self.hello, self.is_open, self.is_reserved = hello, True, False
+        self.window = Window(self._terms.most)
+        self._listener.joined(self)
+
+    def _answered(self, message: Answered) -> None:
+        detection = decode_answer(message.answer)
+        self._received.add(message.number)
+        ask = self._asks.get(message.id)
+        if ask is not None and ask.is_attempt:
+            self._listener.numbered(self, message.number, ask.image)
+            self._finish(message.id, message.late_s, detection)
+        elif (image := self._forgotten.pop(message.id, None)) is not None:
+            self._listener.kept(self, message.number, image, detection)
+        else:
+            raise FrameError("an answer to nothing that is under way")
+
+    def _hold(self, id_: int) -> None:
+        if id_ in self._asks:
+            self.held.add(id_)
+        else:
+            self._put(LetGo([id_]))
+
+    def _finish(self, id_: int, late_s: float | None, result: object) -> None:
+        """End one ask.
+
+        Raises:
+            FrameError: It is not under way.
+        """
+        ask = self._asks.pop(id_, None)
+        if ask is None:
+            if self._forgotten.pop(id_, None) is None:
+                raise FrameError("an answer to nothing that is under way")
+            return
+        if ask.is_attempt and late_s is not None:
+            under_way = self._attempts
+            self._attempts -= 1
+            self.window.answered(late_s=late_s, asked_s=ask.asked_s, under_way=under_way, now_s=self._now())
+        if not ask.future.done():
+            if isinstance(result, Exception):
+                ask.future.set_exception(result)
+            else:
+                ask.future.set_result(result)
+        self._listener.changed(self)

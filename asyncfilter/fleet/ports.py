@@ -1,0 +1,166 @@
+"""The engine's detector and preparation, carried out by a crew.
+
+Invariant: the attempt at an image that a worker holds is made by that worker; where it is gone, the image is prepared
+elsewhere first, at no cost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from asyncfilter.errors import LostError, NotSentError
+from asyncfilter.fleet.crew import Crew
+from asyncfilter.fleet.link import Link
+from asyncfilter.model import Detection, ObjectRef
+from asyncfilter.ports.examine import Prepared
+
+MOST_LOSSES = 3
+"""An image that was under way on so many lost workers is tried once more, alone."""
+
+T = TypeVar("T")
+
+
+class Losses:
+    """How often each image was under way when its worker was lost."""
+
+    def __init__(self) -> None:
+        self._lost: Counter[int] = Counter()
+
+    def must_be_alone(self, image: ObjectRef) -> bool:
+        """Whether an image may end the workers, so that it must not take neighbours with it."""
+        return self._lost[image.seq] >= MOST_LOSSES if self._lost else False
+
+    def over(self, image: ObjectRef) -> None:
+        """Forget an image that has an outcome."""
+        if self._lost:
+            self._lost.pop(image.seq, None)
+
+    def weighed(self, image: ObjectRef, error: LostError) -> LostError:
+        """Count a loss; the error to raise, final after too many."""
+        was_last = self.must_be_alone(image)
+        self._lost[image.seq] += 1
+        if was_last or (error.was_alone and self._lost[image.seq] >= MOST_LOSSES) or error.is_final:
+            times = self._lost.pop(image.seq)
+            why = f"{image.uri}: {times} processes that examined it were lost ({error.message})"
+            return LostError(why, may_be_billed=error.may_be_billed, is_final=True)
+        return error
+
+
+class FleetDetector:
+    """``Detector`` that asks the least loaded worker.
+
+    Args:
+        crew: The workers.
+        losses: Shared with the preparation.
+    """
+
+    def __init__(self, crew: Crew, losses: Losses) -> None:
+        self._crew = crew
+        self._losses = losses
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Make one paid attempt; see ``Detector``.
+
+        Raises:
+            NotSentError: No worker has room, or the turn came too late.
+            LostError: The worker was lost with it.
+        """
+        if self._losses.must_be_alone(image):
+            return await self._detect_alone(image)
+        link = self._crew.least_loaded()
+        if link is None:
+            raise NotSentError("no worker has room")
+        return await self.attempt(image, link.examine(image))
+
+    async def attempt(self, image: ObjectRef, examined: Awaitable[Detection]) -> Detection:
+        """The result of one attempt; a loss is counted."""
+        try:
+            found = await examined
+        except LostError as error:
+            raise self._losses.weighed(image, error) from error
+        self._losses.over(image)
+        return found
+
+    async def _detect_alone(self, image: ObjectRef) -> Detection:
+        link, has_waited = await self._crew.alone(image.seq)
+        if has_waited:
+            # The turn is old by now; the worker stays reserved.
+            raise NotSentError("a worker was waited for")
+        try:
+            return await self.attempt(image, link.examine(image))
+        finally:
+            self._crew.not_alone(image.seq)
+
+
+class FleetPreparation:
+    """``Preparation`` by workers, which hold what they have prepared.
+
+    Args:
+        crew: The workers.
+        losses: Shared with the detector.
+        detector: Makes attempts.
+    """
+
+    def __init__(self, crew: Crew, losses: Losses, detector: FleetDetector) -> None:
+        self._crew = crew
+        self._losses = losses
+        self._detector = detector
+
+    async def prepare(self, image: ObjectRef) -> Prepared | None:
+        """Make one attempt, at no cost; see ``Preparation``."""
+        held = await self.held(image)
+        if held is None:
+            return None
+        examination = _HeldImage(self, self._crew, self._detector, held)
+        return Prepared(detector=examination, let_go=examination.let_go)
+
+    async def held(self, image: ObjectRef) -> tuple[Link, int] | None:
+        """Prepare an image on some worker: where it is held, or None where it needs not be held."""
+        if self._losses.must_be_alone(image):
+            link, _ = await self._crew.alone(image.seq)
+            try:
+                return await self._on(link, image)
+            finally:
+                self._crew.not_alone(image.seq)
+        return await self._on(await self._crew.preparing_link(), image)
+
+    async def _on(self, link: Link, image: ObjectRef) -> tuple[Link, int] | None:
+        try:
+            id_ = await link.prepare(image)
+        except LostError as error:
+            raise self._losses.weighed(image, error) from error
+        return None if id_ is None else (link, id_)
+
+
+class _HeldImage:
+    """``Detector`` of one image that a worker holds."""
+
+    def __init__(
+        self, preparation: FleetPreparation, crew: Crew, detector: FleetDetector, held: tuple[Link, int]
+    ) -> None:
+        self._preparation = preparation
+        self._crew = crew
+        self._detector = detector
+        self._held: tuple[Link, int] | None = held
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Make one paid attempt; see ``Detector``."""
+        if self._held is None:
+            return await self._detector.detect(image)
+        link, id_ = self._held
+        if id_ not in link.held or not link.can_be_asked:
+            link.let_go(id_)
+            self._held = await self._preparation.held(image)
+            raise NotSentError("the image was prepared again on another worker")
+        if link.is_reserved:
+            raise NotSentError(f"{link.name} examines an image alone")
+        return await self._detector.attempt(image, link.examine(image, held=id_))
+
+    def let_go(self) -> None:
+        """The image is over: its worker needs not hold it any more."""
+        if self._held is not None:
+            link, id_ = self._held
+            link.let_go(id_)
+            self._held = None
