@@ -1,4 +1,4 @@
-"""The double of the server answers as the server does: the same fields of the same kinds, the same status of each row."""
+"""The double of the server answers as the server does: the same fields of the same kinds, the same status of rows."""
 
 from __future__ import annotations
 
@@ -84,8 +84,9 @@ class Side:
 
 async def test_the_double_is_like_the_server(tmp_path: Path) -> None:
     """One walk on both, compared field by field."""
-    double = FakeReview([card(number, f"p{number}.jpg", labels=None, why=None, score=None, verdict=None,
-                              rule_verdict=None, rule=None) for number in range(1, PICTURES + 1)], drawn, ("robin",))  # fmt: skip
+    of_rules = dict.fromkeys(("labels", "why", "score", "verdict", "rule_verdict", "rule"))  # a folder has none
+    cards = [card(number, f"p{number}.jpg", **of_rules) for number in range(1, PICTURES + 1)]
+    double = FakeReview(cards, drawn, ("robin",))
     double.rules = []
     await double.start()
     try:
