@@ -139,11 +139,12 @@ bench-quick: $(READY) ## the same in two minutes; rewrites nothing
 bench-check: $(READY) ## has the program become slower than in the committed results?
 	$(BIN)/python -m benchmarks --check $(BENCH)
 
-sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, for hours
+sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 lost machines, for hours
 	$(BIN)/python -m tests.kit.sweep signals
 	$(BIN)/python -m tests.kit.sweep kills
 	$(BIN)/python -m tests.kit.sweep leases --moments 100
 	$(BIN)/python -m tests.kit.sweep trainings --moments 100
+	$(BIN)/python -m tests.kit.sweep states --moments 50
 
 clean:           ## remove what make made
 	rm -rf $(VENV) $(AUDIT) $(RUN) $(DOCS) $(DIST) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo .asyncfilter-demo-train requirements/page/node_modules

@@ -60,7 +60,7 @@ async def open_inputs(
         elif job.detector.lanes:
             lanes, of_lanes = await _open_lanes(job, account, store.region, stack)
             backend, cautions = lanes[0].backend, (*store.cautions, *of_lanes)
-            preparation = overrides.preparation or _preparation(job, store, _sending(lanes), stack)
+            preparation = overrides.preparation or _preparation(job, store, sending_of(lanes), stack)
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, use=use)
             if opened.close is not None:
@@ -76,7 +76,9 @@ async def open_inputs(
         if lanes:
             inputs = _with_lanes(job, inputs, lanes)
         by_reference = all(lane.by_reference for lane in lanes) if lanes else store.region == backend.region
-        inputs = msgspec.structs.replace(inputs, places=store.places, by_reference=by_reference)
+        inputs = msgspec.structs.replace(
+            inputs, places=store.places, by_reference=by_reference, bucket_region=store.region
+        )
         yield await _with_list(job, inputs, store, account), store.sink
 
 
@@ -159,7 +161,8 @@ class Sending(NamedTuple):
     own: OwnModelDetector | None = None
 
 
-def _sending(lanes: tuple[OpenLane, ...]) -> Sending:
+def sending_of(lanes: tuple[OpenLane, ...]) -> Sending:
+    """How the lanes of a job examine images."""
     from asyncfilter.pictures.prepare import LanePorts  # noqa: PLC0415  as in `_preparation`
 
     ports = {lane.backend.name: LanePorts(lane.backend.detector, lane.send, lane.by_reference) for lane in lanes}
