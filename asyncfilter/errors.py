@@ -10,6 +10,7 @@
     │   ├── CheckpointVersionError       written by a newer asyncfilter
     │   ├── CheckpointMismatchError      belongs to another source or detector
     │   ├── ObjectChangedError           an object of a state changed while it was read
+    │   ├── StateExistsError             a state is there already
     │   ├── StateHeldError               another process owns the state in S3
     │   └── StateLostError               another process took the state from this one
     ├── LedgerError                  3   the ledger of leases cannot be used
@@ -163,6 +164,10 @@ class CheckpointMismatchError(CheckpointError):
 
 class ObjectChangedError(CheckpointError):
     """An object of a state was replaced or deleted while it was read."""
+
+
+class StateExistsError(CheckpointError):
+    """A state is there already, and a command was to begin one."""
 
 
 class StateHeldError(CheckpointError):

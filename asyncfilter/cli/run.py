@@ -72,6 +72,10 @@ def run(
 
 def _may_start_afresh(job: Job, *, yes: bool) -> bool:
     """True when the old checkpoint holds no paid labels, or the user agrees to move it aside."""
+    if job.state is not None and (head := deferred.run_async(lambda: deferred.begun_state(job))) is not None:
+        paid = f"{count(head.rows)} images, for which {usd(head.spent_micros)} were paid"
+        what = f"The state of {job.name} in s3://{job.state.bucket}/{job.state.prefix} holds {paid}"
+        return not head.spent_micros or ask(f"{what}. Keep it under another name and pay again?", yes=yes)
     if not deferred.checkpoint_exists(job.checkpoint):
         return True
     try:

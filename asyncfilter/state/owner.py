@@ -23,6 +23,7 @@ from asyncfilter.errors import (
     CheckpointError,
     CheckpointMismatchError,
     EndpointError,
+    StateExistsError,
     StateHeldError,
     StateLostError,
     StoreError,
@@ -238,6 +239,7 @@ async def take(
     told: Told,
     begins: Callable[[], None],
     is_fresh: bool = False,
+    only_new: bool = False,
 ) -> tuple[StateOwner, Taken]:
     """Take a state, or begin one.
 
@@ -250,6 +252,7 @@ async def take(
         told: Called when another process may still hold it.
         begins: Called before a state is begun; raises when none may begin.
         is_fresh: Begin a new state in place of the one that is there, whose head is kept under another name.
+        only_new: Begin a state, and never take one that is there.
 
     Raises:
         StateHeldError: Another process owns it.
@@ -258,7 +261,7 @@ async def take(
         AccessError: The account may not.
     """
     taking = _Taking(store, claim, host=host, clock=clock, now_s=now_s, told=told)
-    return await taking.take(begins, is_fresh=is_fresh)
+    return await taking.take(begins, is_fresh=is_fresh, only_new=only_new)
 
 
 class _Taking:
@@ -272,9 +275,14 @@ class _Taking:
         self._vigil = Vigil()
         self._is_probed = self._is_told = False
 
-    async def take(self, begins: Callable[[], None], *, is_fresh: bool) -> tuple[StateOwner, Taken]:
+    async def take(self, begins: Callable[[], None], *, is_fresh: bool, only_new: bool) -> tuple[StateOwner, Taken]:
         while True:
             seen = await read_head(self._store, self._place)
+            if seen is not None and only_new:
+                raise StateExistsError(
+                    f"{self._place.uri}: there is a state already, of {seen.head.rows:,} images",
+                    hint="Name another address, or go on with that state: nothing ever replaces one.",
+                )
             if seen is None:
                 begins()
             elif not is_fresh:

@@ -239,7 +239,8 @@ class StateShipping:
         self._give_back()
         self._is_closing = True
         self._notify()
-        with anyio.move_on_after(_CLOSE_S):
+        is_answering = self._owner.tenure.silent_s(self._owner.now_s()) < BEHIND_AFTER_S
+        with anyio.move_on_after(_CLOSE_S if is_answering else _WATCH_S):
             while self._blocking is not None and self._made is None and self.error is None:
                 await self._wait_change()
             if not self._owner.tenure.is_lost and not isinstance(self.error, AccessError):
@@ -264,8 +265,12 @@ class StateShipping:
 
     async def _wait_due(self) -> None:
         while not self._is_closing:
+            # While a snapshot is made that has to be named first, heads are rewritten as a heartbeat alone.
+            is_blocked = self._blocking is not None and self._made is None
             left_s = self._pace.left_s(
-                self._owner.now_s(), waiting_bytes=self._file_rows() * _ROW_BYTES, is_wanted=self._is_wanted
+                self._owner.now_s(),
+                waiting_bytes=0 if is_blocked else self._file.changed_rows * _ROW_BYTES,
+                is_wanted=self._is_wanted and not is_blocked,
             )
             if not left_s:
                 return
@@ -480,9 +485,6 @@ class StateShipping:
     def _give_back(self) -> None:
         is_granted = self._owner.head.granted_micros > self._owner.head.spent_micros
         self._purse, self._gives_back = None, self.is_truth and (is_granted or self._gives_back)
-
-    def _file_rows(self) -> int:
-        return self._file.changed_rows
 
     def _end(self, error: AsyncFilterError) -> None:
         if self.error is None:

@@ -18,6 +18,7 @@ from asyncfilter.checkpoint import (
     checkpoint_exists,
     open_checkpoint,
     read_epoch,
+    read_identity,
 )
 from asyncfilter.checkpoint.lock import holder
 from asyncfilter.checkpoint.place import without_links
@@ -26,30 +27,39 @@ from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.custom_labels.processes import ThisHost
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import RunInputs
-from asyncfilter.errors import AsyncFilterError, CheckpointLockedError, NotSentError
+from asyncfilter.errors import AsyncFilterError, CheckpointError, CheckpointLockedError, NotSentError, UsageError
 from asyncfilter.events import JobWarning
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Detection, ObjectRef
+from asyncfilter.model import Detection, ObjectRef, StateSummary
 from asyncfilter.ports.examine import Detector, Preparation, Prepared
 from asyncfilter.ports.keeping import KeptState
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.records.progress import Batch
+from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
 from asyncfilter.state.fetching import read_head
-from asyncfilter.state.owner import Claim, StateOwner, Taken, take
+from asyncfilter.state.head import Head
+from asyncfilter.state.names import Held
+from asyncfilter.state.owner import Claim, StateOwner, Taken, Told, take
 from asyncfilter.state.shipping import StateShipping, running
 from asyncfilter.state.tenure import COMMIT_EVERY_S
 from asyncfilter.state.working_copy import Standing, WorkingCopy, bring_up, check_beginning, standing_of
-from asyncfilter.wiring.states import open_state_store, place_of
+from asyncfilter.wiring.states import Where, open_state_store, place_of
 
 
-async def has_checkpoint(job: Job) -> bool:
-    """Whether there is a checkpoint to go on with: on this machine, or as a state in S3."""
+async def has_state(job: Job) -> bool:
+    """Whether the state of a job was begun."""
+    return await begun_state(job) is not None
+
+
+async def begun_state(job: Job) -> Head | None:
+    """The head of a job's state, which is not owned; None where none was begun."""
     place = place_of(job)
-    if checkpoint_exists(job.checkpoint) or place is None:
-        return checkpoint_exists(job.checkpoint)
+    if place is None:
+        return None
     async with open_state_store(job.aws) as store:
-        return await read_head(store, place) is not None
+        seen = await read_head(store, place)
+    return None if seen is None else seen.head
 
 
 async def open_owned(
@@ -94,7 +104,34 @@ async def _owned(job: Job, context: RunContext, *, is_fresh: bool) -> AsyncItera
             raise
         async with checkpoint, running(await opening.shipping(owner, taken, copy, checkpoint)) as shipping:
             checkpoint.kept = shipping
-            yield checkpoint
+            async with answers_shipped(_answers_of(job, store, context.clock, opening.tell), opening.tell):
+                yield checkpoint
+
+
+def _answers_of(job: Job, store: StateStore, clock: Clock, told: Told) -> AnswersShipping:
+    """People's answers of a job, and their state beside that of its checkpoint."""
+    place = place_of(job)
+    assert place is not None  # noqa: S101  the job has a state
+    return AnswersShipping(
+        store=store,
+        place=place.answers,
+        path=job.answers_path,
+        host=ThisHost(),
+        clock=clock,
+        now_s=_now_of(clock),
+        told=told,
+    )
+
+
+async def ship_answers(job: Job) -> None:
+    """Write the answers file of a job to its state in S3, if it has one and the file has changed.
+
+    Raises:
+        AsyncFilterError: File or state cannot be used.
+    """
+    if job.state is not None:
+        async with open_state_store(job.aws) as store:
+            await _answers_of(job, store, SystemClock(), _unheard).ship()
 
 
 def _check_free(path: Path) -> None:
@@ -137,7 +174,7 @@ class _Opening:
             host=ThisHost(),
             clock=self.context.clock,
             now_s=_now_of(self.context.clock),
-            told=self._tell,
+            told=self.tell,
             begins=begins,
             is_fresh=is_fresh,
         )
@@ -162,7 +199,7 @@ class _Opening:
         async with _heart_beating(owner, self.context.clock):
             copy = await bring_up(self.store, owner.place, taken.head, path)
         if copy.aside is not None:
-            self._tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
+            self.tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
         return copy
 
     async def shipping(
@@ -184,7 +221,8 @@ class _Opening:
             _commit_removals_first(checkpoint, shipping)
         return shipping
 
-    def _tell(self, message: str) -> None:
+    def tell(self, message: str) -> None:
+        """Say a sentence about something that stops no run."""
         self.context.emit(JobWarning(at_unix_s=self.context.clock.unix(), message=message))
 
 
@@ -275,3 +313,58 @@ class _OwnedPreparation:
         if prepared is None:
             return None
         return msgspec.structs.replace(prepared, detector=_OwnedDetector(prepared.detector, self._state))
+
+
+# -- `state push` ------------------------------------------------------------------------------------------------------
+
+
+async def push_state(path: Path, where: Where) -> StateSummary:
+    """Begin a state from a checkpoint file that nobody runs on.
+
+    Raises:
+        StateExistsError: There is one.
+        CheckpointError: The file cannot be used.
+        UsageError: ``where`` is no state of a checkpoint.
+    """
+    if where.place.held is not Held.CHECKPOINT:
+        raise UsageError(f"{where.place.uri}: expected the address of a checkpoint, which ends with .{Held.CHECKPOINT}")
+    clock = SystemClock()
+    settings = await to_thread.run_sync(read_identity, path)
+    async with (
+        open_state_store(where.aws) as store,
+        await open_checkpoint(path, identity=settings, name=where.place.name, ships=True) as checkpoint,
+    ):
+        claim = Claim(
+            place=where.place,
+            identity=settings,
+            newest_format=FORMAT_VERSION,
+            file_format=1,
+            above_epoch=checkpoint.opened.epoch - 1,
+            run_id="",
+        )
+        owner, taken = await take(
+            store,
+            claim,
+            host=ThisHost(),
+            clock=clock,
+            now_s=_now_of(clock),
+            told=_unheard,
+            begins=_nothing,
+            only_new=True,
+        )
+        shipping = StateShipping(
+            owner, checkpoint, without_links(path), taken=taken, restored=None, is_truth=True, clock=clock
+        )
+        assert checkpoint.shipping is not None  # noqa: S101  it was opened to ship
+        await checkpoint.shipping.bind(owner.head.state_id, checkpoint.opened.epoch, owner.head.commit)
+        async with running(shipping):
+            if left := await shipping.flush():
+                raise CheckpointError(f"{where.place.uri}: not everything is there: {left}", hint=_PUSH_AGAIN)
+        return await shipping.summary()
+
+
+_PUSH_AGAIN = "Run the job with this address as its checkpoint_copy, which goes on from the file."
+
+
+def _unheard(_message: str) -> None:
+    return

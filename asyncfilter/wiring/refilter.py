@@ -17,8 +17,14 @@ from asyncfilter.wiring.account import Account
 from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.located import with_known_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores
-from asyncfilter.wiring.owned_state import has_checkpoint
-from asyncfilter.wiring.session import kept_state, new_context, sqlite, with_known_references, without_writes
+from asyncfilter.wiring.session import (
+    has_checkpoint,
+    kept_state,
+    new_context,
+    sqlite,
+    with_known_references,
+    without_writes,
+)
 from asyncfilter.wiring.stores import open_sink
 
 

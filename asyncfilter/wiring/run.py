@@ -53,7 +53,7 @@ async def run(
     """
     job, overrides = without_writes(job, dry_run=dry_run), overrides or Overrides()
     check_own_stores(job, overrides, "source", "detector", "sink")
-    job = await with_bucket(job)
+    job = await with_bucket(job, has_own_detector=overrides.detector is not None)
     if fresh and job.state is None and checkpoint_exists(job.checkpoint):
         archive_checkpoint(job.checkpoint)
     async with open_run(

@@ -46,7 +46,6 @@ from asyncfilter.wiring.located import with_bucket
 from asyncfilter.wiring.model_memory import ModelMemory
 from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, new_run_id
-from asyncfilter.wiring.owned_state import has_checkpoint, open_owned, paid_while_owned
 from asyncfilter.wiring.references import Ready, resolve
 
 OnStart = Callable[[Callable[[], Progress]], None]
@@ -140,6 +139,8 @@ async def open_run(
             fleet = await stack.enter_async_context(with_fleet(job, overrides, inputs, checkpoint, context))
             inputs, checkpoint, context = fleet.inputs, fleet.checkpoint, fleet.context
         if state is not None:
+            from asyncfilter.wiring.owned_state import paid_while_owned  # noqa: PLC0415  not needed by most runs
+
             inputs = paid_while_owned(inputs, state)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
@@ -228,7 +229,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         CheckpointError: The existing checkpoint cannot be used by this job.
         AccessError: The job cannot work.
     """
-    job = await with_bucket(job)
+    job = await with_bucket(job, has_own_detector=overrides.detector is not None)
     async with AsyncExitStack() as stack:
         model = await known_model(job, await _stored_model(job, overrides), is_own=overrides.detector is not None)
         job = with_thresholds(job, model.labels)
@@ -358,21 +359,34 @@ async def existing_checkpoint(
     """
     if overrides.checkpoint is not None:
         return overrides.checkpoint
-    if job.state is not None:
-        return await open_owned(job, context, stack, is_fresh=fresh) if await has_checkpoint(job) else None
-    return await sqlite(job, stack) if checkpoint_exists(job.checkpoint) else None
+    if not await has_checkpoint(job):
+        return None
+    return await sqlite(job, stack, context, fresh=fresh)
 
 
-async def sqlite(job: Job, stack: AsyncExitStack, context: RunContext | None = None) -> SqliteCheckpoint:
+async def has_checkpoint(job: Job) -> bool:
+    """Whether there is a checkpoint to go on with: a file on this machine, or a state in S3."""
+    if job.state is None or checkpoint_exists(job.checkpoint):
+        return checkpoint_exists(job.checkpoint)
+    from asyncfilter.wiring.owned_state import has_state  # noqa: PLC0415  not needed by most runs
+
+    return await has_state(job)
+
+
+async def sqlite(
+    job: Job, stack: AsyncExitStack, context: RunContext | None = None, *, fresh: bool = False
+) -> SqliteCheckpoint:
     """The job's checkpoint file, created where there is none, and open until ``stack`` is closed.
 
-    With the ``context`` of a command, the job's state in S3 is owned, if it has one.
+    With the ``context`` of a command, the job's state in S3 is owned, if it has one; ``fresh`` begins a new one.
 
     Raises:
         CheckpointError: The file cannot be used.
     """
     if context is not None and job.state is not None:
-        return await open_owned(job, context, stack)
+        from asyncfilter.wiring.owned_state import open_owned  # noqa: PLC0415  not needed by most runs
+
+        return await open_owned(job, context, stack, is_fresh=fresh)
     checkpoint = await open_checkpoint(job.checkpoint, identity=identity(job), name=job.name)
     return await stack.enter_async_context(checkpoint)
 

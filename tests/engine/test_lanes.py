@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.examine.inputs import RunInputs
+from asyncfilter.engine.examine.pipeline import Pipeline
 from asyncfilter.errors import (
     ExitCode,
     ImageError,
@@ -32,10 +34,10 @@ from asyncfilter.events import (
 )
 from asyncfilter.model import Detection, Label, LaneCounts, ObjectRef, StopReason, Summary
 from asyncfilter.policy.lane_counts import OTHER
+from asyncfilter.records.progress import Totals
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemorySource, RecordingSink, run_virtually
 from tests.kit.jobs import make_bare_job
 
-NOVEMBER_S = 1_793_500_000.0
 SUMS = ("calls", "attempts", "throttled", "retried", "billed_calls", "spent_micros")
 Fault = Callable[[ObjectRef, float], Exception | None]
 
@@ -79,29 +81,42 @@ class Lanes:
         self.events: list[Event] = []
         self.runs = 0
 
-    def run(self, job: Job | None = None, *backends: DetectorBackend, concurrency: int = 500) -> Summary:
+    def run(self, job: Job | None = None, *backends: DetectorBackend) -> Summary:
         """Run to the end, and return the summary."""
-        inputs = RunInputs(
-            source=MemorySource.of_keys(self.keys),
-            check=lambda _listed: None,
-            backends=backends,
-            concurrency=concurrency,
-        )
-
-        self.checkpoint = self.checkpoint.reopen()
-        self.runs += 1
 
         async def main() -> Summary:
-            context = RunContext(run_id=f"r{self.runs}", emit=self.events.append, clock=LoopClock())
-            pipeline = assemble(
-                job or make_bare_job(), context=context, checkpoint=self.checkpoint, sink=RecordingSink(), inputs=inputs
-            )
-            return await pipeline.run()
+            return await self._pipeline(job, backends).run()
 
         summary = run_virtually(main)
         if summary.counts.lanes is not None:
             check_sums(summary)
         return summary
+
+    def run_for(self, seconds: float, *backends: DetectorBackend) -> Totals:
+        """Run, and kill the run after some seconds; the sums that the next process finds."""
+
+        async def main() -> None:
+            pipeline = self._pipeline(None, backends)
+            with anyio.move_on_after(seconds):
+                await pipeline.run()
+
+        run_virtually(main)
+        self.checkpoint = self.checkpoint.reopen()
+        return self.checkpoint.opened.totals
+
+    def _pipeline(self, job: Job | None, backends: Sequence[DetectorBackend]) -> Pipeline:
+        self.checkpoint = self.checkpoint.reopen()
+        self.runs += 1
+        inputs = RunInputs(
+            source=MemorySource.of_keys(self.keys),
+            check=lambda _listed: None,
+            backends=tuple(backends),
+            concurrency=500,
+        )
+        context = RunContext(run_id=f"r{self.runs}", emit=self.events.append, clock=LoopClock())
+        return assemble(
+            job or make_bare_job(), context=context, checkpoint=self.checkpoint, sink=RecordingSink(), inputs=inputs
+        )
 
 
 def check_sums(summary: Summary) -> None:
@@ -341,6 +356,26 @@ def test_positions_are_durable_by_name() -> None:
         None, lane("b", LaneDetector(), price_micros=price), lane("c", LaneDetector(), price_micros=price)
     )
     assert lanes_of(added).keys() == {"a", "b", "c"}
+
+
+def test_a_lane_that_is_elsewhere_now_begins_its_tiers_anew() -> None:
+    """The name alone is not enough: AWS counts by account and region."""
+    price = priced([1000, 100], width=50)
+    stage = Lanes(images=60)
+    stage.run(None, lane("a", LaneDetector(), price_micros=price))
+    stage.keys += [f"b{index:06d}.jpg" for index in range(10)]
+    moved = msgspec.structs.replace(lane("a", LaneDetector(), price_micros=price), region="elsewhere")
+    assert stage.run(None, moved).this_run.spent_micros == 10 * 1000
+
+
+def test_sums_add_up_after_a_kill() -> None:
+    """What was in flight when a process was killed is of no known lane."""
+    stage = Lanes(images=400)
+    killed = stage.run_for(3.0, lane("a", LaneDetector()), lane("b", LaneDetector()))
+    assert killed.spent_micros > sum(found.spent_micros for found in killed.lanes.values()) > 0
+    summary = stage.run(None, lane("a", LaneDetector()), lane("b", LaneDetector()))
+    assert summary.counts.keep == 400
+    assert lanes_of(summary)[OTHER].spent_micros > 0
 
 
 def test_what_others_used_is_the_lanes_own() -> None:

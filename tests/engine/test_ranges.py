@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,7 +18,8 @@ from asyncfilter.engine.examine import ranged_listing
 from asyncfilter.errors import AccessError, ThrottleCause, ThrottledError, TransientError
 from asyncfilter.model import ListedObject, StopReason
 from asyncfilter.ports.examine import Page
-from asyncfilter.testing import MemorySource, Stage
+from asyncfilter.testing import MemorySource, Stage, run_virtually
+from asyncfilter.wiring.plan import survey
 from tests.engine.test_same_answer import LABELS, STOPS
 from tests.kit import jobs
 from tests.kit.labels import birds
@@ -157,3 +159,16 @@ def test_a_denied_listing_ends_the_run() -> None:
     stage.source._source._fault = lambda key, _attempt: AccessError("denied") if key > "0" else None  # type: ignore[attr-defined]
     summary = stage.run(ranged_job(8))
     assert (summary.stop_reason, summary.exit_code) == (StopReason.FAILED, 4)
+
+
+@SLOW
+@given(labels=LABELS, ranges=st.integers(2, 12), seed=st.integers(0, 99), sample=st.integers(0, 5))
+def test_a_plan_is_that_of_one_range(labels: dict[str, str], ranges: int, seed: int, sample: int) -> None:
+    """Counts, sample and skipped keys, although pages are counted in the order in which they arrive."""
+    keys = labels | dict.fromkeys([f"{key}.txt" for key in labels], "Cat")
+    found = []
+    for number in (1, ranges):
+        stage = staged(keys, seed, is_twice=True)
+        plan = partial(survey, ranged_job(number), sample=sample, overrides=stage.overrides())
+        found.append(run_virtually(plan))
+    assert found[0].survey == found[1].survey

@@ -19,6 +19,7 @@ from asyncfilter.job.spec import Job, nested_conditions
 from asyncfilter.model import FOLDER, S3, StoreKind, folder_of, location, store_of, uri_of
 from asyncfilter.onnx.label_names import label_name
 from asyncfilter.policy.assumed import with_thresholds
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.reference_labels import references_of, resolved
 from asyncfilter.sandbox import BucketSpec, DrawnSpec
 
@@ -38,7 +39,7 @@ class Contents:
     """What jobs need of a sandbox.
 
     Attributes:
-        buckets: Sources, targets, and buckets of references.
+        buckets: Sources, targets, and buckets of references and states.
         drawn: Pictures, stored and local.
         local: The local ones: of sources whose folder is empty or missing, and missing references.
         profiles: AWS profiles that the jobs name, but for those of lanes.
@@ -74,7 +75,8 @@ def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
         found.setdefault((spec.bucket, spec.key), spec)
     local = [_local(spec) for spec in found.values() if store_of(spec.bucket) is StoreKind.FOLDER]
     stored = [spec for spec in found.values() if store_of(spec.bucket) is StoreKind.S3]
-    detector = next((job.detector for job in jobs if job.detector.model), None)
+    trained = next((job for job in jobs if PROFILES[job.detector.kind].needs_model), None)
+    detector = None if trained is None else trained.detector
     return Contents(
         buckets=tuple(dict.fromkeys(chain.from_iterable(map(_buckets, jobs)))),
         drawn=(*stored, *(picture.spec for picture in local)),
@@ -82,7 +84,7 @@ def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
         profiles=tuple(dict.fromkeys(job.aws.profile for job in jobs if job.aws.profile)),
         lane_profiles=tuple(dict.fromkeys(lane.profile for job in jobs for lane in job.detector.lanes if lane.profile)),
         model_arn=None if detector is None else detector.model,
-        model_thresholds=() if detector is None else _thresholds(next(job for job in jobs if job.detector.model)),
+        model_thresholds=() if trained is None else _thresholds(trained),
         starts_model=detector is not None and detector.start is not None,
     )
 
@@ -161,4 +163,5 @@ def _buckets(job: Job) -> Iterator[BucketSpec]:
     lists = [location(listed.address).bucket] if listed is not None and listed.address.startswith(S3) else []
     names = [job.source.bucket, *lists, *(parse_template(target).bucket for target in targets)]
     names += [location(uri).bucket for uri in references_of(job) if uri.startswith(S3)]
+    names += [] if job.state is None else [job.state.bucket]
     yield from (BucketSpec(name, region) for name in names if store_of(name) is StoreKind.S3)

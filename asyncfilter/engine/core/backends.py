@@ -22,7 +22,7 @@ from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.quota import QuotaAnswer
 from asyncfilter.policy.rate import HIGHEST_TPS, START_TPS, RateController
 from asyncfilter.ports.examine import Detector, HeldModel
-from asyncfilter.records.progress import LaneTotals, Totals
+from asyncfilter.records.progress import LaneTotals, MonthUse, Totals
 
 
 class DetectorBackend(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,8 +163,10 @@ class Backends:
             return [PricePosition(self.price_micros, use_in(month, totals.month_use, used_this_month))]
         for spec, backend in zip(self.specs, self._paced, strict=True):
             sums = totals.lanes.setdefault(spec.name, LaneTotals())
+            # A lane that is elsewhere now is another one to AWS, which counts its images anew.
+            is_same = (sums.region, sums.account) == (spec.region, spec.account)
             sums.region, sums.account, sums.by = spec.region, spec.account, spec.by
-            sums.month_use = use_in(month, sums.month_use, spec.used_this_month)
+            sums.month_use = use_in(month, sums.month_use if is_same else MonthUse(), spec.used_this_month)
             backend.sums = sums
             backend.position = PricePosition(spec.price_micros, sums.month_use, sums=sums)
         return [backend.position for backend in self._paced if backend.position is not None]

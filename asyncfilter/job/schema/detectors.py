@@ -190,16 +190,19 @@ class CustomLabelsDetector(DetectorSection):
         return region
 
 
-_SIDES = "a number of pixels, or a mapping with height and width"
-_Sides = int | dict[str, int]
+_SIDES = "a mapping with height and width"
 _Flag = Annotated[Any, BeforeValidator(_setting, json_schema_input_type=Annotated[bool, Field(title="true or false")])]
 _Size = Annotated[
     Any,
     BeforeValidator(
-        _setting, json_schema_input_type=Annotated[_Sides, Field(title=f"{_SIDES}, or one with shortest_edge")]
+        _setting,
+        json_schema_input_type=int | Annotated[dict[str, int], Field(title=f"{_SIDES}, or one with shortest_edge")],
     ),
 ]
-_CropSize = Annotated[Any, BeforeValidator(_setting, json_schema_input_type=Annotated[_Sides, Field(title=_SIDES)])]
+_CropSize = Annotated[
+    Any,
+    BeforeValidator(_setting, json_schema_input_type=int | Annotated[dict[str, int], Field(title=_SIDES)]),
+]
 _Filter = Annotated[
     Any, BeforeValidator(_setting, json_schema_input_type=Annotated[int, Field(title="a whole number from 0 to 5")])
 ]

@@ -163,7 +163,14 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
     for index, (name, lane) in enumerate((now.lanes or {}).items()):
         yield "" if index else "lanes", _lane(name, lane)
     yield "time", formatting.duration(summary.wall_s)
+    yield from _kept_rows(summary)
+
+
+def _kept_rows(summary: Summary) -> Iterable[tuple[str, str]]:
     yield "kept in", summary.checkpoint
+    if (state := summary.state) is not None:
+        behind = f", {formatting.count(state.behind_rows)} rows behind" if state.behind_rows else ""
+        yield "state", f"{state.uri}, commit {formatting.count(state.commit)} of epoch {state.epoch}{behind}"
     if summary.cautions:
         yield "cautions", f"{len(summary.cautions)}, in the log of this run"
 

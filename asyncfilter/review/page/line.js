@@ -66,7 +66,8 @@ async function extend(missing) {
   const name = queue.value;
   const fresh = await take(name, missing);
   if (name !== queue.value) return;
-  await load(fresh);
+  // A card that was loaded before may be asked about blind now, or have the answer of somebody else.
+  await load(fresh, { again: name !== "waiting" });
   const usable = fresh.filter((id) => cardOf(id) && !(name === "waiting" && isEnough(cardOf(id).answer)));
   drained.value = usable.length === 0;
   if (usable.length) line.value = [...line.value, ...usable];

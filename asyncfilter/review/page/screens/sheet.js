@@ -9,6 +9,7 @@ import { settled, unsaved } from "../outbox.js";
 import { Icon, Verdict, keepFocus } from "../parts.js";
 import { replaceState, route } from "../routes.js";
 import { WORDS, basename, count } from "../text.js";
+import { Thumb } from "../thumb.js";
 
 const SIZES = [12, 24, 36, 60];
 const SAVED_MS = 2000;
@@ -30,7 +31,7 @@ const premark = (card) => (!card.blind && (card.rule_verdict ?? card.verdict) ==
 async function next(queue, size) {
   await settled(SAVED_MS);
   const { ids: taken } = await post("/api/take", { queue, n: Math.min(64, size), answered: OF_OTHERS.has(queue) });
-  await load(taken);
+  await load(taken, { again: queue !== "waiting" });
   const fresh = taken.filter((id) => cardOf(id) && !committed.has(id)).slice(0, size);
   return fresh.length || !taken.length || !unsaved.value ? fresh : null;
 }
@@ -95,7 +96,7 @@ function Tile({ id, index }) {
   return html`<div role="gridcell" id=${`sheet-${id}`} class=${`tile ${verdict} ${here ? "here" : ""}`} data-testid="sheet-tile" data-id=${id}
       data-verdict=${verdict} aria-label=${`${basename(card.key)}: ${WORDS[verdict]}`} aria-selected=${String(here)}
       onMouseDown=${keepFocus} onClick=${() => ((at.value = index), flip(id))}>
-    ${card.broken ? html`<span class="no-picture">No picture</span>` : html`<img src=${card.thumb} alt="" draggable=${false} />`}
+    <${Thumb} card=${card} />
     <${Verdict} verdict=${verdict} bare />
   </div>`;
 }
