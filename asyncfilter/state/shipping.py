@@ -239,7 +239,8 @@ class StateShipping:
         self._give_back()
         self._is_closing = True
         self._notify()
-        with anyio.move_on_after(_CLOSE_S):
+        is_answering = self._owner.tenure.silent_s(self._owner.now_s()) < BEHIND_AFTER_S
+        with anyio.move_on_after(_CLOSE_S if is_answering else _WATCH_S):
             while self._blocking is not None and self._made is None and self.error is None:
                 await self._wait_change()
             if not self._owner.tenure.is_lost and not isinstance(self.error, AccessError):

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from anyio import to_thread
 
 from asyncfilter.answers.file import exists
 from asyncfilter.aws import S3StateStore
+from asyncfilter.checkpoint import Holder
 from asyncfilter.engine.preview.jobs import store_job
 from asyncfilter.errors import CheckpointError, UsageError
 from asyncfilter.job.load import load_job
@@ -19,7 +21,7 @@ from asyncfilter.job.spec import Aws, Job
 from asyncfilter.model import S3
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.state.head import Head
-from asyncfilter.state.looking import StateLook, look, no_state
+from asyncfilter.state.looking import HELD_S, StateLook, look, no_state
 from asyncfilter.state.names import StatePlace, state_place
 from asyncfilter.state.restore import Restored, restore_newest
 from asyncfilter.state.status import StateStatus, read_noted
@@ -209,6 +211,22 @@ def read_state_status(job: Job, copy: ForReading | None) -> StateStatus | None:
         committed_rows=noted.committed_rows,
         behind_rows=noted.behind_rows,
     )
+
+
+def holder_of(copy: ForReading) -> Holder | None:
+    """The process that works on the state that was fetched; None where none lives."""
+    owner = copy.head.owner
+    if owner is None or (copy.age_s is not None and copy.age_s >= HELD_S):
+        return None
+    return Holder(pid=owner.pid, host=owner.host, since_unix_s=_unix_s(owner.since))
+
+
+def _unix_s(since: str) -> float:
+    """A moment as the head has it; 0 where it is no such text."""
+    try:
+        return datetime.fromisoformat(since).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def no_state_of(job: Job) -> CheckpointError:

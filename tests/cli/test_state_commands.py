@@ -327,6 +327,13 @@ def test_reading_commands_read_what_is_committed_and_say_how_old_it_is(space: Wo
     assert list(read_images(state.path))
 
 
+def test_status_shows_who_works_on_the_state(space: Workspace, state: OnSandbox) -> None:
+    """While the head is rewritten; a run on this machine is not asked."""
+    assert space.json("status", "job.yaml")["running"] is None
+    state.write_head(owner=SOMEBODY)
+    assert space.json("status", "job.yaml")["running"] == {"pid": 7, "host": "elsewhere", "since_unix_s": 1795867200.0}
+
+
 def test_reading_commands_without_a_state(space: Workspace, state: OnSandbox) -> None:
     """What needs a checkpoint is exit 3 and names the state; a plan needs none."""
     state.client.delete_object(Bucket="states", Key=PLACE.head.key)
