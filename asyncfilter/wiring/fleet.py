@@ -38,6 +38,9 @@ PREFETCH_AT_ONCE = 1_024
 
 _BATCH_ROWS = 1_000
 
+_MOST_AT_ONCE = 4_096
+"""Images under way for a model of one's own, whose workers each bring cores of their own."""
+
 
 class FleetTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of a fleet.
@@ -158,15 +161,19 @@ def _now_of(clock: Clock) -> Callable[[], float]:
 
 def _fleet(crew: Crew, terms: FleetTerms, inputs: RunInputs, view: DurableView, context: RunContext) -> Fleet:
     losses = Losses()
-    detector = FleetDetector(crew, losses)
-    backends = tuple(msgspec.structs.replace(backend, detector=detector) for backend in inputs.backends)
-    preparation = FleetPreparation(crew, losses, detector) if inputs.preparation is not None else None
+    detectors = [FleetDetector(crew, losses, backend.name) for backend in inputs.backends]
+    backends = tuple(
+        msgspec.structs.replace(backend, detector=detector)
+        for backend, detector in zip(inputs.backends, detectors, strict=True)
+    )
+    preparation = FleetPreparation(crew, losses, detectors) if inputs.preparation is not None else None
     return Fleet(
         inputs=msgspec.structs.replace(
             inputs,
             backends=backends,
             preparation=preparation,
             capacity=crew,
+            concurrency=inputs.concurrency if inputs.primary.most_in_flight is None else _MOST_AT_ONCE,
             prefetch_images=PREFETCH_IMAGES,
             prefetch_at_once=PREFETCH_AT_ONCE,
         ),

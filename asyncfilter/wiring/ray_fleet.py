@@ -49,8 +49,6 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         WaitEndedError: Too few workers came.
     """
     rays.check_installed()
-    if job.detector.lanes:
-        raise UsageError("a fleet cannot serve detector.lanes yet", hint="Leave one of both out, or give --on local.")
     if not cluster.sends_all and not is_worth_sending(job, parts):
         yield _kept_at_home(job, parts)
         return
@@ -67,7 +65,7 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
 
 def is_worth_sending(job: Job, parts: Parts) -> bool:
     """Whether an image takes more time here than to send it: its pixels, its bytes, or a model of one's own."""
-    return job.convert or job.near_duplicates or not parts.inputs.by_reference
+    return job.convert or job.near_duplicates or job.detector.own is not None or not parts.inputs.by_reference
 
 
 def _kept_at_home(job: Job, parts: Parts) -> Fleet:
@@ -132,10 +130,12 @@ def check_foreign(job: Job, address: str) -> None:
     Raises:
         UsageError: It does: a profile, or a folder.
     """
-    if job.aws.profile is not None:
+    profiles = [("aws.profile", job.aws.profile), *((f"lane {one.name}", one.profile) for one in job.detector.lanes)]
+    named = [key for key, profile in profiles if profile is not None]
+    if named:
         raise UsageError(
-            f"aws.profile: the workers of the Ray at {address} have roles, not the profiles of this machine",
-            hint="Take aws.profile out of the job, and give workers and this machine a role.",
+            f"{named[0]}: the workers of the Ray at {address} have roles, not the profiles of this machine",
+            hint="Take the profile out of the job, and give workers and this machine a role.",
         )
     if job.source.store is StoreKind.FOLDER:
         raise UsageError(
@@ -153,7 +153,8 @@ def _hub(job: Job, cluster: Cluster, parts: Parts, found: _Cluster) -> rays.RayH
     spec = worker_spec(
         job,
         region=primary.region,
-        by_reference=parts.inputs.by_reference,
+        bucket_region=parts.inputs.bucket_region,
+        sends_files=found.own is None,
         cpus=cluster.cpus,
         gpus=cluster.gpus,
     )

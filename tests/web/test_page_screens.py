@@ -188,10 +188,16 @@ async def test_run_shows_the_pulse_and_applies(open_page: Opener, review: FakeRe
     page = await open_page()
     await page.ready()
     await page.open_tab("run")
-    pulse = {"at_unix_s": 1.0, "attempts": 12, "throttled": 3, "examined": 1234, "spent_micros": 1_500_000}
+    pulse = {
+        "at_unix_s": 1.0, "attempts": 12, "throttled": 3, "examined": 1134, "spent_micros": 1_400_000,
+        "budget_micros": 2_000_000, "failed_by": {"access_denied": 7},
+    }  # fmt: skip
     await review.send("pulse", pulse)
+    await review.send("pulse", pulse | {"at_unix_s": 11.0, "examined": 1234, "spent_micros": 1_500_000})
     await page.at("pulse").get_by_text("1,234").wait_for()
-    assert "$1.50" in await page.at("pulse").inner_text()
+    text = (await page.at("pulse").inner_text()).replace("\n", " ")
+    for shown in ("$1.50 of $2.00", "Ends in about 50 s", "Failed: access denied 7"):
+        assert shown in text
     assert await page.at("apply-go").count() == 0
     await page.at("apply-plan").click()
     await page.at("apply-counts").get_by_text("copied").wait_for()

@@ -5,7 +5,8 @@ import { load } from "./cards.js";
 /** Notes that a picture did not come, and asks for its card again, which then says why. */
 export function useFailure(card) {
   const failed = useSignal(false);
-  const onError = () => {
+  const onError = ({ target }) => {
+    if (!target.getAttribute("src")) return; // none was wanted yet
     failed.value = true;
     void load([card.id], { again: true }).catch(() => {});
   };
