@@ -25,7 +25,7 @@ PAGE_OBJECTS = 1000
 
 CUTS_A_RANGE = 12
 """Cuts for each range that may be under way; with those of ``CUTS_A_PAGE`` a listing keeps to 1.2 times the requests of
-a serial one, plus 16 a range (docs/guarantees.md), also when it is interrupted."""
+a serial one, plus 16 a range (docs/guarantees.md, *Listing in ranges*), also when it is interrupted."""
 CUTS_A_PAGE = 0.15
 
 WORTH_A_CUT = 2 * PAGE_OBJECTS
