@@ -34,7 +34,9 @@ def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -
     pending = deferred.count_pending(loaded.checkpoint, removal_query(loaded))
     answers = deferred.read_answers_state(loaded.answers_path, found.taken_over)
     labels = deferred.read_labels(loaded.checkpoint, boxes=uses_boxes(loaded))
-    state = deferred.read_state_status(loaded, copy)
+    state = None
+    if loaded.state is not None:
+        state = deferred.read_state_status(loaded, *(() if copy is None else (copy.head, copy.age_s)))
     if options.as_json:
         write_json(status_mapping(found, checkpoint, loaded, pending, labels, answers=answers, state=state))
     else:

@@ -22,9 +22,8 @@ from asyncfilter.model import S3
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.state.head import Head
 from asyncfilter.state.looking import HELD_S, StateLook, look, no_state
-from asyncfilter.state.names import StatePlace, state_place
+from asyncfilter.state.names import StatePlace, place_of, state_place
 from asyncfilter.state.restore import Restored, restore_newest
-from asyncfilter.state.status import StateStatus, read_noted
 from asyncfilter.state.unnamed import Pruned, PrunePlan, plan_prune, prune
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
 
@@ -35,11 +34,6 @@ class Where:
 
     place: StatePlace
     aws: Aws
-
-
-def place_of(job: Job) -> StatePlace | None:
-    """The state of a job's checkpoint; None for one without state in S3."""
-    return None if job.state is None else StatePlace(job.state.bucket, job.state.prefix, job.name)
 
 
 def find_state(where: str, *, profile: str | None = None) -> Where:
@@ -173,44 +167,6 @@ async def _answers(store: StateStore, place: StatePlace, local: Path, folder: Pa
     path = local if folder is None else folder / local.name
     await to_thread.run_sync(lambda: path.parent.mkdir(parents=True, exist_ok=True))
     return path if await restore_newest(store, place, path) is not None else local
-
-
-def read_state_status(job: Job, copy: ForReading | None) -> StateStatus | None:
-    """What the checkpoint of a job says about its state in S3, without asking S3 again; None for a job without one.
-
-    Args:
-        job: With its own checkpoint, or with the copy.
-        copy: What was fetched; None where the checkpoint is the job's own.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be read.
-    """
-    place = place_of(job)
-    if place is None or job.state is None:
-        return None
-    mode = "copy" if job.state.is_copy else "checkpoint"
-    if copy is not None:
-        head = copy.head
-        return StateStatus(
-            uri=place.uri,
-            mode=mode,
-            state_id=head.state_id,
-            epoch=head.epoch,
-            commit=head.commit,
-            committed_rows=head.rows,
-            behind_rows=0,
-            age_s=copy.age_s,
-        )
-    noted = read_noted(job.checkpoint)
-    return StateStatus(
-        uri=place.uri,
-        mode=mode,
-        state_id=noted.shipment.state_id,
-        epoch=noted.shipment.epoch,
-        commit=noted.shipment.commit,
-        committed_rows=noted.committed_rows,
-        behind_rows=noted.behind_rows,
-    )
 
 
 def holder_of(copy: ForReading) -> Holder | None:
