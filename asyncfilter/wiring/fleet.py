@@ -5,6 +5,7 @@ The engine sees a detector, a preparation and a capacity; the checkpoint tells t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,14 +19,16 @@ from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.preview.overlays import OpenedView
+from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
-from asyncfilter.fleet.crew import Crew, LateAnswer
+from asyncfilter.fleet.crew import Crew, LateAnswer, LinkKey
 from asyncfilter.fleet.link import Terms
 from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, Losses
 from asyncfilter.fleet.transit import fleet_clock
 from asyncfilter.fleet.wires import Hub
 from asyncfilter.job.spec import Job
 from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.keeping import KeptState
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Batch, Totals
 from asyncfilter.wiring.examining import fingerprint
@@ -130,7 +133,8 @@ async def open_fleet(job: Job, hub: Hub, terms: FleetTerms, parts: Parts) -> Asy
             tasks.start_soon(crew.run)
             try:
                 await crew.gather(terms.least, wait_s=terms.wait_s, settle_s=job.limits.timeout_s)
-                view = DurableView(checkpoint, crew)
+                view = DurableView(checkpoint, crew, context.state)
+                tasks.start_soon(view.tell_committed)
                 await _adopt(view, crew.kept_answers(), context)
                 yield _fleet(crew, terms, inputs, view, context)
                 await _keep_late(view, crew)
@@ -188,10 +192,14 @@ class DurableView(OpenedView):
     Args:
         checkpoint: Open, and locked.
         crew: The workers.
+        state: Where answers become durable, beyond this machine; None where the file is enough.
     """
 
-    def __init__(self, checkpoint: Checkpoint, crew: Crew) -> None:
+    def __init__(self, checkpoint: Checkpoint, crew: Crew, state: KeptState | None) -> None:
         super().__init__(checkpoint, checkpoint.opened)
+        self._state = state
+        self._uncommitted: deque[tuple[int, list[LinkKey]]] = deque()
+        self._added = anyio.Event()
         self._commit = checkpoint.commit
         self._crew = crew
         self._next_id = checkpoint.opened.next_id
@@ -201,7 +209,30 @@ class DurableView(OpenedView):
         await self._commit(batch)
         for row in batch.new:
             self._next_id = max(self._next_id, row.id + 1)
-        self._crew.durable((row.key, row.etag) for row in (*batch.new, *batch.positioned))
+        self._note_durable([(row.key, row.etag) for row in (*batch.new, *batch.positioned)])
+
+    def _note_durable(self, objects: list[LinkKey]) -> None:
+        """Tell the workers what is durable, at once or when S3 has it."""
+        if self._state is None:
+            self._crew.durable(objects)
+        elif objects:
+            self._uncommitted.append((self._state.mark(), objects))
+            self._added.set()
+
+    async def tell_committed(self) -> None:
+        """Tell the workers what S3 has, until cancelled or until it can have no more."""
+        if self._state is None:
+            return
+        while True:
+            while self._uncommitted:
+                mark, objects = self._uncommitted.popleft()
+                try:
+                    await self._state.wait_committed(mark)
+                except AsyncFilterError:
+                    return  # the run ends by it; the workers keep what they have
+                self._crew.durable(objects)
+            self._added = anyio.Event()
+            await self._added.wait()
 
     async def add_spare(self, answers: Sequence[LateAnswer], totals: Totals | None = None) -> int:
         """Store answers as cached rows, but for those of objects whose labels are stored; how many were stored.
@@ -216,7 +247,7 @@ class DurableView(OpenedView):
             if totals is not None:
                 totals.adopted += len(rows)
             await self._committed(Batch(new=rows, totals=totals))
-        self._crew.durable((answer.image.key, answer.image.etag) for answer in answers)
+        self._note_durable([(answer.image.key, answer.image.etag) for answer in answers])
         self.opened = msgspec.structs.replace(self.opened, next_id=self._next_id, totals=totals or self.opened.totals)
         return len(wanted)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +18,7 @@ from asyncfilter.events import KeptAtHome, after_start
 from asyncfilter.fleet import rays
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.job.spec import Cluster, Job, Precheck
-from asyncfilter.model import StoreKind
+from asyncfilter.model import StoreKind, uri_of
 from asyncfilter.wiring.examining import fingerprint, worker_spec
 from asyncfilter.wiring.fleet import Fleet, FleetTerms, Parts, open_fleet
 from asyncfilter.wiring.fleet_actor import ExaminerActor
@@ -26,6 +27,7 @@ REFERENCE_MS, HEADER_MS = 0.2, 0.3
 """Processor time of an image in this process, milliseconds: by reference, and with its header read (scale.md)."""
 
 _FINGERPRINT_CHARS = 12
+_UID_CHARS = 16
 _NO_TOKENS = (
     "the Ray at {} has no token authentication: whoever reaches its ports runs code on all its machines; set "
     "RAY_AUTH_MODE=token"
@@ -147,8 +149,16 @@ def check_foreign(job: Job, address: str) -> None:
 # -- Workers -----------------------------------------------------------------------------------------------------------
 
 
+def _uid(job: Job, parts: Parts) -> str:
+    """Names the checkpoint in the cluster; that of a state in S3 is the same on every machine that takes it over."""
+    if job.state is not None:
+        place = f"{uri_of(job.state.bucket, job.state.prefix)}{job.name}"
+        return hashlib.sha256(place.encode()).hexdigest()[:_UID_CHARS]
+    return parts.checkpoint.opened.uid or "own"
+
+
 def _hub(job: Job, cluster: Cluster, parts: Parts, found: _Cluster) -> rays.RayHub:
-    family = f"asyncfilter-{parts.checkpoint.opened.uid or 'own'}-"
+    family = f"asyncfilter-{_uid(job, parts)}-"
     primary = parts.inputs.primary
     spec = worker_spec(
         job,

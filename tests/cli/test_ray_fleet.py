@@ -72,7 +72,7 @@ def test_head_killed_and_continued(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "asyncfilter", "run", "job.yaml", "--json", "--events", str(log)]
     options = SandboxOptions(
         buckets=(BucketSpec("raw"),),
-        synthetic=(SyntheticSpec("raw", 400),),
+        synthetic=(SyntheticSpec("raw", 240),),
         tps=100.0,
         latency=syntax.parse_latency("p50=300ms,p99=1200ms"),
     )
@@ -82,7 +82,7 @@ def test_head_killed_and_continued(tmp_path: Path) -> None:
             **sandbox.environment(),
         }
         first = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        wait_for(lambda: len(events(log, "image_examined")) > 60, first)
+        wait_for(lambda: len(events(log, "image_examined")) > 40, first)
         note = json.loads((tmp_path / ".asyncfilter" / "birds.db.ray").read_bytes())
         folder = Path(note["folder"])
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -95,7 +95,7 @@ def test_head_killed_and_continued(tmp_path: Path) -> None:
         assert second.returncode == 0, second.stderr.decode()
         summary = json.loads(second.stdout)
         stats = sandbox.stats()
-    assert summary["examined"] == 400
+    assert summary["examined"] == 240
     assert stats.calls_per_key_max == 1
     assert summary["workers"]["joined"] == 2
     assert summary["epoch"] == 2
