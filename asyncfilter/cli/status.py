@@ -18,8 +18,8 @@ app = command_group()
 @app.command(
     "status",
     help=help_text(
-        "Show what the checkpoint of a job holds. No service is called, nothing is changed, and a run in progress is "
-        "not disturbed.",
+        "Show what the checkpoint of a job holds. Nothing is changed, and a run in progress is not disturbed. No "
+        "service is called, but S3 where the checkpoint is kept there.",
         "asyncfilter status job.yaml",
         "asyncfilter status job.yaml --json",
     ),

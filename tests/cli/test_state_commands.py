@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -329,6 +330,30 @@ def test_reading_commands_read_what_is_committed_and_say_how_old_it_is(space: Wo
     assert keys(state.client) == before
     assert sorted(one.name for one in space.folder.iterdir()) == ["job.yaml", "origin"]
     assert list(read_images(state.path))
+
+
+def test_a_copy_is_read_where_there_is_no_file(space: Workspace, state: OnSandbox, paid: Path) -> None:
+    """The file of this machine is the truth, where there is one: S3 is not asked."""
+    space.job.write_text(space.job.read_text().replace("checkpoint:", "checkpoint_copy:"))
+    found = space.json("status", "job.yaml")
+    assert (found["examined"], found["state"]["mode"], found["state"]["commit"]) == (IMAGES, "copy", 3)
+    local = space.folder / ".asyncfilter" / "robins.db"
+    local.parent.mkdir()
+    shutil.copy(paid, local)
+    code, out, err = space.here("status", "job.yaml", "--json")
+    assert (code, err) == (0, "")
+    shown = json.loads(out)["state"]
+    assert shown == {
+        "uri": PLACE.uri,
+        "mode": "copy",
+        "state_id": "",
+        "epoch": 0,
+        "commit": 0,
+        "committed_rows": 0,
+        "behind_rows": IMAGES,
+        "age_s": None,
+    }
+    assert "nothing is committed yet" in " ".join(space.here("status", "job.yaml")[1].split())
 
 
 def test_status_shows_who_works_on_the_state(space: Workspace, state: OnSandbox) -> None:
