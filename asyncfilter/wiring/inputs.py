@@ -69,7 +69,8 @@ async def open_inputs(
                 stack.push_async_callback(use.stop, opened.backend.held_model)
             backend = opened.backend
             sending = Sending(backend.detector, opened.send, store.region == backend.region, own=opened.own)
-            preparation = overrides.preparation or _preparation(job, store, sending, stack)
+            own = _preparation(job, store, sending, stack)
+            preparation = overrides.preparation or own
             cautions = (*store.cautions, *opened.cautions)
         inputs = inputs_of(job, store.source, backend, preparation, cautions=cautions)
         if lanes:

@@ -70,15 +70,14 @@ def noise(width: int, height: int) -> Image.Image:
 
 def plainly(config: dict[str, Any], picture: Image.Image, *, is_shortest: bool = False) -> Any:
     """The pixels as the slow image processors of transformers compute them, step by step; height, width, channel."""
-    size = config.get("size")
+    size: Any = config.get("size")
     if config.get("do_resize"):
         if is_shortest or (isinstance(size, dict) and "shortest_edge" in size):
-            edge = size["shortest_edge"] if isinstance(size, dict) else size
+            edge: int = size["shortest_edge"] if isinstance(size, dict) else size
             short, long = sorted(picture.size)
             new_long = int(edge * long / short)
             wanted = (edge, new_long) if picture.width <= picture.height else (new_long, edge)
         else:
-            assert size is not None
             wanted = (size["width"], size["height"]) if isinstance(size, dict) else (size, size)
         picture = picture.resize(wanted, resample=config.get("resample", 2), reducing_gap=None)
     image = np.asarray(picture)

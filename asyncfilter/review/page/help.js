@@ -43,7 +43,10 @@ export function Help({ onClose }) {
   const listening = useSignal(null);
   useNewKey(listening);
   // What lies below is out of reach: no key decides a picture that is not seen.
-  useKeys((event, action) => (action === "help" && !event.repeat ? (onClose(), true) : event.key !== "Escape" && !NATIVE.has(event.key)), LEVEL.dialog);
+  useKeys((event, action) => {
+    if (event.key === "Escape" || (action === "help" && !event.repeat)) onClose();
+    return !NATIVE.has(event.key);
+  }, LEVEL.dialog);
   return html`<${Dialog} testid="help" label="Help" onClose=${onClose}>
     <header class="dialog-head">
       <h2>Keys</h2>
