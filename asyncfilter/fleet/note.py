@@ -36,9 +36,13 @@ async def keep_noted(path: Path, workers: Callable[[], Workers], sleep: Callable
                     last = now
             await sleep(_EVERY_S)
     finally:
+        _remove(path, draft)
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-            draft.unlink(missing_ok=True)
 
 
 def read_noted(checkpoint: Path) -> Workers | None:
