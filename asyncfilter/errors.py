@@ -9,7 +9,10 @@
     │   ├── CheckpointUnreadableError    empty, damaged or not a checkpoint
     │   ├── CheckpointVersionError       written by a newer asyncfilter
     │   ├── CheckpointMismatchError      belongs to another source or detector
-    │   └── ObjectChangedError           an object of a state changed while it was read
+    │   ├── ObjectChangedError           an object of a state changed while it was read
+    │   ├── StateExistsError             a state is there already
+    │   ├── StateHeldError               another process owns the state in S3
+    │   └── StateLostError               another process took the state from this one
     ├── LedgerError                  3   the ledger of leases cannot be used
     ├── AnswersError                 3   the file of people's answers cannot be used
     │   └── AnswersLockedError           another program writes to it for too long
@@ -31,6 +34,7 @@
     │   └── LeaseError                   a model cannot be leased as wished
     ├── OutputError                 74   a result cannot be written
     ├── WaitEndedError              75   a wait took longer than the user allows; what is waited for goes on
+    ├── StateAwayError              75   the store of the state in S3 could not be written for too long
     ├── AbortedError               130   a second interruption, or a question answered with no
     └── CallError                   70   one attempt failed; the engine decides what follows
         ├── ThrottledError        4      wait and repeat; does not count against ``max_attempts``
@@ -162,6 +166,18 @@ class ObjectChangedError(CheckpointError):
     """An object of a state was replaced or deleted while it was read."""
 
 
+class StateExistsError(CheckpointError):
+    """A state is there already, and a command was to begin one."""
+
+
+class StateHeldError(CheckpointError):
+    """Another process owns the state in S3."""
+
+
+class StateLostError(CheckpointError):
+    """Another process took the state in S3 from this one, which writes nothing more to it."""
+
+
 class LedgerError(AsyncFilterError):
     """The ledger of leases cannot be used; what is in it was left as it was."""
 
@@ -182,6 +198,10 @@ class AccessError(AsyncFilterError):
     """The account cannot do what the job needs: stops the run, and is never recorded as a failed image."""
 
     exit_code = ExitCode.ACCESS
+
+    def at_lane(self, lane: str) -> Self:
+        """The same error, with the name of the lane that has it; itself without a name."""
+        return type(self)(f"lane {lane}: {self.message}", hint=self.hint) if lane else self
 
 
 class CredentialsError(AccessError):
@@ -278,6 +298,12 @@ class OutputError(AsyncFilterError):
 
 class WaitEndedError(AsyncFilterError):
     """A wait took longer than the user allows; what is waited for goes on, and the same command takes it up again."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class StateAwayError(AsyncFilterError):
+    """The store of the state could not be written for too long; the same command goes on once it can."""
 
     exit_code = ExitCode.INTERRUPTED
 

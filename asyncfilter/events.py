@@ -19,8 +19,31 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="even
     at_unix_s: float
 
 
+class LaneTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane at the start of a run.
+
+    Attributes:
+        tps: The rate that it may have; None where it is not known.
+        origin: The origin of that figure, as text for people.
+        by: ``reference`` or ``bytes``: how it gets its images.
+        price_micros: What the next image costs there.
+    """
+
+    name: str
+    region: str
+    account: str | None
+    tps: float | None
+    origin: str
+    by: str
+    price_micros: int
+
+
 class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
-    """The first event of every run, but for those about the model that it starts."""
+    """The first event of every run, but for those about the model that it starts.
+
+    Attributes:
+        lanes: The names of the lanes; empty without lanes. ``lane_terms`` says what each has.
+    """
 
     run_id: str
     name: str
@@ -32,8 +55,14 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     budget_micros: int | None
     spent_micros: int
     dry_run: bool
+    lanes: list[str] = []
+    lane_terms: list[LaneTerms] = []
     epoch: int = 0
     """Number of this opening of the checkpoint for writing."""
+    on: str = "local"
+    """Where images are examined: ``local``, in this process, or ``ray``."""
+    workers_wanted: int | None = None
+    """Workers that the fleet may have; None without one."""
 
 
 class JobWarning(Event, frozen=True, kw_only=True, tag="cautioned"):
@@ -107,7 +136,11 @@ class AnswersTakenOver(Event, frozen=True, kw_only=True, tag="answers_taken_over
 
 
 class ImageExamined(Event, frozen=True, kw_only=True, tag="image_examined"):
-    """An image has its verdict; emitted in order of examination."""
+    """An image has its verdict; emitted in order of examination.
+
+    Attributes:
+        lane: The lane whose answer it is; None without lanes, and where the answer is from the checkpoint.
+    """
 
     seq: int
     key: str
@@ -115,6 +148,7 @@ class ImageExamined(Event, frozen=True, kw_only=True, tag="image_examined"):
     rule: int | None
     label: str | None
     from_checkpoint: bool
+    lane: str | None = None
 
 
 class ImageFailed(Event, frozen=True, kw_only=True, tag="image_failed"):
@@ -136,20 +170,35 @@ class ActionDone(Event, frozen=True, kw_only=True, tag="action_done"):
 
 
 class AttemptFailed(Event, frozen=True, kw_only=True, tag="attempt_failed"):
-    """One attempt failed and will be repeated after ``delay_s`` seconds."""
+    """One attempt failed and will be repeated after ``delay_s`` seconds, at any lane; ``lane`` had this one."""
 
     key: str
     attempt: int
     reason: str
     delay_s: float
+    lane: str | None = None
 
 
 class RateChanged(Event, frozen=True, kw_only=True, tag="rate_changed"):
-    """The rate of attempts was changed, and why."""
+    """The rate of attempts, of one lane where there are lanes, was changed, and why."""
 
     old_tps: float
     new_tps: float
     reason: str
+    lane: str | None = None
+
+
+class LaneClosed(Event, frozen=True, kw_only=True, tag="lane_closed"):
+    """A lane is not called any more in this run, and why; the other lanes go on."""
+
+    lane: str
+    reason: str
+
+
+class ModelVersionsDiffer(Event, frozen=True, kw_only=True, tag="model_versions_differ"):
+    """Answers of one checkpoint are of different model versions: ``versions`` by lane."""
+
+    versions: dict[str, list[str]]
 
 
 class WorkerJoined(Event, frozen=True, kw_only=True, tag="worker_joined"):
@@ -213,6 +262,48 @@ class KeptAtHome(Event, frozen=True, kw_only=True, tag="kept_at_home"):
 
     message: str
     ms_an_image: float
+
+
+class StateOwned(Event, frozen=True, kw_only=True, tag="state_owned"):
+    """This process owns the state in S3; ``holder`` did before and did not let it go."""
+
+    epoch: int
+    holder: str | None
+
+
+class StateRestoredEvent(Event, frozen=True, kw_only=True, tag="state_restored"):
+    """The file of this machine was made from the state in S3."""
+
+    commit: int
+    epoch: int
+    segments: int
+    rows: int
+    bytes: int
+    wall_s: float
+
+
+class StateCommitted(Event, frozen=True, kw_only=True, tag="state_committed"):
+    """A commit to the state in S3 succeeded; it had ``rows`` changed rows."""
+
+    commit: int
+    rows: int
+    bytes: int
+    wall_s: float
+
+
+class StateBehind(Event, frozen=True, kw_only=True, tag="state_behind"):
+    """The state in S3 was not written for ``behind_s`` seconds; ``rows`` of the file are in no commit."""
+
+    rows: int
+    behind_s: float
+    message: str
+
+
+class StateLost(Event, frozen=True, kw_only=True, tag="state_lost"):
+    """Another process, ``holder``, owns the state in S3 now; this one pays and acts no more."""
+
+    epoch: int
+    holder: str | None
 
 
 class Draining(Event, frozen=True, kw_only=True, tag="draining"):

@@ -317,12 +317,42 @@ class AnswersState(msgspec.Struct, kw_only=True, frozen=True):
     pending: int
 
 
+class LaneCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What one lane did; money is integer micro-dollars.
+
+    Attributes:
+        region: None for calls of no known lane; ``account`` and ``by`` likewise.
+        account: None also where STS may not be asked.
+        by: ``reference`` or ``bytes``.
+        retried: Repetitions that were made here, wherever the attempt before was.
+        tps_mean: Attempts a second of the present run; None where there is none.
+        tps_limit: The rate that the lane may have; None for a lane of former runs, and where it is not known.
+        closed: True once the run called it no more.
+        model_versions: The model versions of its answers, over the checkpoint's whole life.
+    """
+
+    region: str | None = None
+    account: str | None = None
+    by: str | None = None
+    calls: int = 0
+    attempts: int = 0
+    throttled: int = 0
+    retried: int = 0
+    billed_calls: int = 0
+    spent_micros: int = 0
+    tps_mean: float | None = None
+    tps_limit: float | None = None
+    closed: bool = False
+    model_versions: tuple[str, ...] = ()
+
+
 class Counts(msgspec.Struct, kw_only=True):
     """The countable part of a summary; their scope is given where they are used (``Summary``, ``Progress``).
 
     ``examined`` = keep + review + reject + failed, up to the stop position. Images paid for beyond it are in
     ``overshoot``, in ``calls`` and in money, not in the verdicts. ``duplicates`` share the labels of an image with the
-    same content, which saved ``saved_micros``. Money is integer micro-dollars.
+    same content, which saved ``saved_micros``; ``adopted`` answers came from workers of a former head. ``lanes`` add up
+    to calls, attempts and money; None without lanes. Money is integer micro-dollars.
     """
 
     listed: int = 0
@@ -348,6 +378,8 @@ class Counts(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     saved_micros: int = 0
     reviewed: Reviewed = Reviewed()
+    adopted: int = 0
+    lanes: dict[str, LaneCounts] | None = None
 
 
 class Workers(msgspec.Struct, kw_only=True, frozen=True):
@@ -390,6 +422,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
         listing_done: True once the source was listed to its end in this pass.
         price_micros: What the next call costs.
         elapsed_s: Since this process began.
+        workers: Those of the fleet; None without one.
     """
 
     counts: Counts
@@ -405,6 +438,7 @@ class Progress(msgspec.Struct, kw_only=True, frozen=True):
     budget_micros: int | None
     price_micros: int
     elapsed_s: float
+    workers: Workers | None = None
 
 
 class NothingFound(msgspec.Struct, frozen=True, kw_only=True):
@@ -422,6 +456,55 @@ class NothingFound(msgspec.Struct, frozen=True, kw_only=True):
     skipped_keys: dict[str, list[str]]
     nearest_prefix: str | None
     likely_cause: str
+
+
+class StateRestored(msgspec.Struct, kw_only=True, frozen=True):
+    """What a process fetched of a state in S3 when it began.
+
+    Attributes:
+        rows: Images in it.
+        commit: The last commit in it.
+        bytes: Bytes that were fetched.
+        wall_s: Seconds that it took.
+    """
+
+    rows: int
+    commit: int
+    bytes: int
+    wall_s: float
+
+
+class StateHolder(msgspec.Struct, kw_only=True, frozen=True):
+    """The process that a state in S3 was taken over from."""
+
+    host: str
+    pid: int
+
+
+class StateSummary(msgspec.Struct, kw_only=True, frozen=True):
+    """The state of a job in S3.
+
+    Attributes:
+        uri: Its address.
+        mode: ``checkpoint`` where S3 is the truth, ``copy`` where S3 follows a file.
+        epoch: Of this process, above those of all owners before.
+        commit: The last commit that succeeded.
+        committed_rows: Images in it.
+        behind_rows: Rows of the file that are in no commit.
+        bytes_sent: By this process.
+        restored: What was fetched at the start; None when the file of this machine was used.
+        taken_over_from: The owner before, which did not let the state go; None without one.
+    """
+
+    uri: str
+    mode: str
+    epoch: int
+    commit: int
+    committed_rows: int
+    behind_rows: int
+    bytes_sent: int
+    restored: StateRestored | None = None
+    taken_over_from: StateHolder | None = None
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
@@ -463,6 +546,10 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The file of people's answers; None where there is none."""
     epoch: int = 0
     """Number of this opening of the checkpoint for writing, above those of all openings before."""
+    state: StateSummary | None = None
+    """The state in S3; None without one."""
+    workers: Workers | None = None
+    """The workers of the fleet; None without one."""
 
     def _repr_html_(self) -> str:
         """For notebooks: the main figures; an action that was not carried out is left out."""

@@ -23,7 +23,9 @@ from asyncfilter.aws.factory import (
 from asyncfilter.aws.model_state import ModelState, describe_model
 from asyncfilter.aws.preflight import Retry, check_region, nearest_region, with_retries
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
-from asyncfilter.aws.references import AwsReferences, open_references
+from asyncfilter.aws.references import AwsReferences, listed_object, open_references, read_image
+from asyncfilter.aws.role_keys import Role, RoleKeys
+from asyncfilter.aws.s3.contents import S3Contents
 from asyncfilter.aws.s3.end import S3End
 from asyncfilter.aws.s3.objects import S3Objects
 from asyncfilter.aws.s3.state_objects import S3StateStore
@@ -54,6 +56,9 @@ __all__ = [
     "QuotaAnswer",
     "QuotaOrigin",
     "Retry",
+    "Role",
+    "RoleKeys",
+    "S3Contents",
     "S3End",
     "S3Objects",
     "S3StateStore",
@@ -65,6 +70,7 @@ __all__ = [
     "describe_model",
     "detector_region",
     "identify",
+    "listed_object",
     "nearest_region",
     "open_aws",
     "open_clients",
@@ -75,5 +81,6 @@ __all__ = [
     "open_without_keys",
     "opt_out",
     "quota_tps",
+    "read_image",
     "with_retries",
 ]

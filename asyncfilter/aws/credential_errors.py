@@ -30,7 +30,14 @@ class _Provider(NamedTuple):
     remedy: str
 
 
+ROLE: Final = "role-of-a-lane"
+"""Stands for a role that is assumed with the job's credentials; its ARN is in place of the profile."""
+
 _PROVIDERS: Final[Mapping[str, _Provider]] = {
+    ROLE: _Provider(
+        "the role {profile}",
+        "Check the ARN of the role, its trust policy and external_id, and sts:AssumeRole of the job's credentials.",
+    ),
     "env": _Provider(
         "the environment variables",
         "Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary keys, AWS_SESSION_TOKEN to valid values.",

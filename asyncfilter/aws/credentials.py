@@ -8,7 +8,7 @@ sent, so that nothing is billed for it.
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 from aiobotocore.credentials import AioCredentials
@@ -16,7 +16,7 @@ from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 
 from asyncfilter.aws.clients.signing import Keys
-from asyncfilter.aws.credential_chain import Chain, Found
+from asyncfilter.aws.credential_chain import Found
 from asyncfilter.aws.credential_errors import is_passing
 from asyncfilter.errors import CredentialsError
 
@@ -45,15 +45,28 @@ _RECHECK_S: Final = 5.0
 """Seconds after which the wall clock is read again; the monotonic clock may stand still while a machine sleeps."""
 
 
+class KeySource(Protocol):
+    """What gives keys, and new ones before these expire."""
+
+    async def find(self) -> Found:
+        """Keys that are valid now.
+
+        Raises:
+            CredentialsError: There are none.
+            AbortedError: A question was interrupted.
+        """
+        ...
+
+
 class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no types
     """The credentials of a session, for the signed client and for aiobotocore's clients alike.
 
     Args:
         core: The session of botocore; from now on its clients use these credentials.
-        chain: The providers to ask.
+        chain: What to ask: the providers of botocore, or a role.
     """
 
-    def __init__(self, core: AioSession, chain: Chain) -> None:
+    def __init__(self, core: AioSession, chain: KeySource) -> None:
         super().__init__("", "", method="shared")
         self._chain = chain
         self._looking_up = anyio.Lock()  # held during a look-up: at most one, even if many tasks need new keys

@@ -81,7 +81,9 @@ def _image(code: str, meaning: str, remedy: str | None = None, *, access: bool =
     return rule
 
 
-_LEAST_PX = {Operation(profile.operation): profile.image_limits.min_px for profile in PROFILES.values()}
+_LEAST_PX = {
+    Operation(profile.operation): profile.image_limits.min_px for profile in PROFILES.values() if profile.is_service
+}
 """Shortest side that each detector's operation accepts, pixels."""
 
 

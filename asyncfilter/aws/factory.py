@@ -22,7 +22,7 @@ from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.target_checks import check_targets
-from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec, Job, for_every_kind
+from asyncfilter.job.spec import Aws, ClientKind, DetectorKind, DetectorSpec, Job, for_every_service
 from asyncfilter.model import StoreKind
 from asyncfilter.records.removal import BucketState, Versioning
 
@@ -41,6 +41,11 @@ class AwsClients:
         self.signed_client = signed_client
         self._is_fast = kind is ClientKind.FAST
         self.s3: S3Api = FastS3(session, signed_client) if self._is_fast else BotoS3(session)
+
+    @property
+    def contents(self) -> S3Contents:
+        """The bytes of objects in any bucket."""
+        return S3Contents(self.s3)
 
     async def detector(self, spec: DetectorSpec, region: str, *, reads_s3: bool = True) -> RekognitionDetector:
         """The detector that ``spec`` describes, in ``region``.
@@ -69,11 +74,11 @@ def _custom_labels(call: DetectCall, diagnosis: Diagnosis | None, spec: Detector
 
 
 DETECTORS: Mapping[DetectorKind, Callable[[DetectCall, Diagnosis | None, DetectorSpec], RekognitionDetector]] = (
-    for_every_kind(
+    for_every_service(
         "aws.factory.DETECTORS", {DetectorKind.REKOGNITION: _labels, DetectorKind.CUSTOM_LABELS: _custom_labels}
     )
 )
-"""The class that decodes the responses, for each kind of detector."""
+"""The class that decodes the responses, for each kind of detector that calls a service."""
 
 
 @asynccontextmanager

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from asyncfilter.aws.clients.error_response import ErrorResponseError
 from asyncfilter.aws.detectors.base import RekognitionDetector
-from asyncfilter.aws.errors import classify
 from asyncfilter.aws.factory import AwsClients
 from asyncfilter.aws.preflight import check_region, region_asked_for
+from asyncfilter.aws.s3.heads import head
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import ImageError, UsageError
 from asyncfilter.job.addresses import parse_s3_uri
@@ -38,16 +37,7 @@ class AwsReferences:
         if not uri.startswith(S3):
             body = await self._read(uri)
             return ListedObject(uri, len(body), hashlib.sha256(body).hexdigest())
-        place = location(uri)
-        try:
-            head = await self._clients.s3.head_object(place.bucket, place.key)
-        except ErrorResponseError as exc:
-            if exc.response.status == 404 and exc.response.code != "NoSuchBucket":
-                raise ImageError(f"{uri}: there is no such object", code="vanished") from exc
-            raise classify(exc.response) from exc
-        if not head.etag:
-            raise ImageError(f"{uri}: the store gives no ETag, which shows whether it was replaced", code="no_etag")
-        return ListedObject(uri, head.size_bytes, head.etag)
+        return await listed_object(self._clients, uri)
 
     async def detect(self, image: ObjectRef) -> Detection:
         """See ``References``."""
@@ -70,14 +60,37 @@ class AwsReferences:
         return self._detectors[region]
 
     async def _read(self, path: str) -> bytes:
-        most_bytes = PROFILES[self._spec.kind].image_limits.max_inline_bytes
-        try:
-            body = await to_thread.run_sync(_read_file, path, most_bytes + 1)
-        except OSError as exc:
-            raise ImageError(f"{path}: {exc.strerror or exc}", code="vanished") from exc
-        if len(body) > most_bytes:
-            raise ImageError(f"{path}: over {most_bytes:,} bytes, the most that may be sent", code="image_too_large")
-        return body
+        return await read_image(path, PROFILES[self._spec.kind].image_limits.max_inline_bytes)
+
+
+async def listed_object(clients: AwsClients, uri: str) -> ListedObject:
+    """The object at ``uri``, with its address as key; one attempt.
+
+    Raises:
+        ImageError: There is none, or it has no ETag.
+        AsyncFilterError: Another error response, translated.
+    """
+    found = await head(clients.s3, location(uri))
+    if found is None:
+        raise ImageError(f"{uri}: there is no such object", code="vanished")
+    if not found.etag:
+        raise ImageError(f"{uri}: the store gives no ETag, which shows whether it was replaced", code="no_etag")
+    return ListedObject(uri, found.size_bytes, found.etag)
+
+
+async def read_image(path: str, most_bytes: int) -> bytes:
+    """The bytes of an image in a file.
+
+    Raises:
+        ImageError: ``vanished``, or ``image_too_large``.
+    """
+    try:
+        body = await to_thread.run_sync(_read_file, path, most_bytes + 1)
+    except OSError as exc:
+        raise ImageError(f"{path}: {exc.strerror or exc}", code="vanished") from exc
+    if len(body) > most_bytes:
+        raise ImageError(f"{path}: over {most_bytes:,} bytes, the most that may be sent", code="image_too_large")
+    return body
 
 
 def _read_file(path: str, most_bytes: int) -> bytes:

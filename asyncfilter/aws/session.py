@@ -26,7 +26,7 @@ from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.core_session import CoreSession
 from asyncfilter.aws.credential_chain import Chain
 from asyncfilter.aws.credential_errors import credentials_translated
-from asyncfilter.aws.credentials import SharedCredentials
+from asyncfilter.aws.credentials import KeySource, SharedCredentials
 from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.http_session import proxy_for
@@ -99,14 +99,21 @@ class AwsSession:
     """
 
     def __init__(
-        self, aws: Aws, *, timeout_s: float, connections: int, stack: AsyncExitStack, endpoint_url: str | None = None
+        self,
+        aws: Aws,
+        *,
+        timeout_s: float,
+        connections: int,
+        stack: AsyncExitStack,
+        endpoint_url: str | None = None,
+        keys: KeySource | None = None,
     ) -> None:
         with credentials_translated(aws.profile):
             core = CoreSession(profile=aws.profile)
             self.region = _region_set(aws, core)
             # For the clients of providers: botocore reads no AWS_REGION, and STS has no region of its own.
             core.set_config_variable("region", self.region or ANY_REGION)
-            credentials = SharedCredentials(core, Chain(core, timeout_s=timeout_s))
+            credentials = SharedCredentials(core, keys or Chain(core, timeout_s=timeout_s))
         self.keys = credentials.keys
         self.found_keys = credentials.found
         self.tls = core.tls
@@ -292,7 +299,7 @@ def _no_endpoint(service: str, region: str, exc: Exception) -> EndpointError:
 
 @asynccontextmanager
 async def open_aws(
-    aws: Aws, *, timeout_s: float, connections: int, endpoint_url: str | None = None
+    aws: Aws, *, timeout_s: float, connections: int, endpoint_url: str | None = None, keys: KeySource | None = None
 ) -> AsyncIterator[AwsSession]:
     """Open the account of the job.
 
@@ -301,13 +308,14 @@ async def open_aws(
         timeout_s: Seconds one attempt may take.
         connections: Most connections of one aiobotocore client; the fast client has no limit of its own.
         endpoint_url: Used for every service in place of the AWS settings.
+        keys: Gives the keys in place of the AWS settings.
 
     Raises:
         CredentialsError: The profile does not exist, or there are no credentials.
         EndpointError: The trusted certificates cannot be read.
     """
     async with open_without_keys(
-        aws, timeout_s=timeout_s, connections=connections, endpoint_url=endpoint_url
+        aws, timeout_s=timeout_s, connections=connections, endpoint_url=endpoint_url, keys=keys
     ) as session:
         await session.keys()
         yield session
@@ -315,7 +323,7 @@ async def open_aws(
 
 @asynccontextmanager
 async def open_without_keys(
-    aws: Aws, *, timeout_s: float, connections: int, endpoint_url: str | None = None
+    aws: Aws, *, timeout_s: float, connections: int, endpoint_url: str | None = None, keys: KeySource | None = None
 ) -> AsyncIterator[AwsSession]:
     """As ``open_aws``, but keys are only looked up once they are needed.
 
@@ -324,4 +332,6 @@ async def open_without_keys(
         EndpointError: The trusted certificates cannot be read.
     """
     async with AsyncExitStack() as stack:
-        yield AwsSession(aws, timeout_s=timeout_s, connections=connections, stack=stack, endpoint_url=endpoint_url)
+        yield AwsSession(
+            aws, timeout_s=timeout_s, connections=connections, stack=stack, endpoint_url=endpoint_url, keys=keys
+        )

@@ -21,6 +21,7 @@ from asyncfilter.errors import AccessError, AsyncFilterError, PermissionDeniedEr
 from asyncfilter.job.addresses import MAX_KEY_BYTES, parse_template
 from asyncfilter.job.spec import Job, TargetCheck
 from asyncfilter.model import ActionKind, S3Location, StoreKind, location
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.permissions.arns import CHECK_NAME, key_pattern, sample
 
 _ENCRYPTED = "Allow kms:GenerateDataKey on the KMS key of the target's bucket."
@@ -53,7 +54,8 @@ async def check_targets(job: Job, session: AwsSession, calls: S3Api, home: str |
     if job.check_targets is TargetCheck.WRITE:
         for key, place in _places(job, targets).items():
             cautions += await _Probe(session, key, place).run()
-    elif job.check_targets is TargetCheck.POLICY and _writes(job):
+    elif job.check_targets is TargetCheck.POLICY and _writes(job) and PROFILES[job.detector.kind].is_service:
+        # Not for a model of one's own: a run that ends at its first write has cost nothing, and no service is asked.
         cautions += await check_policies(job, session, calls, _places(job, targets))
     return tuple(cautions)
 

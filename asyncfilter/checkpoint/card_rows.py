@@ -5,7 +5,7 @@ As in ``reader``, nothing is held between two calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ _BY_RULES = f"CASE WHEN decision >= {REVIEWED} THEN decision / {REVIEWED} - 1 EL
 """The verdict of the rules, whoever decided."""
 _IS_REVIEW = f"{_BY_RULES} = {VERDICTS[Verdict.REVIEW]}"
 _BATCH = 1000
-_LIGHT_BATCH = 5000
+_LIGHT_BATCH = 20_000
 
 
 NO_VERDICT = len(VERDICTS)
@@ -62,21 +62,31 @@ def read_version(path: Path) -> str | None:
     return file_version(without_links(path)) if checkpoint_exists(path) else None
 
 
-class LightRow(NamedTuple):
-    """An image without its labels.
+class Version(NamedTuple):
+    """A version of an object, as a row has it.
 
     Attributes:
-        verdict: Of the rules, as in ``VERDICTS``; ``NO_VERDICT`` for an image that could not be examined.
-        same_as: Row of an earlier image with the same content; None without one.
         etag: As it is stored; see ``unpack_etag``.
     """
 
-    id: int
-    verdict: int
-    same_as: int | None
     key: str
     etag: bytes | str
     size_bytes: int
+
+
+class LightRows(NamedTuple):
+    """Images without their labels, as columns: an object for each of a million would take most of the time.
+
+    Attributes:
+        verdicts: Of the rules, as in ``VERDICTS``; ``NO_VERDICT`` for an image that could not be examined.
+        twins: Rows with that of an earlier image with the same content, where there is one.
+        known: Those of the rows whose key or ETag was named, with their versions.
+    """
+
+    ids: Sequence[int]
+    verdicts: bytes
+    twins: Sequence[tuple[int, int]]
+    known: Sequence[tuple[int, Version]]
 
 
 def scan_review(
@@ -94,14 +104,29 @@ def scan_review(
             yield codec.images(some, is_asked)
 
 
-def scan_others(path: Path, *, after: int, skips_duplicates: bool) -> Iterator[list[LightRow]]:
-    """All other placed images, by id; raises as ``scan_review``."""
+def scan_others(
+    path: Path, *, after: int, skips_duplicates: bool, keys: Collection[str] = (), etags: Collection[bytes | str] = ()
+) -> Iterator[LightRows]:
+    """All other placed images, by id; raises as ``scan_review``.
+
+    Args:
+        path: The checkpoint.
+        after: Only rows behind this one.
+        skips_duplicates: Whether images with the content of an earlier one are left out.
+        keys: The versions of rows with one of these keys are wanted.
+        etags: Likewise, as they are stored.
+    """
     with snapshot(without_links(path)) as db:
-        columns = f"id, coalesce({_BY_RULES}, {NO_VERDICT}), same_as, key, etag, size_bytes"
+        named = ", key, etag, size_bytes" if keys or etags else ""
+        columns = f"id, coalesce({_BY_RULES}, {NO_VERDICT}), same_as{named}"
         where = f"{_placed(skips_duplicates)} AND (decision IS NULL OR NOT {_IS_REVIEW})"
         rows = db.execute(f"SELECT {columns} FROM image {where} ORDER BY id", (after,))  # noqa: S608  constants
         while some := rows.fetchmany(_LIGHT_BATCH):
-            yield [LightRow._make(row) for row in some]
+            known = [(row[0], Version(*row[3:])) for row in some if row[3] in keys or row[4] in etags] if named else ()
+            ids, verdicts, same_as, *_ = zip(*some, strict=True)
+            yield LightRows(
+                ids, bytes(verdicts), [pair for pair in zip(ids, same_as, strict=True) if pair[1] is not None], known
+            )
 
 
 def read_by_ids(path: Path, ids: Sequence[int]) -> list[StoredImage]:

@@ -70,11 +70,15 @@ class ChangeLog:
 
     Args:
         db: The connection that writes.
+
+    Attributes:
+        changed_rows: Rows of images that were written since the last cut.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._schema_version: int | None = None
+        self.changed_rows = 0
 
     def begin(self) -> None:
         """Note all changes from now on; to be called outside a transaction, before the first change.
@@ -117,6 +121,7 @@ class ChangeLog:
             The number of rows in it, those of an earlier segment that was not confirmed among them.
         """
         self._watch(read_shipment(self._db).schema)
+        self.changed_rows = 0
         self._db.execute("INSERT OR IGNORE INTO shipping SELECT name, id FROM unshipped")
         self._db.execute("DELETE FROM unshipped")
         (rows,) = self._db.execute("SELECT count(*) FROM shipping").fetchone()

@@ -7,6 +7,7 @@ when it is complete, so that an empty file is never a checkpoint.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -32,6 +33,7 @@ from asyncfilter.checkpoint.state import (
     MODEL,
     NAME,
     TOTALS,
+    UID,
     WATERMARK,
     read_references,
     read_state,
@@ -308,11 +310,12 @@ def _take_over(
     totals.spent_micros += totals.reserved_micros
     totals.reserved_calls = totals.reserved_micros = 0
     epoch = max(read_state(db, EPOCH, int) or 0, above_epoch) + 1
+    uid = read_state(db, UID, str) or secrets.token_hex(8)
     with tables.transaction():
         # Not settled when the last run ended: the labels stay as cached rows, and this run positions them again.
         db.execute("UPDATE image SET seq = NULL WHERE seq > ?", (watermark.seq,))
         db.execute("UPDATE run SET outcome = ? WHERE outcome IS NULL", (DIED,))
-        write_state(db, {TOTALS: totals, EPOCH: epoch})
+        write_state(db, {TOTALS: totals, EPOCH: epoch, UID: uid})
         if log is not None:
             # In this transaction: an opening that notes nothing makes the two differ.
             log.opened(epoch)
@@ -327,4 +330,5 @@ def _take_over(
         model=read_state(db, MODEL, KnownModel) or NOTHING_KNOWN,
         answers=read_state(db, ANSWERS, TakenOver),
         epoch=epoch,
+        uid=uid,
     )

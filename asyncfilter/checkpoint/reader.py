@@ -153,6 +153,12 @@ def read_identity(path: Path) -> Mapping[str, str]:
         return stored_identity(db)
 
 
+def read_epoch(path: Path) -> int:
+    """Number of the last opening of the checkpoint at ``path`` for writing; raises as ``read_status`` does."""
+    with _snapshot(without_links(path)) as db:
+        return read_state(db, EPOCH, int) or 0
+
+
 def read_taken_over(path: Path) -> TakenOver | None:
     """How far the checkpoint at ``path`` follows an answers file; raises as ``read_status`` does."""
     with _snapshot(without_links(path)) as db:

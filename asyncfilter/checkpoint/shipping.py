@@ -42,6 +42,11 @@ class ShippingFile:
     def __init__(self, db: sqlite3.Connection, tables: Tables, path: Path, log: ChangeLog) -> None:
         self._db, self._tables, self._path, self._log = db, tables, path, log
 
+    @property
+    def changed_rows(self) -> int:
+        """Rows of images that were written since the last cut; may be read on any thread."""
+        return self._log.changed_rows
+
     def shipment(self) -> Shipment:
         """What the file knows about its state."""
         return read_shipment(self._db)

@@ -10,6 +10,7 @@ import msgspec
 
 from asyncfilter.checkpoint import sql
 from asyncfilter.records.images import StoredReference
+from asyncfilter.records.listing_ranges import ListingRanges
 
 Value = TypeVar("Value")
 
@@ -31,8 +32,17 @@ MODEL = "model"
 ANSWERS = "answers"
 """How far the answers file is followed; absent until an answer is taken over."""
 
+UID = "uid"
+"""Made at random when the file is first opened for writing: names the checkpoint's workers in a cluster."""
+
 LISTING = "listing"
 """State of the stored listing."""
+
+IN_RANGES = "ranges"
+"""The origin of a stored listing in ranges."""
+
+SPREAD_KEYS = "spread_keys"
+"""Keys of the last whole listing in ranges, evenly spread over it."""
 
 INDEXED = "indexed"
 """Row id up to which the table ``content`` has every image with labels."""
@@ -42,11 +52,15 @@ EPOCH = "epoch"
 
 
 class ListingState(msgspec.Struct, kw_only=True):
-    """Whether the stored listing is complete, the last key that it holds, and the version of the list it is of."""
+    """Whether the stored listing is complete, the last key that it holds, and the version of the list it is of.
+
+    Of one in ranges, ``ranges`` says how far it is.
+    """
 
     is_whole: bool = False
     last_key: str | None = None
     origin: str = ""
+    ranges: ListingRanges | None = None
 
 
 def read_state(db: sqlite3.Connection, key: str, type_: type[Value]) -> Value | None:

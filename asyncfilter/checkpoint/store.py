@@ -22,6 +22,7 @@ from asyncfilter.checkpoint.open_file import create_missing, open_tables
 from asyncfilter.checkpoint.place import without_links
 from asyncfilter.checkpoint.shipping import ShippingFile
 from asyncfilter.checkpoint.tables import Tables
+from asyncfilter.ports.keeping import KeptState
 from asyncfilter.records.progress import Opened
 
 _CLOSING_TIMEOUT_MS = 500
@@ -91,6 +92,11 @@ class TablesOnThread:
         self.listing_origin = thread.wrap(tables.listing_origin)
         self.listing_rank = thread.wrap(tables.listing_rank)
         self.drop_listing = thread.wrap(tables.drop_listing)
+        self.save_ranges = thread.wrap(tables.ranged.save_ranges)
+        self.listing_ranges = thread.wrap(tables.ranged.listing_ranges)
+        self.listed_between = thread.wrap(tables.ranged.listed_between)
+        self.count_listed = thread.wrap(tables.ranged.count_listed)
+        self.spread_keys = thread.wrap(tables.ranged.spread_keys)
         # RunHistory
         self.begin_run = thread.wrap(tables.begin_run)
         self.end_run = thread.wrap(tables.end_run)
@@ -100,6 +106,7 @@ class ShippingOnThread:
     """The methods of ``ShippingFile``, each called on the file's thread."""
 
     def __init__(self, file: ShippingFile, thread: FileThread) -> None:
+        self._file = file
         self.shipment = thread.wrap(file.shipment)
         self.bind = thread.wrap(file.bind)
         self.note_whole = thread.wrap(file.note_whole)
@@ -107,6 +114,11 @@ class ShippingOnThread:
         self.confirm = thread.wrap(file.confirm)
         self.behind = thread.wrap(file.behind)
         self.has_new = thread.wrap(file.has_new)
+
+    @property
+    def changed_rows(self) -> int:
+        """Rows of images that were written since the last cut: an estimate of what there is to ship."""
+        return self._file.changed_rows
 
 
 class SqliteCheckpoint(TablesOnThread):
@@ -116,6 +128,7 @@ class SqliteCheckpoint(TablesOnThread):
 
     Attributes:
         shipping: Its changes, for the state in S3; None for a file that is opened without one.
+        kept: The state in S3 that it is shipped to; None without one.
     """
 
     def __init__(
@@ -146,7 +159,10 @@ class SqliteCheckpoint(TablesOnThread):
         thread = FileThread(path, limiter)
         super().__init__(tables, thread)
         self._close_on_thread = thread.wrap(self._close)
-        self.shipping = None if log is None else ShippingOnThread(ShippingFile(self._db, tables, path, log), thread)
+        self.kept: KeptState | None = None
+        self.shipping: ShippingOnThread | None = None
+        if log is not None:
+            self.shipping = ShippingOnThread(ShippingFile(self._db, tables, path, log), thread)
         self._is_open = True
 
     async def __aenter__(self) -> Self:

@@ -17,6 +17,7 @@ from asyncfilter.checkpoint.answers import write_answers
 from asyncfilter.checkpoint.changes import ChangeLog
 from asyncfilter.checkpoint.collected_list import CollectedList
 from asyncfilter.checkpoint.etag_index import EtagIndex
+from asyncfilter.checkpoint.ranged_listing import RangedListingTable
 from asyncfilter.checkpoint.removal_journal import CLAIMS, RemovalTable
 from asyncfilter.checkpoint.rows import CACHED_WITH_LABELS, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
 from asyncfilter.checkpoint.schema import ACTIONS, SHUFFLE, UNSHUFFLE
@@ -50,6 +51,7 @@ class Tables:
 
     Attributes:
         removal: The removal journal, and the images that are to leave the source.
+        ranged: The stored listing as one in ranges.
         etag_index: Finds images by ETag; to be loaded before anything is written.
         log: Notes what changes, for a state in S3; None without one.
     """
@@ -60,6 +62,7 @@ class Tables:
         self._codec = RowCodec(db)
         self.removal = RemovalTable(db, self._codec)
         self.etag_index = EtagIndex(db)
+        self.ranged = RangedListingTable(db, self.transaction)
         self._inode = _inode(path)
         self._collected: CollectedList | None = None
         self.log: ChangeLog | None = None
@@ -104,6 +107,7 @@ class Tables:
             write_state(self._db, {key: value for key, value in state.items() if value is not None})
         # Only after the commit: a rollback removes the table, too.
         codec.has_answers = has_answers
+        self._count_changed(batch)
 
     def by_keys(self, keys: Sequence[str]) -> list[StoredImage]:
         """See ``Checkpoint.by_keys``."""
@@ -313,6 +317,10 @@ class Tables:
             ).rowcount
         if changed != len(rows):
             raise CheckpointError(f"{self._path}: {len(rows) - changed} rows to change are not there")
+
+    def _count_changed(self, batch: Batch) -> None:
+        if self.log is not None:
+            self.log.changed_rows += len(batch.new) + len(batch.positioned)
 
     def _confirm(self, effects: Sequence[tuple[int, DoneEffect]]) -> None:
         ids = sorted({id_ for id_, _ in effects})

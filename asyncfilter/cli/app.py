@@ -16,6 +16,8 @@ from asyncfilter.cli.lazy import Entry, Group, lazy_group
 from asyncfilter.cli.manifest import MANIFEST
 from asyncfilter.cli.model import MODEL
 from asyncfilter.cli.options import IS_PRETTY, help_text
+from asyncfilter.cli.state import STATE
+from asyncfilter.cli.until_end import end
 
 CONFIG = Group(
     help=help_text("Work on job files alone, without network and credentials.", "asyncfilter config check job.yaml"),
@@ -43,6 +45,7 @@ COMMANDS: Mapping[str, Entry | Group] = {
     "manifest": MANIFEST,
     "dataset": DATASET,
     "model": MODEL,
+    "state": STATE,
     "config": CONFIG,
     "doctor": Entry("asyncfilter.cli.doctor", "Look at all that a run depends on, and name remedies."),
     "policy": Entry("asyncfilter.cli.policy", "Print the IAM policy of a job, or check what the caller lacks."),
@@ -99,6 +102,9 @@ def _asyncfilter(
 def command_line(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error is reported on stderr."""
     group = lazy_group(app, COMMANDS)
-    return exit_code_of(
-        lambda: group.main(list(arguments), prog_name="asyncfilter", standalone_mode=False), debug=lambda: _debug
-    )
+    try:
+        return exit_code_of(
+            lambda: group.main(list(arguments), prog_name="asyncfilter", standalone_mode=False), debug=lambda: _debug
+        )
+    finally:
+        end()

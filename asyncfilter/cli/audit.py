@@ -21,6 +21,7 @@ from asyncfilter.cli.options import (
     refuse_two_for_stdout,
     takes_options,
 )
+from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.signals import PROCESS, show_cursor
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import is_live, print_out, stderr_console, write_json
@@ -126,7 +127,7 @@ def audit(
     asked = deferred.QuestionOptions(
         format_=format_, is_all=all_, shows_machine=show_machine, s3_path=checked_s3_path(s3_path)
     )
-    loaded = deferred.load_job(job, overrides=settings or ())
+    loaded = load_for_reading(job, settings or (), may_write_answers=True)
     if output is not None:
         deferred.check_options(loaded, asked)
     with _counting():

@@ -68,7 +68,8 @@ def bench(
             metavar="RATE",
             min=0.1,
             max=100_000,
-            help="Highest rate to try, in calls a second. Default: 1.5 times the value in Service Quotas.",
+            help="Highest rate to try, in calls a second. Default: 1.5 times the value in Service Quotas; no limit for "
+            "a model of your own.",
             show_default=False,
         ),
     ] = None,

@@ -12,6 +12,7 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import print_out, write_json
@@ -69,7 +70,7 @@ def calibrate(
 ) -> None:
     """Show the figures, and write the advice if that is wanted."""
     _check(set_precision, hourly_usd, write=write, settings=settings or ())
-    loaded = deferred.load_job(job, overrides=settings or ())
+    loaded = load_for_reading(job, settings or (), may_write_answers=True)
     query = deferred.CalibrationQuery(
         numbers=tuple(rule) if rule else None, draw=draw, precision=set_precision, hourly_usd=hourly_usd
     )

@@ -35,6 +35,7 @@ from asyncfilter.cli.options import (
     refuse_two_for_stdout,
     takes_options,
 )
+from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.result_file import is_replaced, write_result
 from asyncfilter.cli.stderr import ask, print_err
 from asyncfilter.cli.streams import StdoutEndedError
@@ -157,7 +158,7 @@ def export(
     groups = "--duplicates" if duplicates else "--near-duplicates" if near_duplicates else None
     _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
     _check_reviewed(groups=groups, reviewed=reviewed)
-    loaded = deferred.load_job(job, overrides=settings or ())
+    loaded = load_for_reading(job, settings or ())
     answers = told_answers(loaded)
     if format_.has_pictures:
         loaded, verdicts = _located(loaded), verdict or ()

@@ -10,6 +10,7 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_output import ManifestOptions
 from asyncfilter.cli.manifest_writers import Beside, S3Path, checked_s3_path, write_manifest
 from asyncfilter.cli.options import JobPath, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.run_lines import (
     RULE,
     RefsChoice,
@@ -86,7 +87,7 @@ def from_run(
     """Write a line for each image of a run that is chosen."""
     check_reject_label(reject_label, kind)
     prefix = checked_s3_path(s3_path)
-    loaded = deferred.with_known_bucket(deferred.load_job(job, overrides=settings or ()))
+    loaded = deferred.with_known_bucket(load_for_reading(job, settings or ()))
     told_answers(loaded)
     addresses = RunRefs(loaded, refs, prefix)
     choice = RunChoice(

@@ -17,9 +17,11 @@ from asyncfilter.cli.options import (
     help_text,
     takes_options,
 )
+from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.signals import Signals, interruptible
 from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import print_out, write_json
+from asyncfilter.cli.where import On, placed
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
@@ -54,6 +56,7 @@ def plan(
     sample: Annotated[
         int, typer.Option("--sample", metavar="N", min=0, help="Examine N images drawn at random (paid).")
     ] = 0,
+    on: On = None,
     options: RunOptions,
 ) -> None:
     """Show the expected result; the exit code is that of the sample's summary when it was cut short, else 0."""
@@ -63,7 +66,11 @@ def plan(
             hint="Add --yes to pay for the sample without a question.",
         )
     with interruptible() as signals:
-        loaded = deferred.load_job(job, overrides=settings or ())
+        loaded = (
+            placed(deferred.load_job(job, overrides=settings or ()), on)
+            if sample
+            else load_for_reading(job, settings or (), may_be_missing=True)
+        )
         plan_inputs = deferred.run_listing(functools.partial(deferred.survey, loaded, sample=sample))
         summary = _examine_sample(loaded, plan_inputs, signals, options.output(), yes=options.yes)
         found = plan_result(loaded, plan_inputs, summary)

@@ -11,7 +11,7 @@ from asyncfilter.cli.options import Profile, ResultOptions, command_group, help_
 from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Aws, DetectorKind, DetectorSpec, Pricing
-from asyncfilter.policy.detectors import price_list
+from asyncfilter.policy.detectors import PROFILES, price_list
 from asyncfilter.report.terminal.quota import DetectorTerms, draw_quota, quota_mapping
 
 _TIMEOUT_S = 15.0
@@ -67,5 +67,6 @@ async def _read_terms(region: str | None, profile: str | None) -> tuple[str, lis
                 prices=price_list(_Priced(DetectorSpec(kind=kind), Pricing()), region_name),
             )
             for kind in DetectorKind
+            if PROFILES[kind].is_service
         ]
         return region_name, terms

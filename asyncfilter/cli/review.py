@@ -18,6 +18,7 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import ResultOptions, command_group, help_text, takes_options
+from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_lines
 from asyncfilter.errors import UsageError
@@ -105,7 +106,7 @@ def serve_review(
         if target.is_dir():
             server = functools.partial(deferred.review_folder, target, chosen, on_open=on_open, warn=print_err)
         else:
-            job = deferred.load_job(target)
+            job = load_for_reading(target, may_write_answers=True)
             server = functools.partial(deferred.review_job, job, chosen, on_open=on_open, warn=print_err)
         deferred.run_until_signal(server)
 

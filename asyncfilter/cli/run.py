@@ -12,6 +12,7 @@ from asyncfilter.cli.options import JobPath, LogFormat, RunOptions, Settings, co
 from asyncfilter.cli.signals import interruptible
 from asyncfilter.cli.stderr import ask
 from asyncfilter.cli.terminal import is_ascii, is_live, stderr_console, write_json
+from asyncfilter.cli.where import On, placed
 from asyncfilter.errors import CheckpointError, ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Summary
@@ -32,6 +33,7 @@ app = command_group()
         "asyncfilter run job.yaml --dry-run            pay for labels, write nothing to S3",
         "asyncfilter run job.yaml --retry-failed       try failed images again first",
         "asyncfilter run job.yaml --fresh              move the old checkpoint aside, start again",
+        "asyncfilter run job.yaml --on ray             examine on the machines of a Ray cluster (docs/scale.md)",
         "asyncfilter run job.yaml --json > summary.json",
     ),
 )
@@ -47,11 +49,12 @@ def run(
         bool, typer.Option("--dry-run", help="Pay for labels and keep them; write nothing to S3.")
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed images again first.")] = False,
+    on: On = None,
     options: RunOptions,
 ) -> None:
     """Run a job; the exit code is the summary's."""
     with interruptible() as signals:
-        loaded = deferred.load_job(job, overrides=settings or ())
+        loaded = placed(deferred.load_job(job, overrides=settings or ()), on)
         if fresh and not _may_start_afresh(loaded, yes=options.yes):
             raise typer.Exit(ExitCode.ABORTED)
         verb = functools.partial(
@@ -69,6 +72,10 @@ def run(
 
 def _may_start_afresh(job: Job, *, yes: bool) -> bool:
     """True when the old checkpoint holds no paid labels, or the user agrees to move it aside."""
+    if job.state is not None and (head := deferred.run_async(lambda: deferred.begun_state(job))) is not None:
+        paid = f"{count(head.rows)} images, for which {usd(head.spent_micros)} were paid"
+        what = f"The state of {job.name} in s3://{job.state.bucket}/{job.state.prefix} holds {paid}"
+        return not head.spent_micros or ask(f"{what}. Keep it under another name and pay again?", yes=yes)
     if not deferred.checkpoint_exists(job.checkpoint):
         return True
     try:

@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from asyncfilter.cli import deferred
-from asyncfilter.cli.job_sandbox.local import draw_files, profile_file
+from asyncfilter.cli.job_sandbox.local import draw_files, lane_keys, profile_file
 from asyncfilter.cli.options import ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import StdoutEndedError
@@ -29,7 +29,7 @@ from asyncfilter.sandbox import (
     serve,
     syntax,
 )
-from asyncfilter.sandbox.options import SummaryShape
+from asyncfilter.sandbox.options import SECRET_KEY, SummaryShape
 from asyncfilter.sandbox.throttle import ThrottleMode
 
 app = command_group()
@@ -289,8 +289,8 @@ def sandbox(
             check_images=check_images,
             seed=seed,
         )
-        served, profiles = _with_jobs(served, for_ or (), pictures=pictures, yes=options.yes)
-        with profile_file(profiles, served) as variables:
+        served, profiles, lanes = _with_jobs(served, for_ or (), pictures=pictures, yes=options.yes)
+        with profile_file(profiles, served, lanes) as variables:
             _serve(served, variables, env_file=env_file, as_json=options.as_json)
     except ValueError as error:
         raise UsageError(str(error), hint="See asyncfilter sandbox --help.") from error
@@ -300,13 +300,13 @@ def sandbox(
 
 def _with_jobs(
     options: SandboxOptions, paths: Sequence[Path], *, pictures: int, yes: bool
-) -> tuple[SandboxOptions, tuple[str, ...]]:
-    """The options with what the jobs need, and the profiles that they name.
+) -> tuple[SandboxOptions, tuple[str, ...], Mapping[str, str]]:
+    """The options with what the jobs need, the profiles that they name, and those of lanes with their access keys.
 
     A bucket that another option fills has only what that option puts there.
     """
     if not paths:
-        return options, ()
+        return options, (), {}
     jobs = [deferred.with_known_bucket(deferred.load_job(path)) for path in paths]
     needed = deferred.contents_for(jobs, pictures=pictures, seed=options.seed)
     draw_files(needed.local, seed=options.seed, yes=yes)
@@ -314,8 +314,10 @@ def _with_jobs(
     for job in jobs:
         if job.source.bucket not in filled and job.source.folder is None:
             print_err(f"{job.path}: {pictures} pictures in s3://{job.source.bucket}/{job.source.prefix}")
-    return replace(
+    lanes = lane_keys(needed.lane_profiles)
+    served = replace(
         options,
+        credentials={**options.credentials, **dict.fromkeys(lanes.values(), SECRET_KEY)},
         buckets=(*options.buckets, *needed.buckets),
         drawn=tuple(spec for spec in needed.drawn if spec.bucket not in filled),
         model_arn=needed.model_arn or options.model_arn,
@@ -323,7 +325,8 @@ def _with_jobs(
         model_status="STOPPED" if needed.starts_model else options.model_status,
         # As slow as at AWS, a job that starts its model would wait for ten minutes.
         speed=_QUICK_START if needed.starts_model and options.speed == 1 else options.speed,
-    ), needed.profiles
+    )
+    return served, needed.profiles, lanes
 
 
 def _serve(options: SandboxOptions, variables: Mapping[str, str], *, env_file: Path | None, as_json: bool) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.reading import open_for_reading
 from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.policy.cautions.label_names import uses_boxes
 from asyncfilter.policy.removal_query import removal_query
@@ -24,12 +27,15 @@ app = command_group()
 @takes_options
 def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -> None:
     """Show what a checkpoint holds."""
-    loaded = deferred.load_job(job, overrides=settings or ())
+    loaded, checkpoint, copy = open_for_reading(job, settings or ())
     found = deferred.read_status(loaded.checkpoint)
+    if copy is not None:
+        found = msgspec.structs.replace(found, held_by=deferred.holder_of(copy))
     pending = deferred.count_pending(loaded.checkpoint, removal_query(loaded))
     answers = deferred.read_answers_state(loaded.answers_path, found.taken_over)
     labels = deferred.read_labels(loaded.checkpoint, boxes=uses_boxes(loaded))
+    state = deferred.read_state_status(loaded, copy)
     if options.as_json:
-        write_json(status_mapping(found, loaded.checkpoint, loaded, pending, labels, answers=answers))
+        write_json(status_mapping(found, checkpoint, loaded, pending, labels, answers=answers, state=state))
     else:
-        print_out(draw_status(found, loaded.checkpoint, loaded, pending, labels, answers=answers))
+        print_out(draw_status(found, checkpoint, loaded, pending, labels, answers=answers, state=state))

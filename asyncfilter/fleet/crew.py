@@ -158,6 +158,11 @@ class Crew:
             while self._open():
                 await self._wait_change()
 
+    def tell_end(self) -> None:
+        """Tell that the workers go, at the end of the run."""
+        for link in self._open():
+            self._emit(WorkerLeft(at_unix_s=self._clock.unix(), worker=link.name, reason="end"))
+
     def statistics(self) -> Workers:
         """What became of the workers so far."""
         return Workers(
@@ -372,7 +377,7 @@ class Crew:
 
     def left(self, link: Link, reason: str) -> None:
         """See ``Listener``."""
-        self._left += 1
+        self._left += reason != "end"
         self._emit(WorkerLeft(at_unix_s=self._clock.unix(), worker=link.name, reason=reason))
         self.changed(link)
 

@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Literal
 
 import anyio
@@ -50,6 +50,7 @@ from asyncfilter.fleet.messages import (
 )
 from asyncfilter.fleet.transit import BATCH_S, TURN_S, Transit
 from asyncfilter.fleet.wires import HEARD_S, SILENCE_S
+from asyncfilter.model import ObjectRef
 from asyncfilter.ports.examine import BoundedPreparation, Detector, Preparation, Prepared
 
 HEADLESS_S = 600.0
@@ -70,10 +71,16 @@ class ExaminerPorts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         detector: Makes one paid attempt at an image by reference.
         preparation: Prepares an image; None where nothing is prepared.
+        lanes: In place of ``detector``, by the names of lanes; empty without lanes.
     """
 
     detector: Detector
+    lanes: Mapping[str, Detector] = {}
     preparation: Preparation | None = None
+
+    def at(self, lane: str) -> Detector:
+        """The detector of a lane, or the only one."""
+        return self.lanes.get(lane, self.detector)
 
 
 class _Session:
@@ -124,6 +131,7 @@ class Examiner:
         self._epoch = 0
         self._session: _Session | None = None
         self._attempts = 0
+        self._examining: dict[int, WireImage] = {}
         self._former = 0
         self._tasks: TaskGroup | None = None
         self._heard_s = now()
@@ -147,6 +155,10 @@ class Examiner:
             self._reason, self._leaving_s = reason, self._now()
             if self._session is not None:
                 self._session.tell(Leaving(reason))
+
+    def under_way(self) -> list[ObjectRef]:
+        """The images whose attempts are under way."""
+        return [image.image() for image in self._examining.values()]
 
     # -- What a wire calls -----------------------------------------------------------------------------------------
 
@@ -211,13 +223,13 @@ class Examiner:
 
     def _obey(self, session: _Session, message: object) -> None:
         match message:
-            case Examine(id=id_, image=image, turn_s=turn_s):
-                self._begin(self._examine, session, id_, image, self._ports.detector, turn_s)
-            case Send(id=id_, held=held, turn_s=turn_s):
+            case Examine(id=id_, image=image, turn_s=turn_s, lane=lane):
+                self._begin(self._examine, session, id_, image, self._ports.at(lane), turn_s)
+            case Send(id=id_, held=held, turn_s=turn_s, lane=lane):
                 if (found := session.held.get(held)) is None:
                     session.tell(Returned(id_, 0.0, "gone"))
                 else:
-                    self._begin(self._examine, session, id_, found[0], found[1].detector, turn_s)
+                    self._begin(self._examine, session, id_, found[0], _of(found[1], lane), turn_s)
             case Prepare(id=id_, image=image):
                 self._begin(self._prepare, session, id_, image)
             case LetGo(held=held_ids):
@@ -244,6 +256,7 @@ class Examiner:
             session.tell(Returned(id_, late_s, why))
             return
         self._attempts += 1
+        self._examining[id_] = image
         try:
             answer = encode_answer(await detector.detect(image.image()))
         except Exception as error:  # noqa: BLE001  a port may raise anything; the head decides what follows
@@ -252,6 +265,7 @@ class Examiner:
             self._answered(session, Answered(id_, late_s, self._kept.keep(image, answer), answer), image)
         finally:
             self._attempts -= 1
+            self._examining.pop(id_, None)
             if session is not self._session:
                 self._former = max(0, self._former - 1)
                 self._settle()
@@ -319,6 +333,11 @@ class Examiner:
             return True
         is_headless = now_s - self._heard_s > SILENCE_S
         return not self._attempts and (not self._kept or (self._reason == "idle" and is_headless))
+
+
+def _of(prepared: Prepared, lane: str) -> Detector:
+    """The detector of a prepared image."""
+    return prepared.detector if prepared.at_lane is None or not lane else prepared.at_lane(lane)
 
 
 def _failed(id_: int, late_s: float, error: Exception) -> Failed:

@@ -21,7 +21,11 @@ from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict, lo
 LINK = "link"
 """The key in a job for a copy that is a hard link."""
 
+AUTO = "auto"
+
 _VERDICTS = [str(verdict) for verdict in Verdict]
+_BEYOND_NAMES = {"category": "categories", "count": "boxes", "area": "boxes"}
+"""Parts of a condition that need more than the names of labels, and what it is."""
 _PARTS = {"any", "all", "none", "category", "count", "area", "like", "not"}
 
 Finding = tuple[Path, str]
@@ -31,7 +35,7 @@ Mapping = dict[str, object]
 def check(job: object, base_dir: str = "/") -> Iterator[Finding]:
     """Every contradiction between keys of ``job``, as path and message; folders are relative to ``base_dir``."""
     if isinstance(job, dict):
-        for part in (_source_form, _rules, _assumed, _prices, check_lanes):
+        for part in (_source_form, _ranges, _rules, _assumed, _names_alone, _prices, check_lanes, _cluster):
             yield from part(job)
         yield from _actions(job, base_dir)
         yield from _state(job, base_dir)
@@ -45,6 +49,13 @@ def _mapping(value: object) -> Mapping:
 def as_items(value: object) -> list[object]:
     """The items of a list; of any other value, none."""
     return value if isinstance(value, list) else []
+
+
+def _cluster(job: Mapping) -> Iterator[Finding]:
+    workers = _mapping(_mapping(job.get("cluster")).get("workers"))
+    least, most = workers.get("min", 1), workers.get("max")
+    if _is_number(least) and _is_number(most) and most < least:
+        yield ("cluster", "workers", "max"), f"expected at least min, which is {least}, found {most}"
 
 
 def _source_form(job: Mapping) -> Iterator[Finding]:
@@ -66,6 +77,22 @@ def _source_form(job: Mapping) -> Iterator[Finding]:
         yield ("source", "uri"), f"expected s3://bucket/prefix beside inventory, which is of a bucket, found {uri!r}"
     elif is_list and kind is StoreKind.OWN:
         yield ("source", "uri"), f"expected s3://bucket/prefix or a folder beside list, found {uri!r}"
+
+
+def _ranges(job: Mapping) -> Iterator[Finding]:
+    """Ranges of keys where nothing is listed in ranges: of a folder, a list, or a store of the caller's own."""
+    source = wrap_uri(job.get("source"))
+    ranges = source.get("ranges") if isinstance(source, dict) else None
+    if not (ranges == AUTO or (_is_number(ranges) and ranges > 1)):
+        return
+    uri = source.get("uri")
+    if source.get("list") is not None or source.get("inventory") is not None:
+        why = "beside a list of keys, which is not listed"
+    elif not isinstance(uri, str) or (not _is_folder_address(uri) and store_of(uri) is StoreKind.S3):
+        return
+    else:
+        why = "for a folder, which is read at once" if _is_folder_address(uri) else "for a store of your own"
+    yield ("source", "ranges"), f"expected 1 {why}, as only S3 is listed in ranges, found {ranges}"
 
 
 def _is_folder_address(uri: str) -> bool:
@@ -105,24 +132,43 @@ def _conditions(value: object, path: Path) -> Iterator[Finding]:
 
 def _assumed(job: Mapping) -> Iterator[Finding]:
     """Where ``confidence: assumed`` has no model whose thresholds it could stand for."""
-    kind = _mapping(job.get("detector")).get("kind", DetectorKind.REKOGNITION)
-    if kind != DetectorKind.REKOGNITION:
+    if _kind(job) not in {DetectorKind.REKOGNITION, DetectorKind.ONNX}:
         return  # a kind that does not exist is reported alone
+    model = f"a model ({DetectorKind.CUSTOM_LABELS} as detector.kind) has thresholds of its own"
+    for where, condition in _every_condition(job):
+        if condition.get("confidence") == ASSUMED:
+            yield (*where, "confidence"), f"expected a number from 0 to 100, as only {model}, found {ASSUMED}"
+
+
+def _names_alone(job: Mapping) -> Iterator[Finding]:
+    """Conditions that need more than names and confidences, beside a model that gives no more."""
+    if _kind(job) != DetectorKind.ONNX:
+        return
+    for where, condition in _every_condition(job):
+        for part, lacks in _BEYOND_NAMES.items():
+            if condition.get(part) not in (None, []):
+                why = f"labels of a model of your own (kind: {DetectorKind.ONNX}) have no {lacks}"
+                yield (*where, part), f"expected any, all, none or like, as {why}, found {part}"
+
+
+def _kind(job: Mapping) -> object:
+    return _mapping(job.get("detector")).get("kind", DetectorKind.REKOGNITION)
+
+
+def _every_condition(job: Mapping) -> Iterator[tuple[Path, Mapping]]:
     for index, rule in enumerate(as_items(job.get("rules"))):
         for verdict in _VERDICTS:
-            for where in _with_assumed(_mapping(rule).get(verdict), ("rules", index, verdict)):
-                model = f"a model ({DetectorKind.CUSTOM_LABELS} as detector.kind) has thresholds of its own"
-                yield where, f"expected a number from 0 to 100, as only {model}, found {ASSUMED}"
+            yield from _nested(_mapping(rule).get(verdict), ("rules", index, verdict))
 
 
-def _with_assumed(value: object, path: Path) -> Iterator[Path]:
+def _nested(value: object, path: Path) -> Iterator[tuple[Path, Mapping]]:
+    """Each condition, followed by those below its ``not``."""
     for index, condition in enumerate(as_list(value)):
         where = (*path, index) if isinstance(value, list) else path
         if isinstance(condition, dict):
-            if condition.get("confidence") == ASSUMED:
-                yield (*where, "confidence")
+            yield where, condition
             if "not" in condition:
-                yield from _with_assumed(condition["not"], (*where, "not"))
+                yield from _nested(condition["not"], (*where, "not"))
 
 
 def _range(value: Mapping, path: Path) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         name=file.name,
         path=path,
         source=source,
-        detector=replace(_detector(file.detector), lanes=_lanes(file)),
+        detector=replace(_detector(file.detector, base_dir), lanes=_lanes(file)),
         rules=tuple(_rule(rule, base_dir) for rule in file.rules),
         otherwise=file.otherwise,
         actions={verdict: _action(getattr(file.actions, verdict), base_dir) for verdict in Verdict},
@@ -38,6 +38,7 @@ def to_job(file: schema.JobFile, *, base_dir: Path, path: Path | None) -> spec.J
         check_targets=file.check_targets,
         convert=source.store is StoreKind.FOLDER if file.convert is None else file.convert,
         near_duplicates=file.near_duplicates,
+        cluster=None if file.cluster is None else _cluster(file.cluster),
         state=_state(file),
     )
 
@@ -49,6 +50,20 @@ def _state(file: schema.JobFile) -> spec.StateSpec | None:
         return None
     place = location(uri)
     return spec.StateSpec(bucket=place.bucket, prefix=place.key, is_copy=uri is not checkpoint)
+
+
+def _cluster(cluster: schema.Cluster) -> spec.Cluster:
+    return spec.Cluster(
+        engine=cluster.engine,
+        address=cluster.address,
+        least=cluster.workers.min,
+        most=cluster.workers.max,
+        cpus=cluster.per_worker.cpus,
+        gpus=cluster.per_worker.gpus,
+        memory_gb=cluster.per_worker.memory_gb,
+        sends_all=cluster.send == "all",
+        wait_s=cluster.wait_s,
+    )
 
 
 def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
@@ -64,6 +79,7 @@ def _source(source: schema.Source, base_dir: Path) -> spec.SourceSpec:
         exclude=tuple(source.exclude),
         order=source.order,
         seed=source.seed,
+        ranges=schema.AUTO_RANGES if source.ranges == "auto" else source.ranges,
         skip_duplicates=source.duplicates == "skip",
         examine_duplicates=source.duplicates == "examine",
         listed=_listed(source, base_dir),
@@ -78,15 +94,17 @@ def _listed(source: schema.Source, base_dir: Path) -> spec.ListSpec | None:
     return spec.ListSpec(kind=spec.ListKind.LIST, address=_reference(source.list_, base_dir), column=source.column)
 
 
-def _detector(detector: schema.Detector) -> spec.DetectorSpec:
+def _detector(detector: schema.Detector, base_dir: Path) -> spec.DetectorSpec:
+    own = detector if isinstance(detector, schema.OwnModelDetector) else None
     return spec.DetectorSpec(
         kind=spec.DetectorKind(detector.kind),
         region=detector.region,
-        model=detector.model,
+        model=detector.model if own is None else _own_file(own.model, base_dir),
         min_confidence_pct=detector.min_confidence,
         max_labels=detector.max_labels,
         features=tuple(sorted(detector.features)),
         start=None if detector.start is None else _start(detector.start),
+        own=None if own is None else _own_model(own, base_dir),
         lanes_must_agree=detector.lanes_must_agree,
     )
 
@@ -110,6 +128,25 @@ def _lane(lane: schema.Lane, file: schema.JobFile) -> spec.LaneSpec:
         used_this_month=used if used is not None else file.pricing.used_this_month if is_own else 0,
         tiers=_tiers(lane.tiers),
     )
+
+
+def _own_model(detector: schema.OwnModelDetector, base_dir: Path) -> spec.OwnModelSpec:
+    wanted = detector.preprocess
+    given = wanted.model_dump(exclude_unset=True, exclude_none=True) if isinstance(wanted, schema.Preprocess) else None
+    return spec.OwnModelSpec(
+        labels=_own_file(detector.labels, base_dir),
+        preprocess=_own_file(wanted, base_dir) if isinstance(wanted, str) else given,
+        output=detector.output,
+        scores=detector.scores,
+        batch=detector.batch,
+        threads=detector.threads,
+        device=detector.device,
+    )
+
+
+def _own_file(path: str, base_dir: Path) -> str:
+    """An address in S3 unchanged; a path made absolute, and not resolved: what belongs to a model is beside a link."""
+    return path if path.startswith(S3) else os.path.abspath(base_dir / path)  # noqa: PTH100  text in, text out
 
 
 def _start(start: schema.ModelStart) -> spec.ModelStart:

@@ -35,6 +35,8 @@ def describe(document: Document, findings: Sequence[Mapping[str, Any]]) -> None:
             meant.update((*path[:-1], key) for key in difflib.get_close_matches(str(path[-1]), allowed, n=1))
             guess = schema.place_of(str(path[-1]), path[:-1], document.value) or nearest(str(path[-1]), allowed)
             message = f"unknown key {path[-1]!r}, nearest is {guess!r}; "
+            if beside := schema.beside(str(path[-1]), path[:-1]):
+                message = f"expected {beside} beside {path[-1]}, which other kinds do not have; "
             document.add(path, f"{message}allowed here: {', '.join(allowed)}", at_key=True)
     for finding in findings:
         path = locate(finding["loc"], document.value)
@@ -92,7 +94,7 @@ class Phrases:
 
     def expected(self, path: Path, value: object) -> str:
         """The phrase for what is allowed at ``path`` of the document ``value``."""
-        return " or ".join(dict.fromkeys(self.phrase(node) for node in self._nodes(path, value)))
+        return " or ".join(dict.fromkeys(self.phrase(self._usual(node)) for node in self._nodes(path, value)))
 
     def reason(self, path: Path, value: object) -> str:
         """A clause with the keys that select the form of the mapping at ``path``; empty where it has only one."""
@@ -103,7 +105,8 @@ class Phrases:
 
     def keys_of(self, path: Path, value: object) -> list[str]:
         """The keys of a mapping at ``path``; where forms differ, of those whose required keys ``value`` has."""
-        forms = [form for node in self._nodes(path) for form in self.forms(node) if "properties" in form]
+        nodes = self._nodes(path)
+        forms = _begun([form for node in nodes for form in self.forms(node) if "properties" in form], value)
         begun = [form for form in forms if isinstance(value, dict) and value.keys() >= set(form.get("required", ()))]
         return list(dict.fromkeys(key for form in begun or forms for key in form["properties"]))
 
@@ -121,6 +124,14 @@ class Phrases:
             if found is not None:
                 return f"{found}.{key}"
         return None
+
+    def beside(self, key: str, path: Path) -> str | None:
+        """The constant key that selects the form of the mapping at ``path`` which has ``key``, such as ``kind: onnx``.
+
+        None when no form with such a constant has it.
+        """
+        forms = [form for node in self._nodes(path) for form in self.forms(node) if key in form.get("properties", ())]
+        return next((f"{name}: {const}" for form in forms for name, const in _constants(form)), None)
 
     def phrase(self, node: Schema) -> str:
         """The phrase for what one node of the schema allows."""
@@ -140,6 +151,14 @@ class Phrases:
     def mapping(self, form: Schema) -> str:
         """The phrase for a mapping with fixed keys."""
         return f"a mapping with {', '.join(form['properties'])}"
+
+    def _usual(self, node: Schema) -> Schema:
+        """Of a mapping with several forms the one that is meant where no key selects another; else ``node``."""
+        for form in self.forms(node):
+            fixed = list(_constants(form))
+            if fixed and all(form["properties"][key].get("default") == const for key, const in fixed):
+                return form
+        return node
 
     def _choice(self, form: Schema, single: set[str]) -> str:
         """The phrase for one alternative; shortened for a list of items that are also allowed alone."""

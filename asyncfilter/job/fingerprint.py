@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from asyncfilter.job.spec import Job
+from asyncfilter.job.spec import DetectorSpec, Job
 from asyncfilter.model import uri_of
 
 NOT_COMPARED_WITH_LANES = "detector.region"
@@ -37,6 +37,7 @@ def identity(job: Job) -> dict[str, str]:
         "detector.min_confidence": f"{detector.min_confidence_pct:g}",
         "detector.max_labels": str(detector.max_labels),
         "detector.features": ", ".join(sorted(detector.features)),
+        **_of_own_model(detector),
     }
     if detector.lanes:
         del found[NOT_COMPARED_WITH_LANES]
@@ -51,6 +52,14 @@ def changed_settings(stored: Mapping[str, str], wanted: Mapping[str, str]) -> li
         if stored.get(key) != wanted.get(key)
         and not (key == NOT_COMPARED_WITH_LANES and (key not in stored or key not in wanted))
     ]
+
+
+def _of_own_model(detector: DetectorSpec) -> dict[str, str]:
+    """What a model of one's own was found to be; of one that was not read, where it is."""
+    own = detector.own
+    if own is None:
+        return {}
+    return {"detector.output": own.output or "", "detector.scores": own.scores, **(own.identity or {})}
 
 
 def decided_by(job: Job) -> str:

@@ -41,10 +41,16 @@ class ListKind(StrEnum):
 
 
 class DetectorKind(StrEnum):
-    """The service that examines the images."""
+    """What examines the images."""
 
     REKOGNITION = "rekognition"
     CUSTOM_LABELS = "rekognition-custom-labels"
+    ONNX = "onnx"
+    """A model of one's own, on this machine."""
+
+
+LOCAL_KINDS = frozenset({DetectorKind.ONNX})
+"""The kinds that call no service."""
 
 
 T = TypeVar("T")
@@ -63,7 +69,16 @@ def for_every_kind(name: str, table: Mapping[DetectorKind, T]) -> Mapping[Detect
     Raises:
         LookupError: A kind has no row.
     """
-    missing = [kind.value for kind in DetectorKind if kind not in table]
+    return _complete(name, table, list(DetectorKind))
+
+
+def for_every_service(name: str, table: Mapping[DetectorKind, T]) -> Mapping[DetectorKind, T]:
+    """As ``for_every_kind``, for a table of what is sent to a service: kinds that call none have no row."""
+    return _complete(name, table, [kind for kind in DetectorKind if kind not in LOCAL_KINDS])
+
+
+def _complete(name: str, table: Mapping[DetectorKind, T], kinds: Iterable[DetectorKind]) -> Mapping[DetectorKind, T]:
+    missing = [kind.value for kind in kinds if kind not in table]
     if missing:
         raise LookupError(f"{name} has no row for the detector kind {', '.join(missing)}")
     return table
@@ -117,6 +132,7 @@ class SourceSpec:
     Attributes:
         bucket: A bucket of S3, or ``file://`` and an absolute folder; empty while only a list names it.
         spelled: The folder as written in the job file, so that a project can be moved; None for S3.
+        ranges: Listing requests under way at once; for S3 alone.
         skip_duplicates: Images with the content of an earlier one are not examined and have no verdict.
         examine_duplicates: Every image is examined by itself, whatever its ETag.
         listed: The list of keys to examine; None for all that the store lists.
@@ -129,6 +145,7 @@ class SourceSpec:
     exclude: tuple[str, ...] = ()
     order: Order = Order.LISTING
     seed: int = 0
+    ranges: int = 1
     skip_duplicates: bool = False
     examine_duplicates: bool = False
     listed: ListSpec | None = None
@@ -205,11 +222,42 @@ class LaneSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnModelSpec:
+    """What belongs to a model of one's own, whose address is ``DetectorSpec.model``.
+
+    ``batch``, ``threads`` and ``device`` may change at any time; any other change makes stored labels unusable.
+
+    Attributes:
+        labels: Path of the label file.
+        preprocess: Path of a ``preprocessor_config.json``, or a mapping with its keys; None without.
+        output: The output with the scores; None for the only one.
+        scores: ``auto``, ``softmax``, ``sigmoid`` or ``none``.
+        batch: Most images a call.
+        threads: Threads within one call.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        identity: Keys of the job file with what they come to, the model as its digest; None until it was read.
+        local: Where a model in S3 lies on this machine; None until it was fetched, and for a model that was there.
+    """
+
+    labels: str
+    preprocess: str | Mapping[str, object] | None = None
+    output: str | None = None
+    scores: str = "auto"
+    batch: int = 32
+    threads: int = 1
+    device: str = "cpu"
+    identity: Mapping[str, str] | None = None
+    local: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSpec:
     """The request to the service; a change of a field other than ``start`` and the lanes makes stored labels unusable.
 
     Attributes:
+        model: The ARN of a model version, or the address of a model of one's own: ``s3://bucket/key``, or a path.
         start: The run starts the model and stops it; None for a model that runs without it.
+        own: What belongs to a model of one's own; None for other kinds.
         lanes: The regions and accounts among which calls are divided; empty for one region of the job's account.
         lanes_must_agree: Whether answers of different model versions end the run.
     """
@@ -221,6 +269,7 @@ class DetectorSpec:
     max_labels: int = 1000
     features: tuple[str, ...] = ("GENERAL_LABELS",)
     start: ModelStart | None = None
+    own: OwnModelSpec | None = None
     lanes: tuple[LaneSpec, ...] = ()
     lanes_must_agree: bool = False
 
@@ -409,6 +458,30 @@ class StateSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Where images are examined, in place of this process alone.
+
+    Attributes:
+        address: ``auto``, or host and port of a Ray that runs.
+        least: Workers to begin with.
+        most: Workers at the most; None for as many as the cluster's cores hold.
+        cpus: Cores of a worker; ``gpus`` and ``memory_gb`` likewise, None without a limit.
+        sends_all: Also what workers make dearer is sent.
+        wait_s: How long the first workers are waited for, seconds.
+    """
+
+    engine: str = "ray"
+    address: str = "auto"
+    least: int = 1
+    most: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_gb: float | None = None
+    sends_all: bool = False
+    wait_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A whole job.
 
@@ -423,6 +496,7 @@ class Job:
         check_targets: How the targets of actions are checked before the first paid call.
         convert: Whether images that the service cannot read are converted and sent.
         near_duplicates: Whether a perceptual hash of each image is kept.
+        cluster: Where images are examined; None for this process alone.
     """
 
     name: str
@@ -445,6 +519,7 @@ class Job:
     state: StateSpec | None = None
     answers: Path | None = None
     review: Review = field(default_factory=Review)
+    cluster: Cluster | None = None
 
     @property
     def answers_path(self) -> Path:

@@ -139,11 +139,10 @@ class Classifier:
         """The labels of some images by their scores; an error for an image whose scores are no numbers."""
         import numpy as np  # noqa: PLC0415  part of the extra
 
-        numbers = list(np.isfinite(rows).all(axis=1))
         shares = shares_of(np.nan_to_num(rows), scores)
         return [
-            self._found(row) if is_number else NoScoresError("the model gives scores that are no numbers")
-            for row, is_number in zip(shares, numbers, strict=True)
+            self._found(shares[at]) if np.isfinite(row).all() else NoScoresError("its scores are no numbers")
+            for at, row in enumerate(rows)
         ]
 
     def _found(self, shares: Rows) -> list[Found]:

@@ -152,16 +152,25 @@ def preprocess_of(values: Mapping[str, Any], *, where: str, is_shortest: bool = 
     for name, value in values.items():
         try:
             found.update(_READERS[name](name, value))
-        except (TypeError, ValueError) as exc:
+        except ValueError as exc:
             raise OwnModelError(KEY, f"{where}: {name}: {exc}") from exc
     if is_shortest and isinstance(values.get("size"), int):
         found["shortest"] = found.pop("size")[0]
     return Preprocess(**found)
 
 
+def check_value(name: str, value: object) -> None:
+    """Check one value.
+
+    Raises:
+        ValueError: It cannot be used; the text is the whole message.
+    """
+    dict(_READERS[name](name, value))
+
+
 def _flag(name: str, value: object) -> Iterator[tuple[str, object]]:
     if not isinstance(value, bool):
-        raise TypeError(f"expected true or false, found {value!r}")
+        raise ValueError(f"expected true or false, found {value!r}")  # noqa: TRY004  one kind of error for all
     yield name, value
 
 

@@ -82,7 +82,7 @@ class Runner:
 
         (row,) = self._scores([pixels])
         if not np.isfinite(row).all():
-            raise NoScoresError("the model gives scores that are no numbers")
+            raise NoScoresError("its scores are no numbers")
         return decided(row)
 
     def _classify(self, images: Sequence[bytes]) -> Sequence[list[Found] | Exception]:

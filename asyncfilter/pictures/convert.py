@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from asyncfilter.errors import ImageError
+from asyncfilter.onnx.frames import Frame
 from asyncfilter.pictures.decoding_cost import canvas_bytes, decoding_bytes, spare_bytes
 from asyncfilter.pictures.deep_pixels import brightened, is_deep, to_grey
 from asyncfilter.pictures.jpeg_checks import check_frame, check_scans
@@ -39,6 +40,18 @@ _DECODERS = {
     Format.AVIF: ("AVIF", "Avif"),
 }
 """Pillow's names of the formats and of their modules; HEIF needs the package pillow-heif."""
+
+_OTHER_DECODERS = (
+    ("DDS", "Dds"),
+    ("ICO", "Ico"),
+    ("JPEG2000", "Jpeg2K"),
+    ("PCX", "Pcx"),
+    ("PPM", "Ppm"),
+    ("QOI", "Qoi"),
+    ("SGI", "Sgi"),
+    ("TGA", "Tga"),
+)
+"""Other pictures that Pillow reads by itself, for models that take pixels: no service has a say in their formats."""
 
 _QUALITIES = (92, 85, 75)
 _SHRINK = 0.75
@@ -150,6 +163,27 @@ def convert_file(
     return _fitting(flat, size, loaded.turn, limits), found
 
 
+def frame_file(
+    file: BinaryIO, frame: Frame, *, hashes: bool = False, memory: Memory | None = None
+) -> tuple[bytes, int | None]:
+    """The image in ``file`` as the pixels of a model, and its perceptual hash if ``hashes`` is set.
+
+    Upright, in RGB without its alpha, decoded at its full size, so that the pixels are those of any program that uses
+    Pillow.
+
+    Raises:
+        ImageError: See ``convert``.
+        MemoryNeededError: It takes more than was granted; nothing was decoded.
+    """
+    with _opened(file, memory, takes_others=True) as picture:
+        width, height = picture.size
+        # Turned by a quarter, its sides are the other way round.
+        beside = max(frame.needed_bytes(width, height), frame.needed_bytes(height, width))
+        loaded = _load(picture, file, width * height, None, hashes=hashes, memory=memory, beside_bytes=beside)
+        upright = _turned(_in_rgb(picture), loaded.turn)
+    return frame.of(upright), _hash(upright, None) if hashes else None
+
+
 def hash_file(file: BinaryIO, *, memory: Memory | None = None) -> int | None:
     """The perceptual hash of a picture: 64 of its low spatial frequencies, each over or under the median.
 
@@ -185,23 +219,26 @@ def _hash(flat: Image.Image, turn: Image.Transpose | None) -> int | None:
 
 
 @contextmanager
-def _opened(file: BinaryIO, memory: Memory | None) -> Iterator[Image.Image]:
-    """The picture in a file, not decoded yet; errors inside of the context are those of the decoder."""
+def _opened(file: BinaryIO, memory: Memory | None, *, takes_others: bool = False) -> Iterator[Image.Image]:
+    """The picture in a file, not decoded yet; errors inside of the context are those of the decoder.
+
+    ``takes_others``: also of a format that no service reads, and that nothing is converted from.
+    """
     file.seek(0)
     header = read_header(file.read(64))
     file.seek(0)
     kind = header.format
     # Pillow warns of odd metadata and of large sizes below its limit; a size above the limit raises an error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    if kind is Format.UNKNOWN:
+    if kind is Format.UNKNOWN and not takes_others:
         raise ImageError("not a known image format", code="invalid_image_format")
     if kind is Format.JPEG:
         check_frame(file)
     if kind is Format.WEBP:
         _grant(canvas_bytes(header, _file_bytes(file)), memory)
-    _register(kind)
+    formats = _registered(kind)
     try:
-        with Image.open(without_texts(file) if kind is Format.PNG else file, formats=[_DECODERS[kind][0]]) as picture:
+        with Image.open(without_texts(file) if kind is Format.PNG else file, formats=formats) as picture:
             yield picture
     except (ImageError, MemoryNeededError):
         raise
@@ -213,11 +250,12 @@ def _opened(file: BinaryIO, memory: Memory | None) -> Iterator[Image.Image]:
         raise ImageError(f"{kind.upper()} cannot be decoded here{remedy}", code="invalid_image_format") from exc
     except Exception as exc:  # Pillow's decoders raise exceptions of any type for a broken file
         cause = "its header is not valid" if isinstance(exc, UnidentifiedImageError) else str(exc) or type(exc).__name__
-        raise ImageError(f"not a {kind.upper()} that can be decoded ({cause})", code="invalid_image_format") from exc
+        what = "an image" if kind is Format.UNKNOWN else f"a {kind.upper()}"
+        raise ImageError(f"not {what} that can be decoded ({cause})", code="invalid_image_format") from exc
 
 
-def _register(kind: Format) -> None:
-    """Import the decoder of a format; otherwise Pillow would import those of all formats.
+def _registered(kind: Format) -> list[str]:
+    """Import the decoder of a format; otherwise Pillow would import those of all formats. Returns Pillow's names.
 
     A decoder may use one thread: others would take the cores of other pictures, and each has a stack of 8 MB.
     """
@@ -225,10 +263,15 @@ def _register(kind: Format) -> None:
         with suppress(ImportError):
             import_module("pillow_heif").register_heif_opener()
             vars(import_module("pillow_heif.options"))["DECODE_THREADS"] = 1
-        return
+        return [_DECODERS[kind][0]]
+    if kind is Format.UNKNOWN:
+        for _, module in _OTHER_DECODERS:
+            import_module(f"PIL.{module}ImagePlugin")
+        return [name for name, _ in _OTHER_DECODERS]
     plugin = import_module(f"PIL.{_DECODERS[kind][1]}ImagePlugin")
     if kind is Format.AVIF:
         vars(plugin)["DEFAULT_MAX_THREADS"] = 1
+    return [_DECODERS[kind][0]]
 
 
 def _load(
@@ -239,8 +282,9 @@ def _load(
     *,
     hashes: bool,
     memory: Memory | None,
+    beside_bytes: int = 0,
 ) -> _Loaded:
-    """Decode a picture."""
+    """Decode a picture; ``beside_bytes`` is memory that it takes afterwards, beside what is decoded."""
     is_turned = _may_be_turned(picture)
     needed_bytes = decoding_bytes(
         picture,
@@ -250,7 +294,7 @@ def _load(
         hashes=hashes,
         is_turned=is_turned,
     )
-    _grant(needed_bytes, memory)
+    _grant(needed_bytes + beside_bytes, memory)
     if picture.format == "JPEG" and "progressive" in picture.info:
         check_scans(file)
     has_deep_colour = isinstance(picture, ImageFile.ImageFile) and ";16" in str(picture.tile[:1])
@@ -310,6 +354,12 @@ def _flat(picture: Image.Image, loaded: _Loaded) -> Image.Image:
     if picture.has_transparency_data:
         return _on_white(picture)
     return picture if picture.mode in {"RGB", "L"} else picture.convert("RGB")
+
+
+def _in_rgb(picture: Image.Image) -> Image.Image:
+    """The image in RGB, without its transparency; light of more than 8 bits in grey, of which Pillow makes white."""
+    picture = to_grey(picture) if is_deep(picture) else picture
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

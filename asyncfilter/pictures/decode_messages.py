@@ -1,13 +1,14 @@
 """The messages between a run and its decoding processes, over a pair of sockets.
 
 A request comes with a file descriptor: the picture is never copied through the socket. Each message has its length
-before it; the JPEG follows the message of a result.
+before it; the JPEG, or the pixels, follow the message of a result.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from asyncfilter.onnx.frames import Frame
 from asyncfilter.policy.image_limits import ImageLimits
 
 LENGTH_BYTES = 4
@@ -20,12 +21,14 @@ class DecodeRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     Attributes:
         limits: Of the JPEG that it shall become; None to make none.
+        frame: From the picture to the pixels that it shall become instead; None to make none.
         hashes: Whether its perceptual hash is wanted.
         digests: Whether the hash of the file is wanted.
         granted_bytes: Memory that it may take; ``most_bytes``: what could be granted at the most.
     """
 
     limits: ImageLimits | None = None
+    frame: Frame | None = None
     hashes: bool = False
     digests: bool = False
     granted_bytes: int = 0
@@ -38,7 +41,8 @@ class DecodeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     Attributes:
         needed_bytes: Memory that it takes, where that is more than was granted; nothing was decoded then.
         error_code: Why it could not be decoded; ``message`` has the details.
-        jpeg_bytes: Length of the JPEG, which follows this message; ``width`` and ``height`` are its size.
+        jpeg_bytes: Length of the JPEG, or of the pixels, which follow this message; ``width`` and ``height`` are the
+            size of the JPEG.
         perceptual_hash: None without one.
         blake2b: Hash of the file, as hexadecimal digits.
     """

@@ -68,12 +68,15 @@ def _serve(connection: socket.socket) -> bool:
 
 
 def _answer(request: DecodeRequest, file: BinaryIO) -> tuple[DecodeResult, bytes]:
-    """The result of one request, and the JPEG."""
+    """The result of one request, and the JPEG or the pixels."""
     jpeg, found = convert.Jpeg(b"", 0, 0), None
     memory = convert.Memory(request.granted_bytes, request.most_bytes)
     try:
         if request.limits is not None:
             jpeg, found = convert.convert_file(file, request.limits, hashes=request.hashes, memory=memory)
+        elif request.frame is not None:
+            pixels, found = convert.frame_file(file, request.frame, hashes=request.hashes, memory=memory)
+            jpeg = convert.Jpeg(pixels, 0, 0)
         elif request.hashes:
             found = _hash(file, memory)
     except convert.MemoryNeededError as error:

@@ -67,10 +67,14 @@ class DecoderPool:
     Args:
         decoding_bytes: Memory for all pictures that are decoded at one time.
         processes: Most processes; by default one for each core that this process may use.
+        wall_s: Time for one picture, seconds; by default ``WALL_S``.
     """
 
-    def __init__(self, *, decoding_bytes: int = DECODING_BYTES, processes: int | None = None) -> None:
+    def __init__(
+        self, *, decoding_bytes: int = DECODING_BYTES, processes: int | None = None, wall_s: float | None = None
+    ) -> None:
         self.decoding_bytes = decoding_bytes
+        self._wall_s = wall_s
         self._room = ByteRoom(decoding_bytes)
         self._slots = anyio.CapacityLimiter(min(processes or _cores(), PROCESSES))
         self._idle: list[_Process] = []
@@ -84,6 +88,11 @@ class DecoderPool:
     ) -> None:
         for process in tuple(self._all):
             self._end(process)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that there are now."""
+        return [process.pid for process in self._all]
 
     def reading(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
         """Hold memory for a file that is read to be decoded; it must be free again before it is decoded."""
@@ -116,11 +125,12 @@ class DecoderPool:
 
     async def _decode(self, request: DecodeRequest, file: BinaryIO) -> Decoded:
         process = self._living() or await self._start()
+        wall_s = self._wall_s or WALL_S
         try:
-            with anyio.fail_after(WALL_S):
+            with anyio.fail_after(wall_s):
                 decoded = await process.decode(request, file)
         except TimeoutError as exc:
-            raise ImageError(f"decoding it takes longer than {WALL_S:g} s", code="decoding_timeout") from exc
+            raise ImageError(f"decoding it takes longer than {wall_s:g} s", code="decoding_timeout") from exc
         except (ConnectionError, EOFError) as exc:
             raise _death(self._end(process)) from exc
         else:
@@ -241,6 +251,11 @@ class _Process:
             theirs.close()
             opened.pop_all()
             return cls(running, ours, lifeline)
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._running.pid
 
     @property
     def is_alive(self) -> bool:

@@ -9,35 +9,43 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import BinaryIO, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
+import msgspec
 
-from asyncfilter.errors import AccessError, ImageError
+from asyncfilter.errors import ImageError
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.pictures.decode_messages import DecodeRequest
 from asyncfilter.pictures.decoder_pool import Decoded, DecoderPool
 from asyncfilter.pictures.decoding_cost import guessed_bytes
+from asyncfilter.pictures.picture_files import named, opened_picture
 from asyncfilter.policy.header import MAX_HEADER_BYTES, Header, read_header
 from asyncfilter.policy.image_limits import ImageLimits, ImageRejection, find_rejection
 from asyncfilter.policy.provenance import Provenance, Sent, add_provenance
-from asyncfilter.ports.examine import Contents, Detector, Files, Memory, Prepared
+from asyncfilter.ports.examine import Contents, Detector, Memory, Prepared
 
 HEAD_BYTES = 64 * 1024
 """Bytes of the first read; they contain the header of nearly every image."""
 
-_SPOOLED_BYTES = 16 * 1024 * 1024
-"""Larger files wait for their decoding on disk, where there is one."""
-
-_QUICK_BYTES = 1024 * 1024
-"""A copy of so many bytes takes less time than a change of threads."""
-
 Send = Callable[[ObjectRef, bytes], Awaitable[Detection]]
 """One paid attempt with an image's bytes; raises as ``Detector.detect``."""
+
+
+class LanePorts(NamedTuple):
+    """How one lane examines images.
+
+    Attributes:
+        detector: Examines them by reference.
+        send: Examines bytes.
+        by_reference: Whether the lane can read the source.
+    """
+
+    detector: Detector
+    send: Send
+    by_reference: bool
 
 
 class _Begun(NamedTuple):
@@ -55,10 +63,12 @@ class ImagePreparer:
         detector: Examines them by reference.
         send: Examines bytes.
         limits: The detector's limits on images.
-        by_reference: False when every image must be sent, because the detector cannot read the source.
+        by_reference: False when the bytes of every image are needed, because the detector, or that of some lane, cannot
+            read the source.
         converts: Whether images that the detector does not accept are converted.
         compares: Whether every image gets its perceptual hash.
         decoders: Decode images.
+        lanes: The lanes by name, in place of ``detector`` and ``send``; bytes are read once, for all of them.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class ImagePreparer:
         converts: bool,
         compares: bool,
         decoders: DecoderPool,
+        lanes: Mapping[str, LanePorts] | None = None,
     ) -> None:
         self._contents = contents
         self._detector = detector
@@ -81,6 +92,7 @@ class ImagePreparer:
         self._converts = converts
         self._compares = compares
         self._decoders = decoders
+        self._lanes = lanes
         self._memory: Memory | None = None
         self._cores = anyio.CapacityLimiter(os.cpu_count() or 1)
 
@@ -99,7 +111,12 @@ class ImagePreparer:
             raise ImageError(f"{image.uri}: {refused.why}", code=refused.code)
         content, provenance = await self._ready(image, begun, is_referred=is_referred, is_refused=refused is not None)
         detector = _Examination(self._detector, self._send, content, provenance)
-        return Prepared(detector=detector, held_bytes=len(content or b""))
+        held_bytes = len(content or b"")
+        if self._lanes is None:
+            return Prepared(detector=detector, held_bytes=held_bytes)
+        is_referable = is_referred or self._rejection(image, begun.header, inline=False) is None
+        examination = _LaneExamination(self._lanes, content, provenance, is_referable=is_referable)
+        return Prepared(detector=detector, held_bytes=held_bytes, at_lane=examination.at)
 
     def _rejection(self, image: ObjectRef, header: Header, *, inline: bool) -> ImageRejection | None:
         return find_rejection(header, image.size_bytes, self._limits, inline=inline)
@@ -156,27 +173,10 @@ class ImagePreparer:
         await self._hold(image, 2 * read_bytes + (self._limits.max_inline_bytes if is_refused else 0))
         guess_bytes = guessed_bytes(begun.header, converts=is_refused)
         try:
-            async with self._file(image, begun.body) as file:
+            async with opened_picture(image, begun.body, self._contents, self._decoders) as file:
                 return await self._decoders.decode(request, file, guess_bytes=guess_bytes)
         except ImageError as error:
-            raise ImageError(_named(image, error.message), code=error.code, remedy=error.hint) from error
-
-    @asynccontextmanager
-    async def _file(self, image: ObjectRef, body: bytes | None) -> AsyncIterator[BinaryIO]:
-        """The image as an open file."""
-        if body is None and isinstance(self._contents, Files):
-            async with self._contents.opened(image) as file:
-                yield file
-            return
-        if body is not None and len(body) <= _QUICK_BYTES:
-            file = _stored(body)
-        elif body is not None:
-            file = await anyio.to_thread.run_sync(_stored, body)
-        else:
-            async with self._decoders.reading(image.size_bytes):
-                file = await anyio.to_thread.run_sync(_stored, await self._contents.read(image))
-        with file:
-            yield file
+            raise named(image, error) from error
 
     async def _hold(self, image: ObjectRef, size_bytes: int) -> None:
         if self._memory is not None:
@@ -189,40 +189,6 @@ def _digest(body: bytes) -> str:
 
 def _sent(header: Header, body: bytes | None) -> Sent:
     return Sent(bytes=len(body or b""), width=header.width, height=header.height)
-
-
-def _named(image: ObjectRef, message: str) -> str:
-    return message if message.startswith(image.uri) else f"{image.uri}: {message}"
-
-
-def _stored(body: bytes) -> BinaryIO:
-    """A file without a name that holds ``body``: in memory, or on disk if it is large.
-
-    Raises:
-        AccessError: It cannot be written; nothing is wrong with the picture.
-    """
-    try:
-        return _written(body)
-    except OSError as exc:
-        raise AccessError(
-            f"a picture of {len(body):,} bytes cannot be stored to be decoded ({exc.strerror or exc})",
-            hint="Free space in the folder of temporary files, or set TMPDIR to another folder.",
-        ) from exc
-
-
-def _written(body: bytes) -> BinaryIO:
-    file: BinaryIO
-    if len(body) <= _SPOOLED_BYTES and hasattr(os, "memfd_create"):
-        file = os.fdopen(os.memfd_create("picture"), "w+b")
-    else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115  closed by the caller
-    try:
-        file.write(body)
-        file.flush()
-    except BaseException:
-        file.close()
-        raise
-    return file
 
 
 class _Examination:
@@ -241,3 +207,23 @@ class _Examination:
         else:
             found = await self._send(image, self._content)
         return add_provenance(found, self._provenance)
+
+
+class _LaneExamination:
+    """The detectors of one prepared image, by lane: a reference where the lane can read the image, else its bytes."""
+
+    def __init__(
+        self, lanes: Mapping[str, LanePorts], content: bytes | None, provenance: Provenance, *, is_referable: bool
+    ) -> None:
+        self._lanes = lanes
+        self._content = content
+        self._provenance = provenance
+        self._is_referable = is_referable
+
+    def at(self, lane: str) -> Detector:
+        """The detector at a lane."""
+        ports = self._lanes[lane]
+        if self._content is None or (ports.by_reference and self._is_referable):
+            provenance = msgspec.structs.replace(self._provenance, sent=None)
+            return _Examination(ports.detector, ports.send, None, provenance)
+        return _Examination(ports.detector, ports.send, self._content, self._provenance)

@@ -15,7 +15,13 @@ from asyncfilter.model import Verdict
 from asyncfilter.policy.scores import one_threshold, why_no_score
 from asyncfilter.records.draws import MeasuredRule
 
-_REQUEST = frozenset(f"detector.{key}" for key in ("kind", "model", "min_confidence", "max_labels", "features"))
+_REQUEST = frozenset(
+    f"detector.{key}"
+    for key in (
+        *("kind", "model", "min_confidence", "max_labels", "features"),
+        *("labels", "preprocess", "output", "scores"),  # of a model of one's own alone
+    )
+)
 """What the labels of an image depend on, and so its scores; not the region."""
 
 

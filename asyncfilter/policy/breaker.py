@@ -32,9 +32,10 @@ class Breaker:
         return self._count >= FAILURES_IN_A_ROW
 
 
-def shared_cause(error: ImageError) -> AsyncFilterError:
-    """The error that ends a run after ``error`` tripped its breaker."""
-    message = f"the last {FAILURES_IN_A_ROW} images failed for one cause, {error.code}: {error.message}"
+def shared_cause(error: ImageError, lane: str = "") -> AsyncFilterError:
+    """The error that ends a run after ``error`` tripped its breaker, or that of a lane."""
+    where = f"lane {lane}: " if lane else ""
+    message = f"{where}the last {FAILURES_IN_A_ROW} images failed for one cause, {error.code}: {error.message}"
     tripped = AccessError(message, hint=error.hint) if error.access else AsyncFilterError(message, hint=error.hint)
     tripped.__cause__ = error
     return tripped

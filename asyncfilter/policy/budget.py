@@ -2,15 +2,20 @@
 
 Invariant: ``spent + held <= granted <= limit``. Spent is settled. Held is reserved by attempts in flight. Granted is
 the possible spending that the checkpoint has on record: it counts as spent if the process is killed. Nothing is
-reserved beyond it until the next block is durable.
+reserved beyond it until the next block is durable. Where the truth is a state in S3, nothing is reserved beyond what
+its last commit grants either (``ceiling_micros``).
+
+With several price positions (lanes) the most expensive open one gives the price that is held, and the one that was
+called the price that is settled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from asyncfilter.policy.billing_month import BillingPeriod
+from asyncfilter.policy.price_position import PricePosition
 from asyncfilter.records.progress import MonthUse
 
 
@@ -20,6 +25,8 @@ class Availability(Enum):
     AVAILABLE = auto()
     UNGRANTED = auto()
     """Yes, once the next block is durable."""
+    UNCOMMITTED = auto()
+    """Yes, once a commit to the state in S3 grants more."""
     HELD = auto()
     """Not now, but images in flight may end, or release their reservations."""
     EXHAUSTED = auto()
@@ -36,6 +43,12 @@ class Budget:
         month_use: What was billed in the present month; prices count from there.
         price_micros: Price of the n-th image billed in a UTC month, n from 1. It must never rise with n, so that the
             price of the next call bounds those of all later ones in the month.
+        positions: The price positions of lanes, at least one, in place of ``month_use`` and ``price_micros``.
+
+    Attributes:
+        next_price_micros: The highest price of the next call.
+        positions: All price positions.
+        period: Rises when the price list begins anew: a reservation is valid in its own period.
     """
 
     def __init__(
@@ -45,7 +58,8 @@ class Budget:
         spent_micros: int = 0,
         billed_calls: int = 0,
         month_use: MonthUse | None = None,
-        price_micros: Callable[[int], int],
+        price_micros: Callable[[int], int] | None = None,
+        positions: Sequence[PricePosition] = (),
     ) -> None:
         self.limit_micros = limit_micros
         self.spent_micros = spent_micros
@@ -53,37 +67,33 @@ class Budget:
         self.held_micros = 0
         self.held_calls = 0
         self.granted_micros = spent_micros
+        self.ceiling_micros: int | None = None
+        """What the last commit to the state in S3 grants, as a total; None where no such commit is waited for."""
         self.period = 0
-        """Rises when the price list begins anew: a reservation is valid in its own period."""
-        self._month_use = month_use or MonthUse()
-        self.month_billed = self._month_use.billed
-        """Images billed in the present month, as far as they lower the price."""
-        self._is_ending = False
-        self._price_micros = price_micros
-
-    @property
-    def next_price_micros(self) -> int:
-        """The highest price of the next call."""
-        # At the end of a month AWS may count the call as the first of the next one.
-        return self._price_micros(1 if self._is_ending else self.month_billed + 1)
+        if price_micros is not None:
+            positions = (PricePosition(price_micros, month_use),)
+        self.positions = tuple(positions)
+        self._open = list(self.positions)
+        self.next_price_micros = 0
+        self._look_up()
 
     @property
     def month_use(self) -> MonthUse:
-        """What was billed in the present month so far."""
-        use = self._month_use
-        calls = self.month_billed - (use.used if use.is_used_counted else 0)
-        return MonthUse(month=use.month, calls=calls, used=use.used, is_used_counted=use.is_used_counted)
+        """What was billed in the present month so far, at the first position."""
+        return self.positions[0].month_use
 
     def enter(self, period: BillingPeriod) -> None:
         """Price the next calls as in ``period``; another month, later or earlier, begins with its first image."""
-        if period.month != self._month_use.month:
-            self._month_use = MonthUse(month=period.month, used=self._month_use.used)
-            self.month_billed = 0
-        elif not period.is_ending or self._is_ending:
-            # A clock that is set back within the month lowers no price.
-            return
-        self._is_ending = period.is_ending
-        self.period += 1
+        changes = [position.enter(period) for position in self.positions]
+        if any(changes):
+            self.period += 1
+            self._look_up()
+
+    def close(self, position: PricePosition) -> None:
+        """Hold no price for a lane that is no longer called; what is held for its calls in flight stays held."""
+        if len(self._open) > 1:
+            self._open.remove(position)
+            self._look_up()
 
     def availability(self, *, spare_calls: int = 0) -> Availability:
         """Whether the next call can be paid now, while ``spare_calls`` more calls after it can be paid, too.
@@ -97,6 +107,8 @@ class Budget:
                 return Availability.HELD if self.held_calls else Availability.EXHAUSTED
             if wanted + spare_calls * price_micros > self.limit_micros:
                 return Availability.HELD
+        if self.ceiling_micros is not None and wanted > self.ceiling_micros:
+            return Availability.UNCOMMITTED
         return Availability.AVAILABLE if wanted <= self.granted_micros else Availability.UNGRANTED
 
     def reserve(self) -> Reservation:
@@ -129,6 +141,18 @@ class Budget:
         """Note that ``micros`` of possible spending are durable."""
         self.granted_micros = micros
 
+    def spend(self, micros: int, position: PricePosition, *, counts: bool) -> None:
+        """Settle the price of one call at ``position``; ``counts`` where it belongs to the present month."""
+        self.spent_micros += micros
+        if micros:
+            self.billed_calls += 1
+            position.pay(micros)
+            if counts and position.count():
+                self._look_up()
+
+    def _look_up(self) -> None:
+        self.next_price_micros = max(position.next_micros for position in self._open)
+
 
 class Reservation:
     """The price of one attempt, held until it is settled exactly once."""
@@ -147,20 +171,22 @@ class Reservation:
         """True until it is settled."""
         return self._budget is not None
 
-    def commit(self) -> None:
+    def commit(self, position: PricePosition | None = None) -> None:
         """The attempt was billed, or may have been.
+
+        Args:
+            position: Of the lane that was called; None for the only one.
 
         Raises:
             ValueError: It was settled before.
         """
         budget = self._close()
-        price_micros = self._micros
-        if self.period == budget.period:
-            # Calls settled since the reservation may have reached the next, cheaper tier.
-            price_micros = min(price_micros, budget.next_price_micros)
-            budget.month_billed += price_micros > 0
-        budget.spent_micros += price_micros
-        budget.billed_calls += price_micros > 0
+        called = position or budget.positions[0]
+        is_present = self.period == budget.period
+        # Less than what was held: at a lane with another price, or where calls settled since then reached a cheaper
+        # tier. After the end of its month the position knows only the highest price.
+        most_micros = called.next_micros if is_present else called.first_micros
+        budget.spend(min(self._micros, most_micros), called, counts=is_present)
 
     def release(self) -> None:
         """The attempt was certainly not billed, or not made.

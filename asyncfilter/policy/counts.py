@@ -32,6 +32,7 @@ def counts(tally: Tally, totals: Totals, *, overshoot: int, since: Totals | None
         attempts=totals.attempts - before.attempts,
         throttled=totals.throttled - before.throttled,
         retried=totals.retried - before.retried,
+        adopted=totals.adopted - before.adopted,
         failed=dict(tally.failed),
         keep=tally.keep,
         review=tally.review,

@@ -1,8 +1,8 @@
 """The table of detector kinds: one row a kind. All other code reads this table and compares no kinds.
 
-A new kind takes a row here, a section in ``job.schema.detectors``, a request and a reader in ``aws``, an opener in
-``wiring.detectors`` and an operation in the sandbox. Each table is checked when it is imported
-(``job.spec.for_every_kind``).
+A new kind takes a row here, a section in ``job.schema.detectors`` and an opener in ``wiring.detectors``; a kind that
+calls a service also a request and a reader in ``aws`` and an operation in the sandbox. Each table is checked when it is
+imported (``job.spec.for_every_kind``, ``for_every_service``).
 
 Limits of images: Rekognition guide and Custom Labels guide, *Guidelines and quotas*. Quota codes and defaults: AWS
 General Reference, *Amazon Rekognition endpoints and quotas*.
@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from asyncfilter.job.spec import DetectorKind, DetectorSpec, Pricing, for_every_kind
-from asyncfilter.policy.image_limits import ImageLimits
-from asyncfilter.policy.pricing import CUSTOM_LABEL_PRICES, LABEL_PRICES, PriceList, PriceTable
+from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES, ImageLimits
+from asyncfilter.policy.pricing import CUSTOM_LABEL_PRICES, LABEL_PRICES, OWN_MODEL_PRICES, PriceList, PriceTable
 
 _MIB = 1024 * 1024
 
@@ -26,9 +26,10 @@ class DetectorProfile:
     """One kind of detector.
 
     Attributes:
-        operation: The API operation that it calls; each quota applies to one operation.
+        operation: The API operation that it calls; each quota applies to one operation. Empty for a kind that calls no
+            service.
         image_limits: Which images it accepts.
-        quota_code: The code under which Service Quotas has its quota in calls a second.
+        quota_code: The code under which Service Quotas has its quota in calls a second; empty where it has none.
         default_tps: The documented default of that quota.
         default_tps_in: The documented default by region, for regions with another one.
         prices: The prices of its images.
@@ -39,16 +40,21 @@ class DetectorProfile:
         has_published_labels: True when AWS publishes which labels it has (``policy.label_list``).
     """
 
-    operation: str
+    operation: str = ""
     image_limits: ImageLimits
-    quota_code: str
-    default_tps: float
+    quota_code: str = ""
+    default_tps: float = 0
     default_tps_in: Mapping[str, float] = field(default_factory=dict)
     prices: PriceTable
     features: tuple[str, ...] = ()
     needs_model: bool = False
     has_categories: bool = False
     has_published_labels: bool = False
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it calls a service, which has a quota and a price; False for a model on this machine."""
+        return bool(self.operation)
 
     def documented_tps(self, region: str) -> float:
         """The documented default of its quota in ``region``, in calls a second."""
@@ -78,6 +84,12 @@ PROFILES = for_every_kind(
             default_tps=50,
             prices=CUSTOM_LABEL_PRICES,
             needs_model=True,
+        ),
+        DetectorKind.ONNX: DetectorProfile(
+            image_limits=ImageLimits(
+                max_inline_bytes=MAX_CONVERTED_BYTES, max_object_bytes=MAX_CONVERTED_BYTES, min_px=1, max_px=2**31 - 1
+            ),
+            prices=OWN_MODEL_PRICES,
         ),
     },
 )

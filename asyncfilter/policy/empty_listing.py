@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from unicodedata import normalize
@@ -70,6 +71,14 @@ def note_skipped(kept: dict[str, list[str]], reason: str, key: str) -> None:
     keys = kept.setdefault(reason, [])
     if len(keys) < SAMPLE_KEYS:
         keys.append(key)
+
+
+def note_lowest(kept: dict[str, list[str]], reason: str, key: str) -> None:
+    """Keep ``key`` among the lowest keys that were skipped for ``reason``; they may come in any order."""
+    keys = kept.setdefault(reason, [])
+    if len(keys) < SAMPLE_KEYS or key < keys[-1]:
+        insort(keys, key)
+        del keys[SAMPLE_KEYS:]
 
 
 def is_image(listed: ListedObject) -> bool:

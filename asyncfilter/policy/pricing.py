@@ -157,6 +157,24 @@ class PricesByHour:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class NoPrices:
+    """Bills nothing, whatever the job's ``pricing`` says.
+
+    Attributes:
+        source: Why.
+    """
+
+    source: str
+
+    def price_list(self, features: Sequence[str], pricing: Pricing, region: str) -> PriceList:  # noqa: ARG002  all alike
+        """See ``PriceTable``."""
+        return PriceList(tiers=(PriceTier(up_to=None, micros=0),), source=self.source)
+
+
+OWN_MODEL_PRICES = NoPrices("a model of your own")
+"""Models on this machine."""
+
 LABEL_PRICES = PricesByImage({"GENERAL_LABELS": _LABELS, "IMAGE_PROPERTIES": _PROPERTIES})
 """DetectLabels."""
 

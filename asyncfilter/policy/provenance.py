@@ -38,11 +38,13 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         blake2b: Hash of the whole file, 16 bytes in hex digits.
         perceptual_hash: The perceptual hash, 16 hex digits; None when it was not requested, or the image has no
             structure to hash.
+        lane: The lane whose answer it is; None without lanes.
     """
 
     sent: Sent | None = None
     blake2b: str | None = None
     perceptual_hash: str | None = msgspec.field(default=None, name="likeness")
+    lane: str | None = None
 
 
 class _Extra(msgspec.Struct):
@@ -56,6 +58,11 @@ def add_provenance(detection: Detection, provenance: Provenance) -> Detection:
     """``detection`` with ``provenance``, which replaces an earlier one."""
     extra: dict[str, Any] = msgspec.json.decode(detection.extra) if detection.extra else {}
     return msgspec.structs.replace(detection, extra=msgspec.json.encode({**extra, NAME: provenance}))
+
+
+def add_lane(detection: Detection, lane: str) -> Detection:
+    """``detection`` as the answer of a lane."""
+    return add_provenance(detection, msgspec.structs.replace(provenance_of(detection), lane=lane))
 
 
 def provenance_of(detection: Detection | None) -> Provenance:

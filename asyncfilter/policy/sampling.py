@@ -42,6 +42,8 @@ class Sampler:
 
     def offer(self, listed: ListedObject) -> None:
         """Offer one object; each key may be offered once."""
+        if not self._size:
+            return
         entry = (-self._ranking.rank(listed.key), listed.key, listed)
         if len(self._heap) < self._size:
             heapq.heappush(self._heap, entry)

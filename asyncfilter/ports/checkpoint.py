@@ -11,6 +11,7 @@ from typing import Protocol
 from asyncfilter.model import Counts, Label, LabelFilter, ListedObject, StopReason
 from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.records.images import Owner, StoredImage, StoredReference
+from asyncfilter.records.listing_ranges import ListingRanges
 from asyncfilter.records.progress import Batch, Opened, Watermark
 from asyncfilter.records.removal import Removal, Step
 
@@ -153,6 +154,38 @@ class ListingStore(Protocol):
 
     async def drop_listing(self) -> None:
         """Delete the stored listing, for a new pass."""
+        ...
+
+    async def save_ranges(
+        self,
+        ranked: Sequence[tuple[int, ListedObject]],
+        ranges: ListingRanges,
+        *,
+        is_ranked: bool,
+        spread: Sequence[str] = (),
+    ) -> None:
+        """Add objects to a listing in ranges, together with how far it is.
+
+        Of several objects with one key the first that was added counts. A whole listing is read with ``listing`` if
+        ``is_ranked``; otherwise all ranks are 0 and it is read with ``listed_between``. ``spread`` is kept, in place of
+        former keys, when the listing is whole.
+        """
+        ...
+
+    async def listing_ranges(self) -> ListingRanges | None:
+        """How far the stored listing is; None when there is none, or it is not one in ranges, or whole and ranked."""
+        ...
+
+    async def listed_between(self, after: str, upto: str | None, limit: int) -> Sequence[ListedObject]:
+        """Up to ``limit`` objects of the stored listing by key, above ``after`` and up to ``upto``."""
+        ...
+
+    async def count_listed(self, after: str) -> int:
+        """How many objects of the stored listing have a key above ``after``."""
+        ...
+
+    async def spread_keys(self) -> Sequence[str]:
+        """The keys that the last whole listing in ranges left, evenly spread over it; empty when there was none."""
         ...
 
 

@@ -182,11 +182,14 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         detector: Makes its attempts, instead of the detector of the run.
         held_bytes: Memory it keeps until the call is over.
+        at_lane: Returns the detector that makes its attempts at a lane, by the name of that; None where ``detector``
+            makes them all.
         let_go: Called once when the image is over, also without an attempt; None where nothing is kept elsewhere.
     """
 
     detector: Detector
     held_bytes: int = 0
+    at_lane: Callable[[str], Detector] | None = None
     let_go: Callable[[], None] | None = None
 
 

@@ -60,6 +60,32 @@ class MonthUse(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.used) and not self.is_used_counted
 
 
+class LaneTotals(msgspec.Struct, kw_only=True):
+    """Sums of one lane over the checkpoint's whole life; see ``Totals``.
+
+    Attributes:
+        region: Where its calls went last; ``account`` and ``by`` likewise.
+        account: Number of its account; None where STS may not be asked.
+        by: ``reference`` or ``bytes``: how its images are sent.
+        calls: Images whose first attempt was made here.
+        retried: Repetitions that were made here, wherever the attempt before was.
+        month_use: What was billed in the present month: its place in the price tiers.
+        model_versions: The model versions of its answers, in the order in which they were seen.
+    """
+
+    region: str = ""
+    account: str | None = None
+    by: str = ""
+    calls: int = 0
+    attempts: int = 0
+    throttled: int = 0
+    retried: int = 0
+    billed_calls: int = 0
+    spent_micros: int = 0
+    month_use: MonthUse = MonthUse()
+    model_versions: tuple[str, ...] = ()
+
+
 class Totals(msgspec.Struct, kw_only=True):
     """Sums over the checkpoint's whole life that do not depend on a position.
 
@@ -70,7 +96,9 @@ class Totals(msgspec.Struct, kw_only=True):
         duplicates: Images whose labels came from another image with the same content, which saved ``saved_micros``.
         billed_calls: Attempts that count as billed; ``spent_micros`` is their price.
         reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
-        month_use: What of it was billed in the present month.
+        month_use: What of it was billed in the present month, by calls without lanes.
+        lanes: The sums of each lane that the checkpoint has known, by name; calls without lanes are in none of them.
+        adopted: Answers that workers had kept for a head that died, and that were taken over.
     """
 
     calls: int = 0
@@ -85,6 +113,20 @@ class Totals(msgspec.Struct, kw_only=True):
     reserved_calls: int = 0
     reserved_micros: int = 0
     month_use: MonthUse = MonthUse()
+    adopted: int = 0
+    lanes: dict[str, LaneTotals] = {}
+
+    @property
+    def whole_use(self) -> MonthUse:
+        """What was billed in the last month that is known, with and without lanes."""
+        uses = [self.month_use, *(lane.month_use for lane in self.lanes.values())]
+        month = max(use.month for use in uses)
+        return MonthUse(month=month, calls=sum(use.calls for use in uses if use.month == month))
+
+    def copy(self) -> Totals:
+        """Independent sums with the same figures."""
+        lanes = {name: msgspec.structs.replace(lane) for name, lane in self.lanes.items()}
+        return msgspec.structs.replace(self, lanes=lanes)
 
 
 class Batch(msgspec.Struct, kw_only=True):
@@ -134,6 +176,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         model: What is known about the detector's model.
         answers: How far the answers file is followed; None where no answer was ever taken over.
         epoch: Number of this opening for writing; it is durable, and above those of all openings before.
+        uid: Made at random for this checkpoint; another one never has it.
     """
 
     watermark: Watermark
@@ -144,3 +187,4 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     model: KnownModel = NOTHING_KNOWN
     answers: TakenOver | None = None
     epoch: int = 1
+    uid: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from asyncfilter.events import Event, RunEnded
-from asyncfilter.model import AnswersState, Counts, NothingFound, Summary
+from asyncfilter.model import AnswersState, Counts, LaneCounts, NothingFound, Summary, Workers
 from asyncfilter.report.formatting import usd_number
 
 _ENCODER = msgspec.json.Encoder()
@@ -16,6 +17,21 @@ _ENCODER = msgspec.json.Encoder()
 def counts_mapping(counts: Counts) -> dict[str, object]:
     """``counts`` under the summary's names."""
     fields = msgspec.structs.asdict(counts)
+    lanes = fields.pop("lanes")
+    found = _in_dollars(fields)
+    return found if lanes is None else {**found, "lanes": lanes_mapping(lanes)}
+
+
+def lanes_mapping(lanes: Mapping[str, LaneCounts]) -> dict[str, object]:
+    """The counts of each lane, by its name."""
+    found = {name: _in_dollars(msgspec.structs.asdict(lane)) for name, lane in lanes.items()}
+    for lane in found.values():
+        if isinstance(mean := lane["tps_mean"], float):
+            lane["tps_mean"] = round(mean, 3)
+    return {**found}
+
+
+def _in_dollars(fields: Mapping[str, Any]) -> dict[str, object]:
     return {
         name.replace("_micros", "_usd"): usd_number(value) if name.endswith("_micros") else value
         for name, value in fields.items()
@@ -36,11 +52,19 @@ def answers_state_mapping(answers: AnswersState | None) -> dict[str, object] | N
     return None if answers is None else msgspec.structs.asdict(answers)
 
 
+def workers_mapping(workers: Workers | None) -> dict[str, object] | None:
+    """What became of the workers of a fleet; None without one."""
+    if workers is None:
+        return None
+    return {name: value for name, value in msgspec.structs.asdict(workers).items() if name != "now"}
+
+
 def summary_mapping(summary: Summary) -> dict[str, object]:
     """A summary with the names and the order of docs/guarantees.md, *Summary*, then error, hint and exit code."""
     budget = summary.budget_micros
     counts = counts_mapping(summary.counts)
-    later = {name: counts.pop(name) for name in ("duplicates", "saved_usd", "reviewed")}
+    last = ("duplicates", "saved_usd", "reviewed", "adopted", "lanes")
+    later: dict[str, object] = {name: counts.pop(name) for name in last if name in counts}
     return {
         "run_id": summary.run_id,
         "name": summary.name,
@@ -52,13 +76,15 @@ def summary_mapping(summary: Summary) -> dict[str, object]:
         "wall_s": round(summary.wall_s, 3),
         "resumed": summary.resumed,
         "checkpoint": summary.checkpoint,
-        "epoch": summary.epoch,
         "this_run": counts_mapping(summary.this_run),
         "complete": summary.complete,
         "pending_removals": summary.pending_removals,
         "cautions": list(summary.cautions),
         **later,
         "answers": answers_state_mapping(summary.answers),
+        "epoch": summary.epoch,
+        "state": None if summary.state is None else msgspec.to_builtins(summary.state),
+        "workers": workers_mapping(summary.workers),
         "nothing_to_examine": None if summary.nothing is None else nothing_mapping(summary.nothing),
         "error": summary.error,
         "hint": summary.hint,

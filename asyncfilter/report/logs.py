@@ -16,6 +16,7 @@ import structlog
 
 from asyncfilter.events import (
     ActionDone,
+    AnswersAdopted,
     AnswersTakenOver,
     AttemptFailed,
     Draining,
@@ -23,13 +24,23 @@ from asyncfilter.events import (
     ImageExamined,
     ImageFailed,
     JobWarning,
+    KeptAtHome,
     LikeResolved,
     ModelNotice,
     RateChanged,
     RulesApplied,
     RunEnded,
     RunStarted,
+    StateBehind,
+    StateCommitted,
+    StateLost,
+    StateOwned,
+    StateRestoredEvent,
     ThresholdsAssumed,
+    TurnsReturned,
+    WorkerJoined,
+    WorkerLeft,
+    WorkerLost,
 )
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, StopReason
@@ -136,9 +147,19 @@ class LogLines:
             ImageFailed: self._failed,
             Draining: self._draining,
             RunEnded: self._ended,
+            WorkerJoined: self._as_it_is("info"),
+            WorkerLost: self._as_it_is("warning"),
+            WorkerLeft: self._as_it_is("info"),
+            AnswersAdopted: self._as_it_is("info"),
+            KeptAtHome: self._as_it_is("info"),
+            StateOwned: self._as_it_is("info"),
+            StateRestoredEvent: self._as_it_is("info"),
+            StateBehind: self._as_it_is("warning"),
+            StateLost: self._as_it_is("warning"),
         }
         if self._level == "debug":
-            listeners |= dict.fromkeys((ImageExamined, ActionDone, AttemptFailed), self._as_it_is("debug"))
+            often = (ImageExamined, ActionDone, AttemptFailed, TurnsReturned, StateCommitted)
+            listeners |= dict.fromkeys(often, self._as_it_is("debug"))
         return listeners
 
     def tick(self, progress: Progress | None) -> None:
@@ -189,6 +210,19 @@ class LogLines:
             spent_usd=event.spent_micros / MICROS,
             dry_run=event.dry_run,
         )
+        # Beside live progress too, which shows the sum of the lanes alone.
+        log = self._log.warning if self._brief else self._log.info
+        for lane in event.lane_terms:
+            log(
+                "lane",
+                name=lane.name,
+                region=lane.region,
+                account=lane.account,
+                tps=lane.tps,
+                origin=lane.origin,
+                by=lane.by,
+                price_usd=lane.price_micros / MICROS,
+            )
 
     def _rules_applied(self, event: RulesApplied) -> None:
         """Logged beside live progress too, since the rules are applied before anything else is done."""
@@ -228,9 +262,9 @@ class LogLines:
         )
 
     def _rate_changed(self, event: RateChanged) -> None:
-        self._log.info(
-            "rate_changed", old_tps=round(event.old_tps, 2), new_tps=round(event.new_tps, 2), reason=event.reason
-        )
+        lane = {} if event.lane is None else {"lane": event.lane}
+        old_tps, new_tps = round(event.old_tps, 2), round(event.new_tps, 2)
+        self._log.info("rate_changed", **lane, old_tps=old_tps, new_tps=new_tps, reason=event.reason)
 
     def _failed(self, event: ImageFailed) -> None:
         self._failures[event.code] += 1

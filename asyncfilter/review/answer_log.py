@@ -48,12 +48,14 @@ class Result(msgspec.Struct, kw_only=True):
 
     Attributes:
         serial: Of its row; None where it has none.
+        about: What the row that has its uid is about, where that was there before.
         said: All that was said about the image afterwards.
     """
 
     uid: str
     status: Status
     serial: int | None = None
+    about: Subject | None = None
     said: ImageRows | None = None
 
     @property
@@ -195,7 +197,7 @@ def _stored(writing: Writing, drafts: Sequence[Draft]) -> list[Result]:
         results.append(result)
     if added:
         follow_answers(writing, added, until_unix_s=time.time() + LEASE_S)
-    subjects = [draft.subject if draft.row is None else draft.row.subject for draft in drafts]
+    subjects = [_about(draft, result) for draft, result in zip(drafts, results, strict=True)]
     asked = [subject for subject in subjects if subject is not None]
     said = iter(writing.images_of(asked) if asked else [])
     for result, subject in zip(results, subjects, strict=True):
@@ -204,11 +206,18 @@ def _stored(writing: Writing, drafts: Sequence[Draft]) -> list[Result]:
     return results
 
 
+def _about(draft: Draft, result: Result) -> Subject | None:
+    """What the current answer is told of."""
+    if result.about is not None:
+        return result.about
+    return draft.subject if draft.row is None else draft.row.subject
+
+
 def _judged(writing: Writing, draft: Draft) -> Result:
     """What becomes of a draft; ``stored`` means that it may be added."""
     known = writing.rows_with([draft.uid]).get(draft.uid)
     if known is not None:
-        return Result(uid=draft.uid, status=Status.REPEATED, serial=known.serial)
+        return Result(uid=draft.uid, status=Status.REPEATED, serial=known.serial, about=known.subject)
     if draft.row is None:
         return Result(uid=draft.uid, status=draft.status)
     if draft.row.undoes is None and draft.row.asked_as not in _UNJUDGED:

@@ -59,23 +59,26 @@ def deciding_row(image: ImageRows) -> Answer | None:
 
 
 class Book:
-    """The states of all images that people said something about."""
+    """The states of all images that people said something about.
+
+    Attributes:
+        keys: Of all subjects, so that other images need not be looked up; ``etags`` likewise.
+    """
 
     def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self.etags: set[str] = set()
         self._states: dict[Hashable, ImageState] = {}
 
     def put(self, image: ImageRows) -> ImageState:
         """Note the state of an image, in place of the former one."""
         state = state_of(image)
         for subject in image.subjects:
+            self.keys.add(subject.key)
+            self.etags.add(subject.etag)
             for mark in marks_of(subject):
                 self._states[mark] = state
         return state
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nobody said anything."""
-        return not self._states
 
     def of(self, subject: Subject) -> ImageState | None:
         """The state of the image that a subject is; None where nobody said anything."""

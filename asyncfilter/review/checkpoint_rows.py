@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from asyncfilter.checkpoint.card_rows import (
-    LightRow,
+    LightRows,
+    Version,
     count_placed,
     find_versions,
     is_run_going,
@@ -16,7 +18,7 @@ from asyncfilter.checkpoint.card_rows import (
     scan_others,
     scan_review,
 )
-from asyncfilter.checkpoint.rows import unpack_etag
+from asyncfilter.checkpoint.rows import pack_etag, unpack_etag
 from asyncfilter.model import Verdict
 from asyncfilter.records.answers import Subject
 from asyncfilter.records.images import StoredImage
@@ -39,6 +41,7 @@ class CheckpointRows:
         bucket: Of the source.
         thresholds: Of the job's rules.
         skips_duplicates: Whether images with the content of an earlier one have no verdict.
+        goals: What may end a run, by the names that pulses have.
         epoch_of: The number of a checkpoint by the id of its first run, the same at each start of the server.
     """
 
@@ -49,10 +52,11 @@ class CheckpointRows:
         bucket: str,
         thresholds: Thresholds,
         skips_duplicates: bool,
+        goals: Mapping[str, float],
         epoch_of: Callable[[str], int],
     ) -> None:
         self._path, self._bucket, self._thresholds = path, bucket, thresholds
-        self._skips_duplicates = skips_duplicates
+        self._skips_duplicates, self._goals = skips_duplicates, goals
         self._epoch_of = epoch_of
         self._base = 0
 
@@ -72,7 +76,8 @@ class CheckpointRows:
             for images in scan_review(self._path, after=first, is_asked=asked, skips_duplicates=skips):
                 yield self._band(base, images, book)
         else:
-            for rows in scan_others(self._path, after=first, skips_duplicates=skips):
+            etags = {pack_etag(etag) for etag in tuple(book.etags)}  # it grows meanwhile
+            for rows in scan_others(self._path, after=first, skips_duplicates=skips, keys=book.keys, etags=etags):
                 yield self._rest(base, rows, book)
 
     def cards(self, ids: Sequence[int]) -> Sequence[CardRow]:
@@ -96,7 +101,7 @@ class CheckpointRows:
         """See ``Rows``."""
         return count_placed(self._path)
 
-    def pulse(self) -> Mapping[str, float] | None:
+    def pulse(self) -> Mapping[str, Any] | None:
         """See ``Rows``."""
         found = read_progress(self._path)
         if found is None:
@@ -108,12 +113,15 @@ class CheckpointRows:
             "review": tally.review,
             "reject": tally.reject,
             "failed": sum(tally.failed.values()),
+            "failed_by": tally.failed,
+            "matches": tally.matches,
             "listed": tally.listed,
             "settled": mark.seq,
             "attempts": totals.attempts,
             "throttled": totals.throttled,
             "retried": totals.retried,
             "spent_micros": totals.spent_micros,
+            **self._goals,
         }
 
     def is_running(self) -> bool:
@@ -121,7 +129,8 @@ class CheckpointRows:
         return is_run_going(self._path)
 
     def _band(self, base: int, images: Sequence[StoredImage], book: Book) -> Chunk:
-        states = [] if book.is_empty else [(base + image.id, book.of(self._subject(image))) for image in images]
+        known = [image for image in images if image.key in book.keys or image.etag in book.etags]
+        states = [(base + image.id, book.of(self._subject(image))) for image in known]
         return Chunk(
             ids=[base + image.id for image in images],
             verdicts=bytes([VERDICT_CODES[Verdict.REVIEW]]) * len(images),
@@ -130,17 +139,18 @@ class CheckpointRows:
             states=[(id_, state) for id_, state in states if state is not None],
         )
 
-    def _rest(self, base: int, rows: Sequence[LightRow], book: Book) -> Chunk:
-        states = [] if book.is_empty else [(base + row.id, book.of(self._light_subject(row))) for row in rows]
+    def _rest(self, base: int, rows: LightRows, book: Book) -> Chunk:
+        states = [(base + id_, book.of(self._version(version))) for id_, version in rows.known]
         return Chunk(
-            ids=[base + row.id for row in rows],
-            verdicts=bytes([row.verdict for row in rows]),
-            twins=[(base + row.id, base + row.same_as) for row in rows if row.same_as is not None],
+            ids=[base + id_ for id_ in rows.ids] if base else rows.ids,
+            verdicts=rows.verdicts,
+            twins=[(base + id_, base + twin) for id_, twin in rows.twins],
             states=[(id_, state) for id_, state in states if state is not None],
         )
 
-    def _light_subject(self, row: LightRow) -> Subject:
-        return Subject(bucket=self._bucket, key=row.key, etag=unpack_etag(row.etag), size_bytes=row.size_bytes)
+    def _version(self, version: Version) -> Subject:
+        etag = unpack_etag(version.etag)
+        return Subject(bucket=self._bucket, key=version.key, etag=etag, size_bytes=version.size_bytes)
 
     def _card(self, base: int, image: StoredImage) -> CardRow:
         decision = image.decision

@@ -87,7 +87,7 @@ class FolderRows:
         """See ``Rows``."""
         return len(self._files)
 
-    def pulse(self) -> Mapping[str, float] | None:
+    def pulse(self) -> Mapping[str, Any] | None:
         """See ``Rows``."""
         return None
 

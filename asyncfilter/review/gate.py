@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -25,7 +27,17 @@ BODY_S = 30.0
 _MOST_FIELDS = 16
 _HTTP_PORT = 80
 """Browsers leave this one out."""
+ANY_ADDRESS = ("0.0.0.0", "[::]")  # noqa: S104  they are compared
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+def as_host(address: str) -> str:
+    """An address, or a name, as browsers write it."""
+    with suppress(ValueError):
+        known = ip_address(address)
+        mapped = known.ipv4_mapped if isinstance(known, IPv6Address) else None
+        address = (mapped or known).compressed
+    return f"[{address}]" if ":" in address else address.lower()
 
 
 def bad_host() -> Refusal:
@@ -83,6 +95,7 @@ class Gate:
         self._tokens = [(token.encode(), name) for token, name in tokens.items()]
         names = {*_LOOPBACK_NAMES, address}
         self._hosts = {f"{name}:{port}" for name in names} | (names if port == _HTTP_PORT else set())
+        self._is_any = address in ANY_ADDRESS
 
     async def admit(self, request: web.BaseRequest) -> tuple[Call, Route]:
         """The call that a request makes, and the route that serves it.
@@ -109,9 +122,17 @@ class Gate:
     def _host(self, request: web.BaseRequest) -> str:
         """The host that a request names, which must be this server."""
         named = request.headers.getall("Host", [])
-        if len(named) != 1 or named[0].lower() not in self._hosts:
+        if len(named) != 1 or named[0].lower() not in self._hosts | self._reached(request):
             raise bad_host()
         return named[0].lower()
+
+    def _reached(self, request: web.BaseRequest) -> set[str]:
+        """Where all addresses are listened on, the one that a connection came to, in numbers: no name leads to it."""
+        if not self._is_any or request.transport is None:
+            return set()
+        address, port, *_ = request.transport.get_extra_info("sockname")
+        name = as_host(address)
+        return {f"{name}:{port}", *([name] if port == _HTTP_PORT else [])}
 
     def _reviewer(self, request: web.BaseRequest) -> str:
         """Whose token a request has; all of them are compared, each in constant time."""

@@ -58,6 +58,7 @@ class Review:
         index: All cards.
         serial: Of the newest answer that the index has.
         is_running: Whether a run works on the images.
+        leasing: Leases images to people.
         replaced: Ids of images that were in the index, and of which another version was found since.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -105,7 +105,7 @@ class Rows(Protocol):
         """How many images there are, after ``mark``."""
         ...
 
-    def pulse(self) -> Mapping[str, float] | None:
+    def pulse(self) -> Mapping[str, Any] | None:
         """Figures of the run that works on the images, by name; None where there is no run."""
         ...
 

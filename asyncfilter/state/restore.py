@@ -18,17 +18,17 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from asyncfilter.checkpoint.changes import ChangeLog
+from asyncfilter.checkpoint.changes import LOG_TABLES, ChangeLog
 from asyncfilter.checkpoint.errors import CorruptRowError, is_damage, translated
 from asyncfilter.checkpoint.open_file import connect, sync_folder
 from asyncfilter.checkpoint.place import SIDES, beside
 from asyncfilter.checkpoint.state import EPOCH, read_state
 from asyncfilter.errors import AsyncFilterError, CheckpointError, CheckpointUnreadableError, ObjectChangedError
 from asyncfilter.ports.state_store import StateStore
-from asyncfilter.state.fetching import SeenHead, fetch_segment, fetch_snapshot, read_head
+from asyncfilter.state.fetching import fetch_segment, fetch_snapshot, read_head
 from asyncfilter.state.files import KINDS, FileKind, check_restored
 from asyncfilter.state.head import Head, Segment, check_file_format, damaged
-from asyncfilter.state.names import Held, StatePlace
+from asyncfilter.state.names import Held, StatePlace, new_id
 from asyncfilter.state.segments import apply_segment
 
 _AT_ONCE = 16
@@ -54,10 +54,11 @@ class Restored:
     wall_s: float
 
 
-async def restore(store: StateStore, place: StatePlace, head: Head, path: Path) -> Restored:
+async def restore(store: StateStore, place: StatePlace, head: Head, path: Path, *, is_copy: bool = False) -> Restored:
     """Make the file of a head at ``path``, where nothing is.
 
-    The file knows which state and commit it is of (``checkpoint.changes``).
+    The file knows which state and commit it is of (``checkpoint.changes``), unless ``is_copy``: then it is a checkpoint
+    of its own, which never passes for the state's.
 
     Raises:
         CheckpointError: An object is missing or damaged, of a newer asyncfilter, or the file cannot be written; then
@@ -73,13 +74,14 @@ async def restore(store: StateStore, place: StatePlace, head: Head, path: Path) 
             f"{place.uri}: nothing was committed to it yet",
             hint="Run the job's command again where it began; it makes the first snapshot.",
         )
-    draft = path.with_name(f".{path.name}.restoring")
+    # The owner of a state is the only one who makes its file; copies are made by whoever wants one.
+    draft = path.with_name(f".{path.name}.{new_id()}.restoring" if is_copy else f".{path.name}.restoring")
     await to_thread.run_sync(_remove, draft)
     try:
         await fetch_snapshot(store, place, head.snapshot, draft)
         await to_thread.run_sync(_checked, place, head.snapshot.key, draft, kind)
         await _apply_all(store, place, head, draft)
-        await to_thread.run_sync(_finish, place, head, draft, kind)
+        await to_thread.run_sync(_finish, place, head, draft, kind, is_copy)
         with translated(path):
             await to_thread.run_sync(_rename, draft, path)
     finally:
@@ -89,8 +91,8 @@ async def restore(store: StateStore, place: StatePlace, head: Head, path: Path) 
     return Restored(head=head, bytes=fetched, wall_s=time.monotonic() - started_s)
 
 
-async def restore_newest(store: StateStore, place: StatePlace, path: Path) -> tuple[Restored, SeenHead] | None:
-    """Make the file of what is committed at this moment; None when there is no state.
+async def restore_newest(store: StateStore, place: StatePlace, path: Path) -> Restored | None:
+    """Make a checkpoint of its own of what is committed at this moment; None when there is no state.
 
     Nobody is kept from going on with the state meanwhile: when an object of the head that was read is gone since, and
     the head is another one by now, it begins again. Raises as ``restore``.
@@ -100,7 +102,7 @@ async def restore_newest(store: StateStore, place: StatePlace, path: Path) -> tu
         if seen is None:
             return None
         try:
-            return await restore(store, place, seen.head, path), seen
+            return await restore(store, place, seen.head, path, is_copy=True)
         except (CheckpointUnreadableError, ObjectChangedError):
             newer = await read_head(store, place)
             if attempt == _TRIES or (newer is not None and newer.etag == seen.etag):
@@ -192,11 +194,14 @@ def _checked(place: StatePlace, key: str, draft: Path, kind: FileKind) -> None:
         raise damaged(place, key, f"it holds no file of asyncfilter: {error.message}") from error
 
 
-def _finish(place: StatePlace, head: Head, draft: Path, kind: FileKind) -> None:
+def _finish(place: StatePlace, head: Head, draft: Path, kind: FileKind, is_copy: bool) -> None:  # noqa: FBT001  called by a thread
     """Let the file know what it is of, make it durable, and check it as every such file is."""
     with translated(draft), closing(_opened(draft)) as db:
         db.execute("PRAGMA synchronous = FULL")
-        if place.held is Held.CHECKPOINT:
+        if is_copy:
+            for name in LOG_TABLES:
+                db.execute(f"DROP TABLE IF EXISTS {name}")
+        elif place.held is Held.CHECKPOINT:
             _note_origin(db, head)
     kind.check(draft)
     with draft.open("rb") as file:

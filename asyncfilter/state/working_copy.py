@@ -77,18 +77,24 @@ def check_beginning(place: StatePlace, path: Path, *, is_copy: bool) -> None:
     )
 
 
-def standing_of(path: Path, head: Head) -> Standing:
+def standing_of(path: Path, head: Head, place: StatePlace) -> Standing:
     """How the checkpoint at ``path``, which nobody works on, stands to a state.
+
+    One of the same epoch may still lack commits: somebody may have put an old copy there. The newest commit may be
+    missing in its notes alone, when the process died before it noted that S3 has the rows that were on their way.
 
     Raises:
         CheckpointError: It cannot be read.
     """
     if not checkpoint_exists(path):
         return Standing.MISSING
-    shipment = _shipment(path)
+    shipment, ships = _shipment(path)
     if shipment.state_id != head.state_id:
         return Standing.OTHER
-    return Standing.CURRENT if shipment.epoch >= head.epoch else Standing.OLDER
+    commits = [name.commit for one in head.objects if (name := place.parse(one.key)) is not None]
+    missing = sum(commit > shipment.commit for commit in commits)
+    is_whole = missing == 0 or (missing == 1 and ships)
+    return Standing.CURRENT if shipment.epoch >= head.epoch and is_whole else Standing.OLDER
 
 
 async def bring_up(store: StateStore, place: StatePlace, head: Head, path: Path) -> WorkingCopy:
@@ -107,53 +113,51 @@ async def bring_up(store: StateStore, place: StatePlace, head: Head, path: Path)
     path = without_links(path)
     with translated(path):
         await to_thread.run_sync(lambda: path.parent.mkdir(parents=True, exist_ok=True))
-    standing = await to_thread.run_sync(_locked_standing, path, head)
+    standing = await to_thread.run_sync(_locked_standing, path, head, place)
     if standing is Standing.CURRENT:
         return WorkingCopy(standing=standing)
-    if standing is Standing.OLDER:
-        return await _renewed(store, place, head, path)
-    aside = await to_thread.run_sync(archive_checkpoint, path) if standing is Standing.OTHER else None
-    return WorkingCopy(standing=standing, restored=await restore(store, place, head, path), aside=aside)
-
-
-async def _renewed(store: StateStore, place: StatePlace, head: Head, path: Path) -> WorkingCopy:
+    if standing is Standing.MISSING:
+        return WorkingCopy(standing=standing, restored=await restore(store, place, head, path))
     newer = path.with_name(f".{path.name}.newer")
     await to_thread.run_sync(_remove, newer)
     restored = await restore(store, place, head, newer)
-    spare, aside = await to_thread.run_sync(_replace, path, newer)
-    return WorkingCopy(standing=Standing.OLDER, restored=restored, aside=aside, spare_rows=spare)
+    spare, aside = await to_thread.run_sync(_replace, path, newer, standing)
+    return WorkingCopy(standing=standing, restored=restored, aside=aside, spare_rows=spare)
 
 
-def _locked_standing(path: Path, head: Head) -> Standing:
+def _locked_standing(path: Path, head: Head, place: StatePlace) -> Standing:
     lock = RunLock(path)
     try:
         lock.hold_file()
-        return standing_of(path, head)
+        return standing_of(path, head, place)
     finally:
         lock.release()
 
 
-def _shipment(path: Path) -> Shipment:
+def _shipment(path: Path) -> tuple[Shipment, bool]:
+    """What a file notes about its state, and whether it has rows on their way."""
     with translated(path):
         check_header(path)
         with translated_reading(path) as db:
             check_content(db, path)
-            return read_shipment(db)
+            shipment = read_shipment(db)
+            ships = shipment.state_id and db.execute("SELECT 1 FROM shipping LIMIT 1").fetchone()
+            return shipment, bool(ships)
 
 
 # -- An older file -----------------------------------------------------------------------------------------------------
 
 
-def _replace(path: Path, newer: Path) -> tuple[int, Path | None]:
-    """Take what the file at ``path`` has beyond the state into ``newer``, and give that its name.
+def _replace(path: Path, newer: Path, standing: Standing) -> tuple[int, Path | None]:
+    """Give ``newer`` the name of the file at ``path``, with what an older one has beyond the state.
 
-    A file that had something beyond the state is kept under another name.
+    A file of another state, or that had something beyond the state, is kept under another name.
     """
     lock = RunLock(path)
     try:
         with translated(path):
             lock.hold_file()
-            spare, has_more = _take_over(path, newer)
+            spare, has_more = _take_over(path, newer) if standing is Standing.OLDER else (0, True)
     finally:
         lock.release()
     aside = archive_checkpoint(path) if has_more else None
@@ -171,10 +175,10 @@ def _take_over(old: Path, newer: Path) -> tuple[int, bool]:
     with translated_reading(old) as source, translated(newer), closing(connect(newer, "rw")) as db:
         if not source.execute("SELECT 1 FROM unshipped UNION ALL SELECT 1 FROM shipping LIMIT 1").fetchone():
             return 0, False
+        tables = Tables(db, newer)
+        tables.etag_index.load()  # before the log, whose triggers it would drop
         log = ChangeLog(db)
         log.begin()
-        tables = Tables(db, newer)
-        tables.etag_index.load()
         spare = 0
         for images in _beyond(source):
             new = _unknown(db, images)

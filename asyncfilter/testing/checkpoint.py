@@ -20,6 +20,7 @@ from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.images import Owner, StoredImage, StoredReference
 from asyncfilter.records.known_model import KnownModel
+from asyncfilter.records.listing_ranges import ListingRanges
 from asyncfilter.records.progress import Batch, Opened, Totals, Watermark
 from asyncfilter.records.removal import CLAIMING, REMOVING, Removal, Step
 from asyncfilter.testing.rows import Rows
@@ -51,6 +52,8 @@ class _Disk:
     listing_is_whole: bool = False
     last_listed_key: str | None = None
     listing_origin: str = ""
+    ranges: ListingRanges | None = None
+    spread_keys: list[str] = field(default_factory=list)
     runs: dict[str, MemoryRun] = field(default_factory=dict)
     epoch: int = 0
     journal: dict[int, Removal] = field(default_factory=dict)
@@ -243,8 +246,9 @@ class MemoryCheckpoint:
         disk = self._held()
         for rank, entry in ranked:
             disk.listing.setdefault(entry.key, (rank, entry))
-        disk.listing_is_whole, disk.listing_origin = is_last, origin
-        disk.last_listed_key = max(disk.listing, default=None)
+        disk.listing_is_whole, disk.listing_origin, disk.ranges = is_last, origin, None
+        keys = [entry.key for _, entry in ranked]
+        disk.last_listed_key = max([*keys, *([disk.last_listed_key] if disk.last_listed_key else [])], default=None)
 
     async def listing(self, after: tuple[int, str] | None, limit: int) -> Sequence[ListedObject]:
         """See ``Checkpoint``."""
@@ -274,6 +278,48 @@ class MemoryCheckpoint:
         await yield_to_others()
         disk = self._held()
         disk.listing, disk.listing_is_whole, disk.last_listed_key, disk.listing_origin = {}, False, None, ""
+        disk.ranges = None
+
+    async def save_ranges(
+        self,
+        ranked: Sequence[tuple[int, ListedObject]],
+        ranges: ListingRanges,
+        *,
+        is_ranked: bool,
+        spread: Sequence[str] = (),
+    ) -> None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        disk = self._held()
+        for rank, entry in ranked:
+            disk.listing.setdefault(entry.key, (rank, entry))
+        disk.listing_is_whole, is_read_by_rank = not ranges.left, is_ranked and not ranges.left
+        disk.ranges, disk.listing_origin = (None, "") if is_read_by_rank else (ranges, "ranges")
+        disk.last_listed_key = max(disk.listing, default=None) if is_read_by_rank else None
+        if not ranges.left:
+            disk.spread_keys = list(spread)
+
+    async def listing_ranges(self) -> ListingRanges | None:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        return self._held().ranges
+
+    async def listed_between(self, after: str, upto: str | None, limit: int) -> Sequence[ListedObject]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        listed = self._held().listing
+        keys = sorted(key for key in listed if key > after and (upto is None or key <= upto))
+        return [listed[key][1] for key in keys[:limit]]
+
+    async def count_listed(self, after: str) -> int:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        return sum(key > after for key in self._held().listing)
+
+    async def spread_keys(self) -> Sequence[str]:
+        """See ``Checkpoint``."""
+        await yield_to_others()
+        return self._held().spread_keys
 
     async def begin_run(self, run_id: str, started_unix_s: float) -> None:
         """See ``Checkpoint``."""

@@ -78,11 +78,12 @@ class MemoryWorker:
 
     async def run(self) -> None:
         """Live until it ends or is killed."""
-        self.examiner = self._make()
+        examiner = self.examiner = self._make()
         self.is_dead = False
         with anyio.CancelScope() as self._scope:
-            await self.examiner.run()
-        self.is_dead = True
+            await examiner.run()
+        if self.examiner is examiner:  # else it was started again meanwhile
+            self.is_dead = True
 
     def kill(self) -> None:
         """End at once, as by SIGKILL: what is under way is made, and nobody hears of it."""

@@ -47,10 +47,15 @@ class Account:
         return self._clients
 
 
-def concurrency(limits: Limits, limit_tps: float | None) -> int:
-    """Most calls in flight: ``limits.concurrency``, or enough for responses that take half the time-out."""
+def concurrency(limits: Limits, limit_tps: float | None, *, most: int | None = None) -> int:
+    """Most calls in flight: ``limits.concurrency``, or enough for responses that take half the time-out.
+
+    ``most``: What a detector on this machine has a use for, which needs no connections; None for a service.
+    """
     if limits.concurrency is not None:
         return limits.concurrency
+    if most is not None:
+        return most
     wanted = MOST_IN_FLIGHT if limit_tps is None else math.ceil(limit_tps * limits.timeout_s / 2)
     return max(LEAST_IN_FLIGHT, min(wanted, MOST_IN_FLIGHT, most_connections()))
 

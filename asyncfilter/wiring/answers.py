@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,13 +113,24 @@ class AnswersPlace:
         )
 
 
-def find_answers(target: Path, *, answers: Path | None = None, settings: Sequence[str] = ()) -> AnswersPlace:
+def _load(path: Path, settings: Sequence[str]) -> Job:
+    return load_job(path, overrides=settings)
+
+
+def find_answers(
+    target: Path,
+    *,
+    answers: Path | None = None,
+    settings: Sequence[str] = (),
+    load: Callable[[Path, Sequence[str]], Job] = _load,
+) -> AnswersPlace:
     """The answers about the images of ``target``.
 
     Args:
         target: A job file, or a folder of pictures.
         answers: Another answers file than the usual one.
         settings: Keys of the job file that are set, ``KEY=VALUE``.
+        load: Loads the job, with a checkpoint that can be read.
 
     Raises:
         JobError: The job is wrong.
@@ -130,7 +141,7 @@ def find_answers(target: Path, *, answers: Path | None = None, settings: Sequenc
         folder = real_path(target)
         check_folder(folder)
         return AnswersPlace(path=answers or folder / FOLDER_ANSWERS, images=FolderImages(folder))
-    return job_place(with_known_bucket(load_job(target, overrides=settings)), answers=answers)
+    return job_place(with_known_bucket(load(target, settings)), answers=answers)
 
 
 def job_place(job: Job, *, answers: Path | None = None) -> AnswersPlace:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
+import msgspec
+
 from asyncfilter.checkpoint import checkpoint_exists
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.known_answers import KnownAnswers
@@ -30,7 +32,7 @@ from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
 from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.located import with_known_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores, new_run_id
-from asyncfilter.wiring.session import existing_checkpoint, with_known_references
+from asyncfilter.wiring.session import existing_checkpoint, kept_state, with_known_references
 from asyncfilter.wiring.stores import open_remover
 
 
@@ -58,7 +60,8 @@ async def plan_apply(
         CheckpointError: There is no checkpoint, or it cannot be used.
         AccessError: The source cannot be reached.
     """
-    async with AsyncExitStack() as stack, _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
+    opened = _open_removal(job, overrides, _removal_context("apply", overrides))
+    async with AsyncExitStack() as stack, opened as (resolved_job, checkpoint, remover):
         places = _places(resolved_job, allow_places)
         answers = await known_answers(resolved_job, checkpoint.opened.answers, overrides or Overrides(), stack)
         command = _apply(
@@ -87,13 +90,15 @@ async def apply(
         UsageError: The plan is not the one agreed to, or its share is too large: nothing was done.
         AbortedError: ``interrupt`` was requested twice.
     """
-    async with AsyncExitStack() as stack, _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
+    context = _removal_context("apply", overrides, interrupt, on_event)
+    opened = _open_removal(job, overrides, context)
+    async with AsyncExitStack() as stack, opened as (resolved_job, checkpoint, remover):
         places = _places(resolved_job, allow_places)
         answers = await known_answers(resolved_job, checkpoint.opened.answers, overrides or Overrides(), stack)
         operation = _apply(
             resolved_job, checkpoint, await remover.state(), places, again=again, stale=stale, answers=answers
         )
-        context = _removal_context("apply", overrides, interrupt, on_event)
+        context = msgspec.structs.replace(context, state=kept_state(checkpoint))
         return await carry_out(
             resolved_job, operation, consent, checkpoint=checkpoint, remover=remover, context=context
         )
@@ -105,7 +110,8 @@ async def plan_undo(job: Job, *, allow_places: Sequence[str] = (), overrides: Ov
 
     Arguments and errors are those of ``plan_apply``.
     """
-    async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
+    context = _removal_context("undo", overrides)
+    async with _open_removal(job, overrides, context) as (resolved_job, checkpoint, remover):
         places = _places(resolved_job, allow_places)
         return await Undo(resolved_job, checkpoint, await remover.state(), places=places).plan()
 
@@ -121,10 +127,11 @@ async def undo(
     on_event: Emit = ignore,
 ) -> RemovalSummary:
     """Bring back the images that ``apply`` removed, as far as the store can. Otherwise as ``apply``."""
-    async with _open_removal(job, overrides) as (resolved_job, checkpoint, remover):
+    context = _removal_context("undo", overrides, interrupt, on_event)
+    async with _open_removal(job, overrides, context) as (resolved_job, checkpoint, remover):
         places = _places(resolved_job, allow_places)
         operation = Undo(resolved_job, checkpoint, await remover.state(), places=places)
-        context = _removal_context("undo", overrides, interrupt, on_event)
+        context = msgspec.structs.replace(context, state=kept_state(checkpoint))
         return await carry_out(
             resolved_job, operation, consent, checkpoint=checkpoint, remover=remover, context=context
         )
@@ -158,7 +165,9 @@ def _places(job: Job, allowed: Sequence[str]) -> Places:
     return Places(job, free, canonical_places())
 
 
-def _removal_context(name: str, overrides: Overrides | None, interrupt: Interrupt | None, emit: Emit) -> RunContext:
+def _removal_context(
+    name: str, overrides: Overrides | None, interrupt: Interrupt | None = None, emit: Emit = ignore
+) -> RunContext:
     given = overrides or Overrides()
     return RunContext(
         run_id=f"{name}-{new_run_id()}",
@@ -170,14 +179,16 @@ def _removal_context(name: str, overrides: Overrides | None, interrupt: Interrup
 
 
 @asynccontextmanager
-async def _open_removal(job: Job, overrides: Overrides | None) -> AsyncIterator[tuple[Job, Checkpoint, Remover]]:
+async def _open_removal(
+    job: Job, overrides: Overrides | None, context: RunContext
+) -> AsyncIterator[tuple[Job, Checkpoint, Remover]]:
     """The job with label names in place of references, its checkpoint, which is opened first, and its remover."""
     overrides = overrides or Overrides()
     check_own_stores(job, overrides, "remover")
     if overrides.checkpoint is not None or checkpoint_exists(job.checkpoint):
         job = with_known_bucket(job)
     async with AsyncExitStack() as stack:
-        checkpoint = await existing_checkpoint(job, overrides, stack)
+        checkpoint = await existing_checkpoint(job, overrides, stack, context)
         if checkpoint is None:
             raise CheckpointError(
                 f"{job.checkpoint}: there is no checkpoint, so there are no decisions to apply",

@@ -20,6 +20,8 @@ from asyncfilter.errors import UsageError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job, Limits, Order
 from asyncfilter.model import Progress, StopReason, Summary
+from asyncfilter.policy.detectors import PROFILES
+from asyncfilter.policy.rate import HIGHEST_TPS
 from asyncfilter.policy.throughput import (
     BENCH_S,
     BEYOND,
@@ -58,7 +60,8 @@ async def bench(
         job: From ``load_job`` or ``parse_job``; ``limits.tps`` and ``limits.share`` do not bind it.
         seconds_s: Duration of the measurement from the first call on, seconds.
         budget_micros: Most that it may spend, within the job's budget; by default the cost of ``seconds_s`` at ``tps``.
-        tps: Highest rate to try, calls a second; by default ``BEYOND`` times the value in Service Quotas.
+        tps: Highest rate to try, calls a second; by default ``BEYOND`` times the value in Service Quotas, and for a
+            model on this machine without limit.
         overrides: As for ``run``.
         interrupt: ``request`` it once to end the measurement, twice to abort.
         on_event: Called with every event.
@@ -89,12 +92,20 @@ async def propose_bench(
     objects so far; other arguments and errors are those of ``bench``.
     """
     plan_inputs = await survey(job, overrides=overrides, on_listed=on_listed) if counts else None
+    if job.detector.lanes:
+        region = job.detector.lanes[0].region
+        raise UsageError(
+            "bench measures one region of one account, and the job has detector.lanes",
+            hint=f"Add --set detector.lanes=null --set detector.region={region} to measure that region.",
+        )
     limits, overrides = job.limits, overrides or Overrides()
     at_quota = dataclasses.replace(job, limits=dataclasses.replace(limits, tps=None, share=1.0))
     async with open_preview(at_quota, overrides) as opened:
         backend, checkpoint_totals, terms = opened.inputs.primary, opened.checkpoint_totals, opened.terms
     quota_tps = backend.limit_tps or limits.tps
-    ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or limits.tps
+    # What a model on this machine can do, only the measurement shows.
+    unlimited = None if PROFILES[job.detector.kind].is_service or overrides.detector is not None else HIGHEST_TPS
+    ceiling_tps = tps or (backend.limit_tps or 0) * BEYOND or unlimited or limits.tps
     if ceiling_tps is None:
         raise UsageError("the rate to try is not known", hint="Set tps, or limits.tps in the job.")
     longest_s, likely_s = (0.0, 0.0) if job.detector.start is None else (LONGEST_START_S, LIKELY_START_S)
@@ -158,7 +169,8 @@ async def measure(
         throughput=throughput(probe.samples, bench_plan.ceiling_tps),
         is_time_up=is_over and summary.stop_reason is StopReason.COMPLETED,
     )
-    if found.is_unit_limit and overrides.checkpoint is None:
+    # A state in S3 is not owned by a benchmark.
+    if found.is_unit_limit and overrides.checkpoint is None and job.state is None:
         await _keep_unit_tps(job, found.unit_tps)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from msgspec import structs
 
@@ -20,6 +20,9 @@ from asyncfilter.ports.examine import Detector
 from asyncfilter.wiring.account import Account
 from asyncfilter.wiring.model_use import ModelUse
 
+if TYPE_CHECKING:
+    from asyncfilter.pictures.own_model import OwnModelDetector
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDetector:
@@ -29,11 +32,15 @@ class OpenDetector:
         backend: Examines images by reference, with its rate and its prices.
         send: Examines the given bytes in place of an image; raises as ``Detector.detect`` does.
         cautions: What could not be found out about it, one sentence each.
+        own: A model of one's own, which prepares the images that it examines; None for a service.
+        close: Ends its threads and processes; None where there are none.
     """
 
     backend: DetectorBackend
     send: Callable[[ObjectRef, bytes], Awaitable[Detection]]
     cautions: tuple[str, ...] = ()
+    own: OwnModelDetector | None = None
+    close: Callable[[], None] | None = None
 
 
 class Opener(Protocol):
@@ -90,9 +97,32 @@ async def _open_custom_labels(
     return replace(opened, backend=backend, cautions=() if found.caution is None else (found.caution,))
 
 
+async def _open_own_model(
+    job: Job,
+    account: Account,  # noqa: ARG001  no service is called
+    bucket_region: str | None,  # noqa: ARG001  images are read, wherever they are
+    *,
+    use: ModelUse | None,
+) -> OpenDetector:
+    from asyncfilter.wiring.own_models import open_own_model  # noqa: PLC0415  not needed by most runs
+
+    opened = await open_own_model(job, None if use is None else use.memory)
+    return OpenDetector(
+        backend=opened.backend,
+        send=opened.detector.examine,
+        cautions=opened.cautions,
+        own=opened.detector,
+        close=opened.close,
+    )
+
+
 OPENERS: Mapping[DetectorKind, Opener] = for_every_kind(
     "wiring.detectors.OPENERS",
-    {DetectorKind.REKOGNITION: _open_labels, DetectorKind.CUSTOM_LABELS: _open_custom_labels},
+    {
+        DetectorKind.REKOGNITION: _open_labels,
+        DetectorKind.CUSTOM_LABELS: _open_custom_labels,
+        DetectorKind.ONNX: _open_own_model,
+    },
 )
 """The function that opens each kind."""
 

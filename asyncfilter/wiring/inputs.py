@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.examine.inputs import RunInputs
-from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job, Precheck
-from asyncfilter.model import ListedObject, Skip
+from asyncfilter.model import Detection, ListedObject, ObjectRef, Skip
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES
 from asyncfilter.policy.object_filter import skip_reason
-from asyncfilter.ports.examine import Preparation, Sink, Source
+from asyncfilter.ports.examine import Contents, Detector, Preparation, Sink, Source
 from asyncfilter.wiring.account import Account, concurrency
-from asyncfilter.wiring.detectors import OPENERS, OpenDetector, own_backend
+from asyncfilter.wiring.detectors import OPENERS, own_backend
 from asyncfilter.wiring.lists import open_list
 from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, check_own_stores
 from asyncfilter.wiring.stores import Store, open_store
+
+if TYPE_CHECKING:
+    from asyncfilter.pictures.own_model import OwnModelDetector
+    from asyncfilter.pictures.prepare import LanePorts
+    from asyncfilter.wiring.lanes import OpenLane
+
+Send = Callable[[ObjectRef, bytes], Awaitable[Detection]]
+"""One paid attempt with an image's bytes; raises as ``Detector.detect``."""
 
 
 @asynccontextmanager
@@ -42,22 +50,35 @@ async def open_inputs(
         AccessError: The job cannot work; the message has the reason, the hint the remedy.
     """
     check_own_stores(job, overrides, "source", "detector", "sink")
-    if job.detector.lanes and overrides.detector is None:
-        raise UsageError("detector.lanes cannot be opened yet", hint="Leave detector.lanes out.")
     async with AsyncExitStack() as stack:
         account = Account(job, stack)
         store = await open_store(job, overrides, account)
+        lanes: tuple[OpenLane, ...] = ()
         if overrides.detector is not None:
             backend, preparation = own_backend(job, overrides.detector), overrides.preparation
             cautions = store.cautions
+        elif job.detector.lanes:
+            lanes, of_lanes = await _open_lanes(job, account, store.region, stack)
+            backend, cautions = lanes[0].backend, (*store.cautions, *of_lanes)
+            preparation = overrides.preparation or _preparation(job, store, sending_of(lanes), stack)
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, use=use)
+            if opened.close is not None:
+                stack.callback(opened.close)
             if use is not None and opened.backend.held_model is not None:
                 stack.push_async_callback(use.stop, opened.backend.held_model)
-            backend, preparation = opened.backend, overrides.preparation or _preparation(job, store, opened, stack)
+            backend = opened.backend
+            sending = Sending(backend.detector, opened.send, store.region == backend.region, own=opened.own)
+            own = _preparation(job, store, sending, stack)
+            preparation = overrides.preparation or own
             cautions = (*store.cautions, *opened.cautions)
         inputs = inputs_of(job, store.source, backend, preparation, cautions=cautions)
-        inputs = msgspec.structs.replace(inputs, places=store.places)
+        if lanes:
+            inputs = _with_lanes(job, inputs, lanes)
+        by_reference = all(lane.by_reference for lane in lanes) if lanes else store.region == backend.region
+        inputs = msgspec.structs.replace(
+            inputs, places=store.places, by_reference=by_reference, bucket_region=store.region
+        )
         yield await _with_list(job, inputs, store, account), store.sink
 
 
@@ -97,7 +118,7 @@ def inputs_of(
         source=source,
         check=_check(job),
         backends=(backend,),
-        concurrency=concurrency(job.limits, backend.limit_tps),
+        concurrency=concurrency(job.limits, backend.limit_tps, most=backend.most_in_flight),
         preparation=preparation,
         cautions=cautions,
     )
@@ -113,27 +134,89 @@ def _check(job: Job) -> Callable[[ListedObject], Skip | None]:
     return lambda listed: skip_reason(listed, keys, max_bytes) if listed.key.startswith(prefix) else Skip.OUTSIDE
 
 
-def _preparation(job: Job, store: Store, opened: OpenDetector, stack: AsyncExitStack) -> Preparation | None:
-    """The preparation of images before they are paid for; None when the service reads them as they are.
+async def _open_lanes(
+    job: Job, account: Account, bucket_region: str | None, stack: AsyncExitStack
+) -> tuple[tuple[OpenLane, ...], tuple[str, ...]]:
+    from asyncfilter.wiring.lanes import open_lanes  # noqa: PLC0415  not needed by most runs
 
-    The processes that decode images end with ``stack``.
+    return await open_lanes(job, account, bucket_region, stack)
+
+
+def _with_lanes(job: Job, inputs: RunInputs, lanes: tuple[OpenLane, ...]) -> RunInputs:
+    """The inputs with all lanes in place of the first one; calls in flight follow the sum of the rates."""
+    limits = [lane.backend.limit_tps for lane in lanes]
+    sum_tps = sum(limit for limit in limits if limit is not None) if None not in limits else None
+    return msgspec.structs.replace(
+        inputs, backends=tuple(lane.backend for lane in lanes), concurrency=concurrency(job.limits, sum_tps)
+    )
+
+
+class Sending(NamedTuple):
+    """How images are examined: by reference where the detector, and that of every lane, can read the source."""
+
+    detector: Detector
+    send: Send
+    by_reference: bool
+    lanes: Mapping[str, LanePorts] | None = None
+    own: OwnModelDetector | None = None
+
+
+def sending_of(lanes: tuple[OpenLane, ...]) -> Sending:
+    """How the lanes of a job examine images."""
+    from asyncfilter.pictures.prepare import LanePorts  # noqa: PLC0415  as in `_preparation`
+
+    ports = {lane.backend.name: LanePorts(lane.backend.detector, lane.send, lane.by_reference) for lane in lanes}
+    first, by_reference = lanes[0], all(lane.by_reference for lane in lanes)
+    return Sending(first.backend.detector, first.send, by_reference, ports)
+
+
+def _preparation(job: Job, store: Store, sending: Sending, stack: AsyncExitStack) -> Preparation | None:
+    """The preparation of images before they are paid for; None when the service reads them as they are."""
+    if sending.own is not None and store.contents is not None:
+        return sending.own.reading(store.contents)
+    if store.contents is None or not needs_preparation(job, by_reference=sending.by_reference):
+        return None
+    return preparation_of(job, store.contents, sending, stack)
+
+
+def needs_preparation(job: Job, *, by_reference: bool) -> bool:
+    """Whether images are looked at before they are paid for; else the service reads them as they are."""
+    return not by_reference or job.precheck is not Precheck.NONE or job.convert or job.near_duplicates
+
+
+def preparation_of(
+    job: Job,
+    contents: Contents,
+    sending: Sending,
+    stack: AsyncExitStack,
+    *,
+    processes: int | None = None,
+    wall_s: float | None = None,
+) -> Preparation:
+    """The preparation of images. The processes that decode images end with ``stack``.
+
+    Args:
+        job: Says what is prepared.
+        contents: Reads images.
+        sending: How they are examined.
+        stack: See above.
+        processes: Most of these processes; by default one for each core.
+        wall_s: Time for one picture, seconds; by default that of ``DecoderPool``.
     """
-    by_reference = store.region == opened.backend.region
-    if by_reference and job.precheck is Precheck.NONE and not (job.convert or job.near_duplicates):
-        return None
-    if store.contents is None:
-        return None
     # Not needed by most runs.
     from asyncfilter.pictures.decoder_pool import DecoderPool  # noqa: PLC0415
     from asyncfilter.pictures.prepare import ImagePreparer  # noqa: PLC0415
 
+    decoding_bytes = job.limits.decoding_mb * 1_000_000
+    decoders = DecoderPool(decoding_bytes=decoding_bytes, processes=processes, wall_s=wall_s)
     return ImagePreparer(
-        contents=store.contents,
-        detector=opened.backend.detector,
-        send=opened.send,
+        contents=contents,
+        detector=sending.detector,
+        send=sending.send,
         limits=PROFILES[job.detector.kind].image_limits,
-        by_reference=by_reference,
+        by_reference=sending.by_reference,
         converts=job.convert,
         compares=job.near_duplicates,
-        decoders=stack.enter_context(DecoderPool(decoding_bytes=job.limits.decoding_mb * 1_000_000)),
+        decoders=stack.enter_context(decoders),
+        lanes=sending.lanes,
     )

@@ -38,9 +38,14 @@ async def known_model(job: Job, stored: KnownModel, *, is_own: bool) -> KnownMod
         is_own: True for a detector of the caller's own, which may have nothing to do with the service.
 
     Raises:
+        UsageError: The labels of a model of one's own cannot be read.
         RefusedError: A rule needs thresholds, and the version has no evaluation.
         AccessError: A rule needs thresholds, and they cannot be read.
     """
+    if job.detector.own is not None and not is_own:
+        from asyncfilter.wiring.own_models import with_label_names  # noqa: PLC0415  not needed by most jobs
+
+        return with_label_names(job, stored)
     if not PROFILES[job.detector.kind].needs_model:
         return stored
     try:

@@ -25,7 +25,7 @@ from asyncfilter.datasets.lists import (
     read_manifest,
 )
 from asyncfilter.datasets.lists.inventory import MOST_MANIFEST_BYTES
-from asyncfilter.engine.examine.inputs import RunInputs
+from asyncfilter.engine.examine.inputs import Ranged, RunInputs
 from asyncfilter.engine.examine.stored_listing import RankOf, StoredListing, by_key
 from asyncfilter.errors import ObjectMissingError, PermissionDeniedError, UsageError
 from asyncfilter.job.addresses import parse_s3_uri
@@ -190,6 +190,10 @@ def _origin(spec: ListSpec, version: str) -> str:
 def in_order(spec: SourceSpec, inputs: RunInputs, store: ListingStore) -> RunInputs:
     """The inputs with their source in the order of examination, which is stored where the source has another one."""
     rank: RankOf | None
+    if spec.listed is None and spec.ranges > 1:
+        ranking = Ranking(spec.seed).rank if spec.order is Order.RANDOM else None
+        ranged = Ranged(ranges=spec.ranges, prefix=spec.prefix, rank=ranking)
+        return msgspec.structs.replace(inputs, ranged=ranged)
     if spec.order is Order.RANDOM:
         rank = Ranking(spec.seed).rank
     elif spec.listed is None:

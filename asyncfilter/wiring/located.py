@@ -21,13 +21,20 @@ from asyncfilter.wiring.lists import open_list
 _HINT = "Name it in the job: source.uri: s3://BUCKET/ (or a folder), beside list or inventory."
 
 
-async def with_bucket(job: Job) -> Job:
+async def with_bucket(job: Job, *, has_own_detector: bool = False) -> Job:
     """The job with the bucket of its images, which its list is asked for where the job does not name one.
 
+    And with what its own model is, if it has one; not where a detector of the caller's own examines in its place.
+
     Raises:
-        UsageError: The list cannot be read, or has keys without a bucket; or a target is in the source.
-        AccessError: The list may not be read.
+        UsageError: The list cannot be read, or has keys without a bucket; or a target is in the source. Or a file of
+            the model cannot be read.
+        AccessError: The list, or the model, may not be read.
     """
+    if job.detector.own is not None and not has_own_detector:
+        from asyncfilter.wiring.own_models import with_own_model  # noqa: PLC0415  not needed by most jobs
+
+        job = await with_own_model(job)
     return job if job.source.bucket else await with_checked_list(job)
 
 
@@ -47,6 +54,10 @@ def with_known_bucket(job: Job) -> Job:
     Raises:
         UsageError: It is not known yet.
     """
+    if job.detector.own is not None:
+        from asyncfilter.wiring.own_models import with_known_own_model  # noqa: PLC0415  not needed by most jobs
+
+        job = with_known_own_model(job)
     listed = job.source.listed
     if listed is None or job.source.bucket:
         return job

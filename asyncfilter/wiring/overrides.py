@@ -14,6 +14,7 @@ import msgspec
 
 from asyncfilter.clock import Clock
 from asyncfilter.errors import UsageError
+from asyncfilter.fleet.wires import Hub
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind, store_of, uri_of
 from asyncfilter.ports.answers import Answers
@@ -29,7 +30,8 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     ``sink`` to run, and ``remover`` to apply and undo. A job that copies to such a store needs ``sink``.
 
     The price of your own detector is ``pricing.tiers`` of the job, by default 0; its rate is ``limits.tps``, by default
-    without limit. Your own clock and ``rng``, which draws the jitter of retries, are for tests.
+    without limit. With ``hub`` images are examined by its workers, as by those of ``cluster``. Your own clock and
+    ``rng``, which draws the jitter of retries, are for tests.
     """
 
     source: Source | None = None
@@ -42,6 +44,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     answers: Answers | None = None
     clock: Clock | None = None
     rng: Random | None = None
+    hub: Hub | None = None
 
 
 P = ParamSpec("P")

@@ -81,6 +81,8 @@ async def survey(
             sampler=Sampler(sample, Ranking(job.source.seed)),
             on_listed=on_listed,
             shares_content=not job.source.examine_duplicates,
+            ranges=1 if opened.inputs.origin else job.source.ranges,
+            prefix=job.source.prefix,
         )
         found = await surveyor.run()
         has_images = found.candidates or opened.checkpoint_totals.images
@@ -157,7 +159,7 @@ async def examine_ahead(
     ``job`` is the job to examine, and ``by`` returns the inputs to use for the job's own inputs. With ``goes_on`` the
     listing starts at the job's cursor. Other arguments and errors are those of ``run``.
     """
-    job = await with_bucket(job)
+    job = await with_bucket(job, has_own_detector=overrides.detector is not None)
     async with (
         AsyncExitStack() as stack,
         open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened,

@@ -21,7 +21,7 @@ from asyncfilter.engine.preview.references import examine
 from asyncfilter.errors import ImageError, TransientError
 from asyncfilter.events import Emit, LikeResolved, after_start
 from asyncfilter.job.fingerprint import identity
-from asyncfilter.job.spec import Job
+from asyncfilter.job.spec import DetectorSpec, Job
 from asyncfilter.model import Summary
 from asyncfilter.policy.reference_labels import names_of, references_of, resolved
 from asyncfilter.ports.checkpoint import Checkpoint
@@ -51,7 +51,7 @@ async def resolve(
     if not uris:
         return Ready(job=job, checkpoint=checkpoint, emit=context.emit)
     async with AsyncExitStack() as stack:
-        references = await _opened(job, uris, overrides, stack)
+        references = await _opened(job, uris, overrides, stack, inputs)
         beside = await _references_beside(job) if overrides.references is None else ()
         found = await examine(
             job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, inputs=inputs, context=context
@@ -98,17 +98,29 @@ async def unusable_references(job: Job, overrides: Overrides, clock: Clock) -> l
     return found
 
 
-async def _opened(job: Job, uris: Sequence[str], overrides: Overrides, stack: AsyncExitStack) -> References:
+async def _opened(
+    job: Job, uris: Sequence[str], overrides: Overrides, stack: AsyncExitStack, inputs: RunInputs | None = None
+) -> References:
+    """The port that reads references, and examines them where there are ``inputs``."""
     if overrides.references is not None:
         return overrides.references
+    if job.detector.own is not None:
+        from asyncfilter.wiring.own_references import open_own_references  # noqa: PLC0415  not needed by most jobs
+
+        return open_own_references(job, stack, None if inputs is None else inputs.primary.detector)
     clients = await Account(job, stack, connections=LEAST_IN_FLIGHT).clients()
     return await open_references(uris, clients=clients, spec=job.detector)
+
+
+def _request(job: Job) -> DetectorSpec:
+    """The request to the service alone: references have no region of their own, and no lanes."""
+    return dataclasses.replace(job.detector, region=None, lanes=(), lanes_must_agree=False)
 
 
 async def _references_beside(job: Job) -> Sequence[StoredReference]:
     """References that ``asyncfilter labels`` stored beside the job, if its detector settings are those of the job."""
     store = store_job(job.checkpoint.parent / REFERENCE_STORE, job.aws)
-    if not checkpoint_exists(store.checkpoint) or dataclasses.replace(job.detector, region=None) != store.detector:
+    if not checkpoint_exists(store.checkpoint) or _request(job) != store.detector:
         return ()
     async with open_lookup(store.checkpoint, identity(store)) as lookup:
         return await lookup.references()

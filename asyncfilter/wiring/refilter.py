@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
-from asyncfilter.checkpoint import checkpoint_exists
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.refilter import Refilter
 from asyncfilter.errors import CheckpointError
@@ -18,7 +17,14 @@ from asyncfilter.wiring.account import Account
 from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.located import with_known_bucket
 from asyncfilter.wiring.overrides import Overrides, accepts_world, check_own_stores
-from asyncfilter.wiring.session import new_context, sqlite, with_known_references, without_writes
+from asyncfilter.wiring.session import (
+    has_checkpoint,
+    kept_state,
+    new_context,
+    sqlite,
+    with_known_references,
+    without_writes,
+)
 from asyncfilter.wiring.stores import open_sink
 
 
@@ -41,19 +47,19 @@ async def refilter(
     """
     job, overrides = without_writes(job, dry_run=dry_run), overrides or Overrides()
     check_own_stores(job, overrides, "sink")
-    if overrides.checkpoint is None and not checkpoint_exists(job.checkpoint):
+    if overrides.checkpoint is None and not await has_checkpoint(job):
         raise CheckpointError(
             f"{job.checkpoint}: there is no checkpoint, so there are no stored labels",
             hint=f"Run the job first: asyncfilter run {job.path or 'JOB'}",
         )
     job = with_known_bucket(job)
     async with AsyncExitStack() as stack:
-        checkpoint = overrides.checkpoint or await sqlite(job, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event)
+        checkpoint = overrides.checkpoint or await sqlite(job, stack, context)
         answers = await known_answers(job, checkpoint.opened.answers, overrides, stack)
         work = Refilter(
             await with_known_references(job, checkpoint),
-            context=msgspec.structs.replace(context, answers=answers),
+            context=msgspec.structs.replace(context, answers=answers, state=kept_state(checkpoint)),
             checkpoint=checkpoint,
             sink=await open_sink(job, overrides, Account(job, stack)),
             dry_run=dry_run,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from ipaddress import ip_address
 from pathlib import Path
-from socket import socket
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from typing import NamedTuple
 
 import anyio
@@ -28,7 +27,7 @@ from asyncfilter.review.answer_log import AnswerLog
 from asyncfilter.review.checkpoint_rows import CheckpointRows
 from asyncfilter.review.events import Events
 from asyncfilter.review.folder_rows import FolderRows
-from asyncfilter.review.gate import Call, Gate, Route
+from asyncfilter.review.gate import ANY_ADDRESS, Call, Gate, Route, as_host
 from asyncfilter.review.links import Held, LinkFile
 from asyncfilter.review.page_files import PageFile, read_page
 from asyncfilter.review.replies import PRIVATE, replied
@@ -43,6 +42,10 @@ from asyncfilter.wiring.review_parts import Reviewed, ReviewOptions, asked_of, o
 
 _OWN_END_S = 3.0
 """A server that is just ending is waited for so long."""
+
+
+_ELSEWHERE = {AF_INET: ("192.0.2.1", 9), AF_INET6: ("2001:db8::1", 9)}
+"""Addresses of documentation (RFC 5737, RFC 3849), which nobody has."""
 
 
 class Served(NamedTuple):
@@ -87,6 +90,7 @@ async def review_job(
             bucket=job.source.bucket,
             thresholds=thresholds,
             skips_duplicates=job.source.skip_duplicates,
+            goals=_goals(job),
             epoch_of=links.epoch_of,
         )
 
@@ -150,7 +154,7 @@ async def _serve(
             lambda path: routes.get(path) or endpoints.find_picture(path),
             {token: name for name, token in tokens.items()},
             port,
-            _bracketed(options.host),
+            as_host(options.host),
         )
         async with serving(sock, answerer(gate, warn)), anyio.create_task_group() as tasks:
             tasks.start_soon(review.follow)
@@ -158,6 +162,7 @@ async def _serve(
             base = f"http://{_shown(options.host, sock)}:{port}/"
             urls = {name: f"{base}#t={token}" for name, token in tokens.items()}
             on_open(Served(urls, port, what.answers, images))
+            _name_outward(options.host, sock, warn)
             try:
                 await anyio.sleep_forever()
             finally:
@@ -212,20 +217,35 @@ def _bound(links: LinkFile, options: ReviewOptions, *, is_alone: bool, warn: Cal
         return sock
 
 
+def _goals(job: Job) -> dict[str, float]:
+    """The limits of a job that a pulse is shown against."""
+    limits = job.limits
+    known = {
+        "tps": limits.tps,
+        "budget_micros": limits.budget_micros,
+        "max_images": limits.max_images,
+        "wanted_matches": job.stop.matches,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
 def _count(rows: Rows) -> int:
     return 0 if rows.mark() is None else rows.count()
 
 
 def _shown(host: str, sock: socket) -> str:
     """The address in links; ``localhost`` is that one of its addresses which is listened on."""
-    return _bracketed(sock.getsockname()[0] if host.lower() == "localhost" else host)
+    return as_host(sock.getsockname()[0] if host.lower() == "localhost" else host)
 
 
-def _bracketed(host: str) -> str:
-    """An address as browsers write it."""
-    with suppress(ValueError):
-        host = ip_address(host).compressed
-    return f"[{host}]" if ":" in host else host.lower()
+def _name_outward(host: str, sock: socket, warn: Callable[[str], object]) -> None:
+    """Where all addresses are listened on, say by which one others most probably reach this machine."""
+    if as_host(host) not in ANY_ADDRESS:
+        return
+    with suppress(OSError), socket(sock.family, SOCK_DGRAM) as probe:
+        probe.connect(_ELSEWHERE[sock.family])  # nothing is sent: the system says where it would go out
+        outward = as_host(probe.getsockname()[0])
+        warn(f"from other machines put {outward} in place of {as_host(host)} in the link")
 
 
 def _resolved(job: Job) -> Job:

@@ -53,10 +53,12 @@ async def run(
     """
     job, overrides = without_writes(job, dry_run=dry_run), overrides or Overrides()
     check_own_stores(job, overrides, "source", "detector", "sink")
-    job = await with_bucket(job)
-    if fresh and checkpoint_exists(job.checkpoint):
+    job = await with_bucket(job, has_own_detector=overrides.detector is not None)
+    if fresh and job.state is None and checkpoint_exists(job.checkpoint):
         archive_checkpoint(job.checkpoint)
-    async with open_run(job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start) as opened:
+    async with open_run(
+        job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start, fresh=fresh
+    ) as opened:
         inputs = in_order(job.source, opened.inputs, opened.stored)
         options = Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead)
         return await opened.examine(options, inputs=inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -35,13 +35,16 @@ from asyncfilter.policy.reference_labels import resolved
 from asyncfilter.policy.units import GUESSED_UNIT_TPS, UnitTerms
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import Sink
+from asyncfilter.ports.keeping import KeptState
 from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.wiring.inputs import open_inputs
 from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.known_model import keep, known_model
+from asyncfilter.wiring.lane_terms import lane_prices, sum_tps
 from asyncfilter.wiring.lists import in_preview_order
 from asyncfilter.wiring.located import with_bucket
+from asyncfilter.wiring.model_memory import ModelMemory
 from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, new_run_id
 from asyncfilter.wiring.references import Ready, resolve
@@ -103,10 +106,11 @@ async def open_run(
     interrupt: Interrupt | None = None,
     on_event: Emit = ignore,
     on_start: OnStart | None = None,
+    fresh: bool = False,
 ) -> AsyncIterator[OpenRun]:
     """Open what a run needs, and pay for those references in its rules whose labels are not stored yet.
 
-    Arguments are those of ``run``.
+    Arguments are those of ``run``; ``fresh`` concerns a state in S3 alone.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
@@ -114,22 +118,35 @@ async def open_run(
         AccessError: The job cannot work.
     """
     async with AsyncExitStack() as stack:
-        checkpoint = await existing_checkpoint(job, overrides, stack)
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
+        checkpoint = await existing_checkpoint(job, overrides, stack, context, fresh=fresh)
         stored = NOTHING_KNOWN if checkpoint is None else checkpoint.opened.model
         model = await known_model(job, stored, is_own=context.has_own_labels)
         job = with_thresholds(job, model.labels)
-        use = _model_use(job, checkpoint, context)
+        memory = ModelMemory(model)
+        use = _model_use(job, checkpoint, context, memory)
         inputs, sink = await stack.enter_async_context(open_inputs(job, overrides, use=use))
-        checkpoint = checkpoint or await sqlite(job, stack)
+        checkpoint = checkpoint or await sqlite(job, stack, context)
+        state = kept_state(checkpoint)
         await keep(checkpoint, model, stored)
+        memory.keep_in(checkpoint)
         answers = await known_answers(job, checkpoint.opened.answers, overrides, stack)
         emit = _with_thresholds_told(job, context)
-        context = msgspec.structs.replace(context, model=model, emit=emit, answers=answers)
+        context = msgspec.structs.replace(context, model=model, emit=emit, answers=answers, state=state)
+        stored_checkpoint = checkpoint
+        if use is not None and (overrides.hub is not None or job.cluster is not None):
+            from asyncfilter.wiring.fleet import with_fleet  # noqa: PLC0415  not needed by most runs
+
+            fleet = await stack.enter_async_context(with_fleet(job, overrides, inputs, checkpoint, context))
+            inputs, checkpoint, context = fleet.inputs, fleet.checkpoint, fleet.context
+        if state is not None:
+            from asyncfilter.wiring.owned_state import paid_while_owned  # noqa: PLC0415  not needed by most runs
+
+            inputs = paid_while_owned(inputs, state)
         ready = await resolve(job, checkpoint, inputs, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
-        yield OpenRun(ready=ready, stored=checkpoint, inputs=inputs, sink=sink, context=context)
+        yield OpenRun(ready=ready, stored=stored_checkpoint, inputs=inputs, sink=sink, context=context)
 
 
 def _with_thresholds_told(job: Job, context: RunContext) -> Emit:
@@ -140,13 +157,15 @@ def _with_thresholds_told(job: Job, context: RunContext) -> Emit:
     return after_start(context.emit, [told])
 
 
-def _model_use(job: Job, checkpoint: Checkpoint | None, context: RunContext) -> ModelUse | None:
+def _model_use(job: Job, checkpoint: Checkpoint | None, context: RunContext, memory: ModelMemory) -> ModelUse | None:
     """What needs the job's model to run; None when a stop rule still holds, so that nothing will be examined."""
     opened = None if checkpoint is None else checkpoint.opened
     if opened is not None and stop_at_start(job, opened.watermark.tally, opened.decided_by) is not None:
         return None
     spent_micros = 0 if opened is None else opened.totals.spent_micros
-    return ModelUse(run_id=context.run_id, clock=context.clock, emit=context.emit, spent_micros=spent_micros)
+    return ModelUse(
+        run_id=context.run_id, clock=context.clock, emit=context.emit, spent_micros=spent_micros, memory=memory
+    )
 
 
 async def _ignored_names(job: Job, checkpoint: Checkpoint, *, is_own: bool) -> tuple[str, ...]:
@@ -211,7 +230,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         CheckpointError: The existing checkpoint cannot be used by this job.
         AccessError: The job cannot work.
     """
-    job = await with_bucket(job)
+    job = await with_bucket(job, has_own_detector=overrides.detector is not None)
     async with AsyncExitStack() as stack:
         model = await known_model(job, await _stored_model(job, overrides), is_own=overrides.detector is not None)
         job = with_thresholds(job, model.labels)
@@ -220,7 +239,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         names = msgspec.structs.replace(names, model=model)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides))
         inputs = await in_preview_order(job.source, inputs, stack) if inputs.origin else inputs
-        terms = _terms(job, inputs.primary, checkpoint_totals, model, overrides.clock or SystemClock())
+        terms = _terms(job, inputs.backends, checkpoint_totals, model, overrides.clock or SystemClock())
         yield Preview(
             inputs=inputs,
             checkpoint_totals=checkpoint_totals,
@@ -266,8 +285,13 @@ async def _checkpoint_totals(
 
 
 def _terms(
-    job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, model: KnownModel, clock: Clock
+    job: Job,
+    backends: Sequence[DetectorBackend],
+    checkpoint_totals: CheckpointTotals,
+    model: KnownModel,
+    clock: Clock,
 ) -> PricingTerms:
+    backend = backends[0]
     now_s = clock.unix()
     period = period_at(now_s)
     use = use_in(period.month, checkpoint_totals.month_use, job.pricing.used_this_month)
@@ -276,6 +300,19 @@ def _terms(
     limit_tps, tps_origin = backend.limit_tps, backend.tps_origin
     if unit is not None and unit.present_tps is not None and unit.present_tps != limit_tps:
         limit_tps, tps_origin = unit.present_tps, unit.described
+    lanes = lane_prices(backends, checkpoint_totals.lanes, period, free)
+    if lanes:
+        dearest = max(lanes, key=lambda lane: lane.next_micros)
+        return PricingTerms(
+            prices=dearest.prices,
+            used=dearest.used,
+            month_left_s=period.month_ends_s - now_s,
+            is_used_old=use.has_old_used,
+            hourly_micros=0,
+            limit_tps=sum_tps(lanes),
+            tps_origin="; ".join(dict.fromkeys(lane.origin for lane in lanes)),
+            lanes=lanes,
+        )
     return PricingTerms(
         prices=backend.prices or free,
         # The last minutes of a month cost what the first images of the next one cost.
@@ -327,21 +364,55 @@ def without_writes(job: Job, *, dry_run: bool) -> Job:
 # -- The checkpoint ----------------------------------------------------------------------------------------------------
 
 
-async def existing_checkpoint(job: Job, overrides: Overrides, stack: AsyncExitStack) -> Checkpoint | None:
-    """The checkpoint, opened, or None when there is none yet: a new one is made only once the job is known to work."""
+async def existing_checkpoint(
+    job: Job, overrides: Overrides, stack: AsyncExitStack, context: RunContext, *, fresh: bool = False
+) -> Checkpoint | None:
+    """The checkpoint, opened, or None when there is none yet: a new one is made only once the job is known to work.
+
+    Args:
+        job: Its state in S3, if it has one, is owned until ``stack`` is closed.
+        overrides: Its checkpoint, if it has one, is the result.
+        stack: Closes it.
+        context: Of the command.
+        fresh: Begin a new state, and a new file, in place of those that are there.
+    """
     if overrides.checkpoint is not None:
         return overrides.checkpoint
-    return await sqlite(job, stack) if checkpoint_exists(job.checkpoint) else None
+    if not await has_checkpoint(job):
+        return None
+    return await sqlite(job, stack, context, fresh=fresh)
 
 
-async def sqlite(job: Job, stack: AsyncExitStack) -> SqliteCheckpoint:
+async def has_checkpoint(job: Job) -> bool:
+    """Whether there is a checkpoint to go on with: a file on this machine, or a state in S3."""
+    if job.state is None or checkpoint_exists(job.checkpoint):
+        return checkpoint_exists(job.checkpoint)
+    from asyncfilter.wiring.owned_state import has_state  # noqa: PLC0415  not needed by most runs
+
+    return await has_state(job)
+
+
+async def sqlite(
+    job: Job, stack: AsyncExitStack, context: RunContext | None = None, *, fresh: bool = False
+) -> SqliteCheckpoint:
     """The job's checkpoint file, created where there is none, and open until ``stack`` is closed.
+
+    With the ``context`` of a command, the job's state in S3 is owned, if it has one; ``fresh`` begins a new one.
 
     Raises:
         CheckpointError: The file cannot be used.
     """
+    if context is not None and job.state is not None:
+        from asyncfilter.wiring.owned_state import open_owned  # noqa: PLC0415  not needed by most runs
+
+        return await open_owned(job, context, stack, is_fresh=fresh)
     checkpoint = await open_checkpoint(job.checkpoint, identity=identity(job), name=job.name)
     return await stack.enter_async_context(checkpoint)
+
+
+def kept_state(checkpoint: Checkpoint) -> KeptState | None:
+    """The state in S3 that a checkpoint is shipped to; None without one."""
+    return checkpoint.kept if isinstance(checkpoint, SqliteCheckpoint) else None
 
 
 async def with_known_references(job: Job, checkpoint: Checkpoint) -> Job:

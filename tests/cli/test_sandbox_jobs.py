@@ -16,6 +16,7 @@ import pytest
 
 from tests.kit.documents import ROOT
 from tests.kit.jobs import write_job
+from tests.kit.onnx_models import FLOAT, colour_model, write_model
 from tests.kit.terminal import Terminal
 from tests.kit.workspace import COMMAND, bare_environment
 
@@ -48,10 +49,19 @@ def run_job(folder: Path, env: dict[str, str]) -> dict[str, Any]:
     return found
 
 
+def write_wildlife_model(folder: Path) -> None:
+    """The model of ``config/onnx.yaml``, which only its user has: here one that tells animals by colours."""
+    weights = [(9.0, 0.0, 0.0, 0.0), (0.0, 9.0, 0.0, 0.0), (0.0, 0.0, 9.0, 0.0)]
+    files = write_model(folder, colour_model(weights, shape=("N", 3, 224, 224), kind=FLOAT))
+    Path(files["model"]).rename(folder / "wildlife.onnx")
+    (folder / "labels.txt").write_text("roe deer\nfox\nbadger\nnothing\n", "utf-8")
+
+
 @pytest.mark.slow
 def test_every_job_of_config_runs_as_it_is_written(tmp_path: Path) -> None:
     """One sandbox has all that the jobs need; each ends with images kept, and none failed."""
     shutil.copytree(ROOT / "config", tmp_path / "config")
+    write_wildlife_model(tmp_path / "config" / "models")
     jobs = [f"config/{name}" for name in CONFIG]
     options = [option for job in jobs for option in ("--for", job)]
     with served(tmp_path, *options, "--pictures", str(PICTURES), "--yes") as env:

@@ -20,6 +20,7 @@ from asyncfilter.model import ActionKind, Decision, Detection, Failure, Label, L
 from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.records.images import DoneEffect, StoredImage
+from asyncfilter.records.listing_ranges import KeyRange, ListingRanges
 from asyncfilter.records.progress import Batch, Totals, Watermark
 from asyncfilter.records.removal import REMOVED, REMOVING, Removal, Step
 from asyncfilter.testing.checkpoint import MemoryCheckpoint
@@ -156,6 +157,16 @@ class BothCheckpoints(RuleBasedStateMachine):
         """Save another page of the listing."""
         self.both(lambda checkpoint: checkpoint.save_listing(ranked, is_last=is_last))
 
+    @rule(
+        ranked=st.lists(st.tuples(st.integers(0, 3), listed), max_size=4),
+        left=st.lists(st.builds(KeyRange, st.sampled_from(KEYS), st.none() | st.sampled_from(KEYS)), max_size=2),
+        is_ranked=st.booleans(),
+    )
+    def save_ranges(self, ranked: list[tuple[int, ListedObject]], left: list[KeyRange], is_ranked: bool) -> None:
+        """Save pages of a listing in ranges."""
+        ranges = ListingRanges(left=tuple(left), cuts=len(left))
+        self.both(lambda checkpoint: checkpoint.save_ranges(ranked, ranges, is_ranked=is_ranked, spread=KEYS))
+
     @rule()
     def drop_listing(self) -> None:
         """Begin a new pass."""
@@ -167,7 +178,8 @@ class BothCheckpoints(RuleBasedStateMachine):
         self.runner.run(self.harness.crash() if is_crash else self.harness.close())
         self.memory = self.memory.reopen()
         self.file = self.runner.run(self.harness.open())
-        assert self.file.opened == self.memory.opened
+        uid = self.file.opened.uid  # at random
+        assert self.file.opened == msgspec.structs.replace(self.memory.opened, uid=uid)
 
     @invariant()
     def checkpoints_agree(self) -> None:
@@ -204,6 +216,11 @@ async def _answers(checkpoint: Checkpoint) -> list[object]:
         list(await checkpoint.listing(None, 3)),
         list(await checkpoint.listing((1, "b"), 9)),
         await checkpoint.listing_state(),
+        await checkpoint.listing_ranges(),
+        list(await checkpoint.listed_between("a", "c", 3)),
+        list(await checkpoint.listed_between("", None, 99)),
+        await checkpoint.count_listed("b"),
+        list(await checkpoint.spread_keys()),
     ]
 
 

@@ -31,6 +31,7 @@ from asyncfilter.review.rows import CardRow
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.iam.documents import matches
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from asyncfilter.testing.state_store import MemoryStateStore
 from asyncfilter.wiring.equal_images import list_contents
 from asyncfilter.wiring.first_look import label_sample, look_at
 from asyncfilter.wiring.image_contents import read_contents
@@ -38,9 +39,20 @@ from asyncfilter.wiring.image_looks import look_at_images
 from asyncfilter.wiring.image_readers import ImageReaders, WantedImage
 from asyncfilter.wiring.image_sizes import read_sizes
 from asyncfilter.wiring.manifests import list_entries
+from asyncfilter.wiring.states import (
+    Where,
+    for_reading,
+    look_at_state,
+    open_state_store,
+    place_of,
+    plan_pruning,
+    prune_state,
+    pull_state,
+)
 from tests.kit import jobs
 from tests.kit.pictures import plain
 from tests.kit.services import serving, set_faults
+from tests.kit.states import HandMade, put_answers
 
 ROBINS, CATS, DOGS = ("robin/1.jpg", "robin/2.jpg"), ("cat/1.jpg", "cat/2.jpg"), ("dog/1.jpg", "dog/2.jpg")
 IMAGES = (*ROBINS, *CATS, *DOGS)
@@ -115,6 +127,55 @@ async def reviewed(job: Job) -> bool:
             async with originals.opened(row) as file:
                 assert file.read()
     return bool(images)
+
+
+async def state_made(job: Job) -> bool:
+    """The state of a job whose run is over, with one segment, and an object that no head names."""
+    place = place_of(job)
+    assert place is not None
+    memory = MemoryStateStore()
+    made = HandMade(memory, job.checkpoint.parent / "origin", place)
+    made.commit_snapshot()
+    made.commit_segment()
+    made.put(place.new_segment(made.head.state_id, 1), b"replaced")
+    put_answers(memory, job.checkpoint.parent / "origin" / "answers.db", place.answers)
+    async with open_state_store(job.aws) as store:
+        for where, stored in memory.objects.items():
+            await store.put(where, stored.body)
+    return True
+
+
+def state_of(job: Job) -> Where:
+    """The state of a job."""
+    place = place_of(job)
+    assert place is not None
+    return Where(place=place, aws=job.aws)
+
+
+async def state_shown(job: Job) -> bool:
+    """``state show``."""
+    look = await look_at_state(state_of(job), waits=False, deep=False)
+    return look.ok and look.unnamed == 1
+
+
+async def state_pulled(job: Job) -> bool:
+    """``state pull``."""
+    return (await pull_state(state_of(job), job.checkpoint.parent / "pulled.db")).head.rows == 3
+
+
+async def state_pruned(job: Job) -> bool:
+    """``state prune``."""
+    where = state_of(job)
+    return (await prune_state(where, await plan_pruning(where))).objects == 1
+
+
+async def state_read(job: Job) -> bool:
+    """``status`` and what else reads a checkpoint in S3."""
+    folder = job.checkpoint.parent / "copy"
+    folder.mkdir()
+    found = await for_reading(job, folder)
+    assert found is not None
+    return len(list(read_images(found.job.checkpoint))) == 3 and found.job.answers_path.exists()
 
 
 class Received:
@@ -280,6 +341,8 @@ class Scene:
 
 RUN_FIRST: Sequence[tuple[Verb, Mapping[str, Any]]] = ((ran, {}),)
 APPLIED: Sequence[tuple[Verb, Mapping[str, Any]]] = ((ran, {}), (applied, {}))
+STATE_FIRST: Sequence[tuple[Verb, Mapping[str, Any]]] = ((state_made, {}),)
+IN_S3: Mapping[str, Any] = {"checkpoint": "s3://states/the $*?jobs/"}
 UNTOUCHED = {"actions": None}
 ANY = [{"keep": {"none": "Submarine"}}]
 UPLOADING: Mapping[str, Any] = {"rules": ANY, "detector": {"region": "us-east-1"}, "convert": False}
@@ -383,6 +446,10 @@ SCENES = {
         sections={"actions": {"review": REMOVALS["review"]}},
         before=APPLIED,
     ),
+    "state show": Scene(command=Command.STATE_SHOW, verb=state_shown, sections=IN_S3, before=STATE_FIRST),
+    "state pull": Scene(command=Command.STATE_PULL, verb=state_pulled, sections=IN_S3, before=STATE_FIRST),
+    "state prune": Scene(command=Command.STATE_PRUNE, verb=state_pruned, sections=IN_S3, before=STATE_FIRST),
+    "status of a state": Scene(command=Command.STATUS, verb=state_read, sections=IN_S3, before=STATE_FIRST),
     "undo": Scene(
         command=Command.UNDO,
         verb=undone,
@@ -465,7 +532,7 @@ SCENES = {
 }
 
 OPTIONS = SandboxOptions(
-    buckets=tuple(map(BucketSpec, ("raw", "clean", "quarantine", "refs"))),
+    buckets=tuple(map(BucketSpec, ("raw", "clean", "quarantine", "refs", "states"))),
     access_log=True,
     model_thresholds=(("Robin", 0.5),),
     verify_signatures=True,

@@ -18,6 +18,8 @@ from typing import Any
 from aiohttp import web
 from PIL import Image, ImageOps
 
+from asyncfilter.review.keys import DEFAULT_KEYS
+
 PAGE = Path(__file__).parents[2] / "asyncfilter" / "review" / "page"
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -157,7 +159,7 @@ class FakeReview:
         counts |= {"images": len(self.cards), "waiting": len(self._queue("waiting"))}
         return {
             "id": f"id of {self.name}", "name": self.name, "reviewer": "anna", "reviewers": ["anna", "ben"],
-            "rules": self.rules, "labels": list(self.labels), "keys": {}, "counts": counts,
+            "rules": self.rules, "labels": list(self.labels), "keys": DEFAULT_KEYS, "counts": counts,
             "serial": len(self.rows), "ready": self.is_ready, "running": False,
         }  # fmt: skip
 
@@ -215,12 +217,13 @@ class FakeReview:
         undone = self._known(row["undoes"])
         assert undone is not None, "an undo before its answer"
         card = self.cards[undone["id"]]
-        if self._known(row["uid"]) is None:
+        status = "repeated" if self._known(row["uid"]) else "stored"
+        if status == "stored":
             self._by_uid[row["uid"]] = row
             self.rows.append(row)
             card["base"] = next(self._serial)
             card["answer"] = undone["before"]
-        return {"uid": row["uid"], "status": "stored", "serial": card["base"], "current": card["answer"]}
+        return {"uid": row["uid"], "status": status, "serial": card["base"], "current": card["answer"]}
 
     async def _image(self, request: web.Request) -> web.Response:
         self.images.append(request.path)
@@ -254,7 +257,7 @@ def card(id_: int, key: str, **parts: Any) -> dict[str, Any]:
     return {
         "id": id_, "key": key, "width": 800, "height": 600, "verdict": "review", "rule_verdict": "review", "rule": 1,
         "why": "Robin 71.3, keep from 85", "score": 71.3, "labels": [], "machine_boxes": [], "base": 0, "answer": None,
-        "blind": False, "broken": False,
+        "blind": False, "broken": False, "failure": None,
     } | parts  # fmt: skip
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 import zlib
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 
+from asyncfilter.answers import open_answers
 from asyncfilter.checkpoint.changes import ChangeLog
-from asyncfilter.checkpoint.open_file import connect, create_missing
+from asyncfilter.checkpoint.open_file import connect, create_missing, stored_identity
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.model import S3Location
 from asyncfilter.records.images import StoredImage
@@ -64,19 +66,26 @@ class HandMade:
         store: Where it is.
         folder: For the file.
         place: The state.
+        origin: A checkpoint whose copy the state begins from; by default an empty one.
 
     Attributes:
         head: The head as it was written last.
         path: The file from which it is made.
     """
 
-    def __init__(self, store: MemoryStateStore, folder: Path, place: StatePlace = PLACE) -> None:
+    def __init__(
+        self, store: MemoryStateStore, folder: Path, place: StatePlace = PLACE, *, origin: Path | None = None
+    ) -> None:
         self.store, self.place = store, place
         self.path = folder / "origin.db"
-        self.head = new_head(place)
         folder.mkdir(parents=True, exist_ok=True)
-        create_missing(self.path, IDENTITY, place.name)
-        self._images = 0
+        if origin is None:
+            create_missing(self.path, IDENTITY, place.name)
+        else:
+            shutil.copy(origin, self.path)
+        with closing(connect(self.path, "ro")) as db:
+            self.head = new_head(place, identity=stored_identity(db))
+            (self._images,) = db.execute("SELECT coalesce(max(id), 0) FROM image").fetchone()
 
     def put(self, place: S3Location, body: bytes) -> None:
         """Write an object; the stores of other tests replace this."""
@@ -93,7 +102,9 @@ class HandMade:
         with closing(connect(self.path, "rw")) as db:
             log = ChangeLog(db)
             log.begin()
-            _in_transaction(db, lambda: (log.cut(), log.confirm(self.head.commit + 1)))
+            with _transaction(db):
+                log.cut()
+                log.confirm(self.head.commit + 1)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         plain = self.path.read_bytes()
         body = zlib.compress(plain)
@@ -111,13 +122,15 @@ class HandMade:
     def commit_segment(self, change: Callable[[sqlite3.Connection, Tables], object] | None = None) -> Segment:
         """Change the file, by default by three more images, and commit what changed."""
         with closing(connect(self.path, "rw")) as db:
+            tables = Tables(db, self.path)
+            tables.etag_index.load()  # before the log, whose triggers it would drop
             log = ChangeLog(db)
             log.begin()
-            tables = Tables(db, self.path)
-            tables.etag_index.load()
             (change or self._more)(db, tables)
-            found = _in_transaction(db, lambda: (log.cut(), read_changes(db))[1])
-            _in_transaction(db, lambda: log.confirm(self.head.commit + 1))
+            with _transaction(db):
+                log.cut()
+                found = read_changes(db)
+                log.confirm(self.head.commit + 1)
         packed = pack([found])
         return self.name_segment(packed.body, inflated_bytes=packed.inflated_bytes, rows=found.rows)
 
@@ -146,11 +159,32 @@ class HandMade:
         return stored_image(self._images)
 
 
-def _in_transaction(db: sqlite3.Connection, work: Callable[[], object]) -> object:
+def put_answers(store: MemoryStateStore, path: Path, place: StatePlace) -> Head:
+    """Make an answers file at ``path``, unless it is there, and commit it as the snapshot of a state of its own."""
+    with open_answers(path):
+        pass
+    plain = path.read_bytes()
+    body = zlib.compress(plain)
+    head = new_head(place, commit=1, identity={})
+    where = place.new_snapshot(head.state_id, 1)
+    store.write(where, body)
+    digest = hashlib.sha256(body).hexdigest()
+    snapshot = Snapshot(key=where.key, bytes=len(body), sha256=digest, commit=1, inflated_bytes=len(plain))
+    head = msgspec.structs.replace(head, snapshot=snapshot)
+    store.write(place.head, encode_head(head))
+    return head
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
-    result = work()
+    yield
     db.execute("COMMIT")
-    return result
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder, in order."""
+    return sorted(one.name for one in folder.iterdir())
 
 
 def contents_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -158,6 +192,5 @@ def contents_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
         own = {"unshipped", "shipping", "shipment", "content", "sqlite_stat1"}
-        return {
-            name: sorted(db.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in names if name not in own
-        }
+        found = {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in names if name not in own}
+        return {name: sorted((row for row in rows if row[0] != "indexed"), key=repr) for name, rows in found.items()}

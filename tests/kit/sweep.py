@@ -349,7 +349,20 @@ def _sweep_trainings(folder: Path, *, moments: int, seed: int) -> Sweep:
     return sweep_trainings(folder, moments=moments, seed=seed)
 
 
-SWEEPS = {"signals": sweep_signals, "kills": sweep_kills, "leases": _sweep_leases, "trainings": _sweep_trainings}
+def _sweep_states(folder: Path, *, moments: int, seed: int) -> Sweep:
+    # It imports this module.
+    from tests.kit.state_sweep import sweep_states
+
+    return sweep_states(folder, moments=moments, seed=seed)
+
+
+SWEEPS = {
+    "signals": sweep_signals,
+    "kills": sweep_kills,
+    "leases": _sweep_leases,
+    "trainings": _sweep_trainings,
+    "states": _sweep_states,
+}
 
 
 def main() -> int:

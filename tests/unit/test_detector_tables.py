@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 from collections.abc import Mapping
 from enum import StrEnum
@@ -16,7 +17,7 @@ from asyncfilter.aws.clients.protocols import REQUESTS, parameters_of
 from asyncfilter.aws.factory import DETECTORS
 from asyncfilter.job import DetectorKind, DetectorSpec, Job, Pricing, spec
 from asyncfilter.job.schema import DETECTOR_TAGS, SECTIONS, Detector, json_schema
-from asyncfilter.job.spec import for_every_kind
+from asyncfilter.job.spec import LOCAL_KINDS, OwnModelSpec, PriceTier, for_every_kind
 from asyncfilter.model import StoreKind
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.sandbox import images, quotas, rekognition
@@ -28,6 +29,24 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/v1/1700000000000"
 
 KINDS = pytest.mark.parametrize("kind", list(DetectorKind), ids=str)
+SERVICES = pytest.mark.parametrize("kind", [kind for kind in DetectorKind if kind not in LOCAL_KINDS], ids=str)
+
+NEEDED: Mapping[DetectorKind, dict[str, str]] = {
+    DetectorKind.CUSTOM_LABELS: {"model": MODEL},
+    DetectorKind.ONNX: {"model": "/m.onnx", "labels": "/l.txt"},
+}
+"""The keys that a kind needs."""
+
+MADE: Mapping[DetectorKind, dict[str, Any]] = {
+    DetectorKind.CUSTOM_LABELS: {"model": MODEL},
+    DetectorKind.ONNX: {
+        "model": "/m.onnx",
+        "own": OwnModelSpec(labels="/l.txt"),
+        "min_confidence_pct": 0.5,
+        "max_labels": 20,
+    },
+}
+"""What the smallest job of a kind has beside the defaults of ``spec``."""
 
 SANDBOX_LIMITS = {DetectorKind.REKOGNITION: images.LABELS, DetectorKind.CUSTOM_LABELS: images.CUSTOM_LABELS}
 """Image limits of the sandbox; it imports nothing of the program, and so has its own figures."""
@@ -35,21 +54,25 @@ SANDBOX_LIMITS = {DetectorKind.REKOGNITION: images.LABELS, DetectorKind.CUSTOM_L
 
 def load(kind: DetectorKind, **detector: Any) -> Job:
     """The smallest job with a detector of this kind."""
-    model = {"model": MODEL} if PROFILES[kind].needs_model else {}
-    return make_bare_job(detector={"kind": str(kind), **model, **detector})
+    return make_bare_job(detector={"kind": str(kind), **NEEDED.get(kind, {}), **detector})
 
 
 # -- Every kind has every row ------------------------------------------------------------------------------------------
 
 
 @KINDS
-@pytest.mark.parametrize(
-    "table", [PROFILES, SECTIONS, REQUESTS, DETECTORS, OPENERS], ids=["profile", "section", "request", "port", "opener"]
-)
+@pytest.mark.parametrize("table", [PROFILES, SECTIONS, OPENERS], ids=["profile", "section", "opener"])
 def test_every_kind_has_a_row_in_every_table(kind: DetectorKind, table: Mapping[DetectorKind, object]) -> None:
-    """Each kind has profile, schema section, request, port and opener; no table has a row of another kind."""
+    """Each kind has profile, schema section and opener; no table has a row of another kind."""
     assert kind in table
     assert set(table) == set(DetectorKind)
+
+
+@pytest.mark.parametrize("table", [REQUESTS, DETECTORS], ids=["request", "port"])
+def test_every_service_has_a_row_in_every_table(table: Mapping[DetectorKind, object]) -> None:
+    """Each kind that calls a service has request and port; a model on this machine has none."""
+    assert set(table) == set(DetectorKind) - LOCAL_KINDS
+    assert {kind for kind in DetectorKind if not PROFILES[kind].is_service} == LOCAL_KINDS
 
 
 @KINDS
@@ -57,14 +80,14 @@ def test_a_job_of_every_kind_is_loaded(kind: DetectorKind) -> None:
     """The section of a kind makes a job of that kind, with the defaults of ``spec``."""
     detector = load(kind).detector
     assert detector.kind is kind
-    assert detector == DetectorSpec(kind=kind, model=MODEL if PROFILES[kind].needs_model else None)
+    assert detector == dataclasses.replace(DetectorSpec(kind=kind), **MADE.get(kind, {}))
 
 
 @KINDS
 def test_sections_agree_with_profiles(kind: DetectorKind) -> None:
-    """A model is required exactly if the profile needs one, and the features of a profile can be set."""
+    """A model is required exactly if the profile needs one or has no service; the features of a profile can be set."""
     section = SECTIONS[kind]
-    assert section.model_fields["model"].is_required() is PROFILES[kind].needs_model
+    assert section.model_fields["model"].is_required() is (PROFILES[kind].needs_model or kind in LOCAL_KINDS)
     features = PROFILES[kind].features or ("GENERAL_LABELS",)
     assert load(kind, features=list(features)).detector.features == tuple(sorted(features))
 
@@ -86,7 +109,7 @@ def test_every_kind_is_documented(kind: DetectorKind) -> None:
     assert json_schema()["$defs"][name]["properties"]["kind"]["const"] == str(kind)
 
 
-@KINDS
+@SERVICES
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "mx-central-1"])
 def test_every_kind_has_a_price(kind: DetectorKind, region: str) -> None:
     """Calls or hours have a price in every region, with each feature."""
@@ -97,7 +120,14 @@ def test_every_kind_has_a_price(kind: DetectorKind, region: str) -> None:
         assert prices.source
 
 
-@KINDS
+def test_a_model_of_ones_own_costs_nothing() -> None:
+    """Whatever the job says about prices."""
+    pricing = Pricing(used_this_month=5, tiers=(PriceTier(up_to=None, micros=7),), inference_unit_hour_micros=9)
+    prices = PROFILES[DetectorKind.ONNX].prices.price_list(("GENERAL_LABELS",), pricing, "us-east-1")
+    assert (prices.price_micros(1), prices.unit_hour_micros, prices.is_estimate) == (0, 0, False)
+
+
+@SERVICES
 def test_the_sandbox_serves_every_kind(kind: DetectorKind) -> None:
     """The sandbox has the operation and its quota, and the image limits of the profile."""
     profile, theirs = PROFILES[kind], SANDBOX_LIMITS[kind]
@@ -113,7 +143,7 @@ def test_the_sandbox_serves_every_kind(kind: DetectorKind) -> None:
     assert limits.max_object_bytes == images.MAX_OBJECT_BYTES
 
 
-@KINDS
+@SERVICES
 def test_every_operation_is_one_of_aws(kind: DetectorKind) -> None:
     """Error answers of every kind are classified, and its request can be made."""
     assert Operation(PROFILES[kind].operation).permission == f"rekognition:{PROFILES[kind].operation}"
@@ -147,6 +177,7 @@ class OneMore(StrEnum):
 
     REKOGNITION = "rekognition"
     CUSTOM_LABELS = "rekognition-custom-labels"
+    ONNX = "onnx"
     FACES = "rekognition-faces"
 
 
@@ -172,5 +203,5 @@ def test_a_table_that_lacks_a_row_is_refused() -> None:
     """The message names the table and the missing row; a complete table is returned unchanged."""
     whole = dict.fromkeys(DetectorKind, "row")
     assert for_every_kind("whole", whole) is whole
-    with pytest.raises(LookupError, match=r"^prices has no row for the detector kind rekognition-custom-labels$"):
+    with pytest.raises(LookupError, match=r"^prices has no row for the detector kind rekognition-custom-labels, onnx$"):
         for_every_kind("prices", {DetectorKind.REKOGNITION: "row"})

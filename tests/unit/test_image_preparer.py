@@ -15,7 +15,7 @@ import pytest
 from asyncfilter.errors import AccessError, ImageError
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.model import Detection, Label, ObjectRef
-from asyncfilter.pictures import prepare
+from asyncfilter.pictures import picture_files
 from asyncfilter.pictures.decoder_pool import DecoderPool
 from asyncfilter.pictures.prepare import ImagePreparer
 from asyncfilter.policy.detectors import PROFILES
@@ -178,9 +178,9 @@ def test_a_picture_that_cannot_be_stored_is_no_fault_of_the_picture(
     (tmp_path / "file").touch()
     folder = {"no folder": tmp_path / "none", "a file as folder": tmp_path / "file"}.get(fault, tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr(prepare, "_SPOOLED_BYTES", 0)
+    monkeypatch.setattr(picture_files, "SPOOLED_BYTES", 0)
     overrides = Overrides({"a": noise("TIFF", 300, 300)}, converts=True)
-    monkeypatch.setattr(prepare, "_written", _limited(fault, prepare._written))
+    monkeypatch.setattr(picture_files, "_written", _limited(fault, picture_files._written))
     with pytest.raises(AccessError) as caught:
         overrides.examine("a")
     assert "TMPDIR" in (caught.value.hint or "")

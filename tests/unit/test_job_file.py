@@ -197,7 +197,10 @@ WRONG = {
         HEAD + "detector: 5",
         "5:11: detector",
         [
-            "expected a mapping with kind, model, start, region, min_confidence, max_labels, lanes, lanes_must_agree, features, found 5"
+            (
+                "expected a mapping with kind, model, start, region, min_confidence, max_labels, lanes, "
+                "lanes_must_agree, features, found 5"
+            )
         ],
     ),
     "features without labels": (

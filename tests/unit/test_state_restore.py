@@ -1,4 +1,4 @@
-"""From a state to a file: everything that is committed, nothing else, and no file where an object is not what it should be."""
+"""From a state to a file: everything that is committed, and no file where an object is not what it should be."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import zlib
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
 from asyncfilter.checkpoint import read_images, read_status
 from asyncfilter.errors import CheckpointError, CheckpointUnreadableError, CheckpointVersionError
 from asyncfilter.model import S3Location
+from asyncfilter.state import fetching
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.testing.state_store import MemoryStateStore
-from tests.kit.states import HandMade, contents_of
+from tests.kit.states import HandMade, contents_of, names_in
 
 pytestmark = pytest.mark.anyio
 
@@ -45,9 +47,7 @@ async def test_a_restored_file_has_all_rows(state: HandMade, tmp_path: Path) -> 
     assert len(list(read_images(path))) == 9
     assert read_status(path).totals.spent_micros == 9000
     assert path.stat().st_mode & 0o777 == 0o600
-    assert [one.name for one in tmp_path.iterdir()] == ["origin", "new.db"] or sorted(
-        one.name for one in tmp_path.iterdir()
-    ) == ["new.db", "origin"]
+    assert names_in(tmp_path) == ["new.db", "origin"]
 
 
 async def test_nothing_is_restored_over_a_file(state: HandMade, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ async def test_an_object_that_is_not_what_is_on_record_is_named(
     with pytest.raises(CheckpointUnreadableError, match=key) as caught:
         await restored(state, tmp_path / "new.db")
     assert caught.value.exit_code == 3
-    assert [one.name for one in tmp_path.iterdir()] == ["origin"]
+    assert names_in(tmp_path) == ["origin"]
 
 
 def bomb(size_bytes: int) -> bytes:
@@ -89,7 +89,7 @@ def bomb(size_bytes: int) -> bytes:
 
 async def test_a_zip_bomb_is_not_inflated(state: HandMade, tmp_path: Path) -> None:
     """At most the bytes on record and one more, whatever an object holds."""
-    body = bomb(256 << 20)
+    body = bomb(48 << 20)
     state.name_segment(body, inflated_bytes=1000)
     with pytest.raises(CheckpointUnreadableError, match="bytes"):
         await restored(state, tmp_path / "new.db")
@@ -102,7 +102,12 @@ async def test_a_zip_bomb_is_not_inflated(state: HandMade, tmp_path: Path) -> No
     state.write_head(snapshot=snapshot)
     with pytest.raises(CheckpointUnreadableError, match="does not inflate"):
         await restored(state, tmp_path / "new.db")
-    assert [one.name for one in tmp_path.iterdir()] == ["origin"]
+    assert names_in(tmp_path) == ["origin"]
+    packed, into = tmp_path / "packed", tmp_path / "into"
+    await anyio.Path(packed).write_bytes(body)
+    with pytest.raises(CheckpointUnreadableError):
+        fetching._inflate_file(state.place, snapshot, packed, into)
+    assert (await anyio.Path(into).stat()).st_size <= 4096
 
 
 @pytest.mark.parametrize(
@@ -127,16 +132,15 @@ async def test_a_file_with_a_foreign_schema_is_refused(state: HandMade, tmp_path
     name_raw_snapshot(state, state.path.read_bytes())
     with pytest.raises(CheckpointUnreadableError):
         await restored(state, tmp_path / "new.db")
-    assert [one.name for one in tmp_path.iterdir()] == ["origin"]
+    assert names_in(tmp_path) == ["origin"]
 
 
-@pytest.mark.parametrize("body", [b"no database at all, but long enough" * 10, b"", b"SQLite format 3\0" + bytes(84)])
+@pytest.mark.parametrize("body", [b"no database at all, but long enough" * 10, b"S", b"SQLite format 3\0" + bytes(84)])
 async def test_what_is_no_checkpoint_is_refused(state: HandMade, tmp_path: Path, body: bytes) -> None:
     """A snapshot of something else."""
-    if body:
-        name_raw_snapshot(state, body)
-        with pytest.raises(CheckpointUnreadableError):
-            await restored(state, tmp_path / "new.db")
+    name_raw_snapshot(state, body)
+    with pytest.raises(CheckpointUnreadableError):
+        await restored(state, tmp_path / "new.db")
 
 
 def name_raw_snapshot(state: HandMade, plain: bytes) -> None:
@@ -180,7 +184,7 @@ async def test_a_newer_file_is_refused_before_anything_is_fetched(state: HandMad
 async def test_a_state_that_goes_on_meanwhile_is_restored_as_it_is_then(state: HandMade, tmp_path: Path) -> None:
     """An object that is gone because it was replaced is no damage: the newer head is read."""
     old = state.head.objects
-    done = []
+    done: list[bool] = []
 
     def fault(operation: str, place: S3Location) -> object:
         if operation == "part" and not done:
@@ -193,7 +197,7 @@ async def test_a_state_that_goes_on_meanwhile_is_restored_as_it_is_then(state: H
     state.store.fault = fault
     found = await restore_newest(state.store, state.place, tmp_path / "new.db")
     assert found is not None
-    assert found[0].head == state.head
+    assert found.head == state.head
     assert contents_of(tmp_path / "new.db") == contents_of(state.path)
 
 
@@ -202,3 +206,29 @@ async def test_no_state_is_none(tmp_path: Path) -> None:
     made = HandMade(MemoryStateStore(), tmp_path / "origin")
     assert await read_head(made.store, made.place) is None
     assert await restore_newest(made.store, made.place, tmp_path / "new.db") is None
+
+
+@pytest.mark.parametrize("which", ["snapshot", "segment"])
+async def test_other_rows_of_the_same_size_are_found_by_their_digest(
+    state: HandMade, tmp_path: Path, which: str
+) -> None:
+    """An object that inflates to as many bytes, and would be applied: only the SHA-256 tells."""
+    head = state.head
+    assert head.snapshot is not None
+    named = head.snapshot if which == "snapshot" else head.segments[-1]
+    plain = zlib.decompress(state.store.objects[S3Location(state.place.bucket, named.key)].body)
+    body = zlib.compress(plain, 0)
+    changes = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    if which == "snapshot":
+        state.write_head(snapshot=msgspec.structs.replace(head.snapshot, **changes), commit=head.commit)
+    else:
+        state.write_head(segments=[*head.segments[:-1], msgspec.structs.replace(head.segments[-1], **changes)])
+    where = S3Location(state.place.bucket, named.key)
+    state.store.write(where, body)
+    await restored(state, tmp_path / "whole.db")
+    other = plain.replace(b'"robins"', b'"wrens!"').replace(b"birds/009", b"birds/999")
+    assert other != plain
+    state.store.write(where, zlib.compress(other, 0))
+    with pytest.raises(CheckpointUnreadableError, match="SHA-256"):
+        await restored(state, tmp_path / "new.db")
+    assert names_in(tmp_path) == ["origin", "whole.db"]

@@ -86,11 +86,15 @@ async def test_nothing_is_wider_than_the_screen(open_page: Opener, review: FakeR
             assert await page.look(f"{element}.scrollWidth - {element}.clientWidth") == 0, (tab, element)
     await page.open_tab("decide")
     await page.ready()
-    for name in ("keep", "reject", "unsure"):
-        box = await page.at(name).bounding_box()
-        assert box is not None
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= width
+    for wide in {390: (390,), 700: (700, 768, 1024), 1400: (1200, 1400)}[width]:
+        await page.page.set_viewport_size({"width": wide, "height": 844})
+        right = await page.page.locator(".looking").bounding_box()
+        assert right is not None
+        for name in ("keep", "reject", "unsure", "undo", "group", "boxes-open"):
+            box = await page.at(name).bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= right["x"] + right["width"], (wide, name)
     await page.at("keep").click()
     assert await page.ready() == 2
 
@@ -103,9 +107,13 @@ async def test_another_keyboard(open_page: Opener, review: FakeReview) -> None:
     await page.page.evaluate(press, ["\u00e9", "Digit2"])
     await page.page.locator("[data-testid=label-chip][data-label=Wren]").wait_for()
     await page.page.evaluate(press, ["a", "KeyQ"])
-    await page.page.locator("[data-testid=card][data-id='2']").wait_for()
+    await page.page.locator("[data-testid=card][data-id='2'][data-ready=true]").wait_for()
     await page.saved()
     assert review.rows[-1]["verdict"] == "keep"
+    await page.page.evaluate(press, ["\u043a", "KeyR"])  # a Russian layout has no Latin letters
+    await page.page.locator("[data-testid=card][data-id='3']").wait_for()
+    await page.saved()
+    assert review.rows[-1]["verdict"] == "reject"
 
 
 async def test_no_motion_where_none_is_wanted(open_page: Opener, review: FakeReview) -> None:

@@ -130,7 +130,7 @@ async def test_wholly_by_keys(open_page: Opener, review: FakeReview) -> None:
         await press(key)
     assert "left 301, top 235, 201 by 140 pixels" in await page.at("live").inner_text()
     await press("l")
-    await page.at("box-label").fill("Wren")
+    await page.page.keyboard.type("Wren")  # in place of the former label
     await press("Enter")
     await page.page.locator("[data-testid=box][data-label=Wren]").wait_for()
     await page.saved()
@@ -143,6 +143,18 @@ async def test_wholly_by_keys(open_page: Opener, review: FakeReview) -> None:
     await page.page.locator("[data-testid=box][data-index='1']").wait_for()
     await page.saved()
     assert len(stored(review)) == 2
+
+
+async def test_escape_closes_what_lies_on_top(open_page: Opener, review: FakeReview) -> None:
+    """The help first, then the boxes below it."""
+    page = await opened(open_page)
+    await page.page.keyboard.press("?")
+    await page.at("help").wait_for()
+    await page.page.keyboard.press("Escape")
+    await page.at("help").wait_for(state="detached")
+    assert await page.at("boxes").count() == 1
+    await page.page.keyboard.press("Escape")
+    await page.at("boxes").wait_for(state="detached")
 
 
 async def test_tab_walks_the_boxes_and_leaves(open_page: Opener, review: FakeReview) -> None:

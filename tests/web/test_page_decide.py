@@ -127,10 +127,13 @@ async def test_a_note_goes_with_the_verdict(open_page: Opener, review: FakeRevie
 async def test_blind_cards_tell_nothing(open_page: Opener, review: FakeReview) -> None:
     """A blind card has no verdict, score, label, bar or machine box, also not in the document."""
     for number in (5, 6):
-        review.cards[number] |= {"blind": True, "labels": [{"name": "Secret", "confidence": 91.7, "threshold": 85}]}
-    review.queues["audit"] = [5, 6]
+        review.cards[number] |= {"labels": [{"name": "Secret", "confidence": 91.7, "threshold": 85}]}
     page = await open_page()
     await page.ready()
+    await page.page.locator("[data-testid=app][data-index-ready=true]").wait_for()
+    for number in (5, 6):  # an audit asks about them now; the page knew more
+        review.cards[number]["blind"] = True
+    review.queues["audit"] = [5, 6]
     await page.look("location.hash = '#decide?queue=audit'")
     await page.page.locator("[data-testid=card][data-id='5'][data-ready=true]").wait_for()
     await page.page.keyboard.press("m")
@@ -171,6 +174,9 @@ async def test_a_broken_picture_is_said_and_can_be_decided(open_page: Opener, re
     review.cards[1]["broken"] = True
     page = await open_page()
     await page.at("broken").wait_for()
+    await page.ready()
+    await page.page.keyboard.press("b")  # nothing can be drawn on it
+    assert await page.at("boxes-open").get_attribute("aria-pressed") == "false"
     assert await page.decide("r") == 1
     await page.saved()
     assert verdicts(review) == [(1, "reject")]
@@ -191,6 +197,9 @@ async def test_keys_are_changed_and_switched_off(open_page: Opener, review: Fake
     page = await open_page()
     await page.ready()
     await page.page.keyboard.press("?")
+    await page.at("help").wait_for()
+    for key in ("k", "1", "s"):  # nothing behind the help hears them
+        await page.page.keyboard.press(key)
     await page.page.locator("[data-testid=rebind][data-action=keep]").click()
     await page.page.keyboard.press("q")
     await page.page.keyboard.press("Escape")

@@ -129,12 +129,14 @@ async def test_large_batches_are_cut_to_what_one_request_takes(open_page: Opener
 
 
 async def test_two_tabs_of_one_person_send_nothing_twice(open_page: Opener, review: FakeReview) -> None:
-    """A second tab shares the outbox of the browser and adds no rows."""
+    """A second tab shares the outbox of the browser and adds no rows; it shows what the first one decides."""
     page = await open_page()
     await page.decide("k")
     other = await page.page.context.new_page()
     await other.goto(review.url)
-    await other.locator("[data-testid=card][data-ready=true]").wait_for()
+    await other.locator("[data-testid=card][data-id='2'][data-ready=true]").wait_for()
     await page.decide("k")
     await page.saved()
     assert ids(review) == [1, 2]
+    await review.send("answer", {"id": 2, "serial": review.cards[2]["base"], "reviewer": "anna"})
+    await other.locator("[data-testid=card][data-id='2'][data-verdict=keep]").wait_for()

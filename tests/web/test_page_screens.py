@@ -37,10 +37,19 @@ async def test_a_sheet_is_flipped_and_committed(open_page: Opener, review: FakeR
     await page.page.locator("[data-testid=sheet-tile][data-id='1']").wait_for()
     await page.saved()
     assert all(not one["answer"] for one in review.cards.values())
+    await page.page.wait_for_timeout(200)
+    await page.page.keyboard.press("Enter")
+    await page.page.locator("[data-testid=sheet-tile][data-id='25']").wait_for()
+    await page.at("undo").focus()
+    await page.page.keyboard.press("Enter")  # presses the button that has the focus, and commits nothing
+    await page.page.locator("[data-testid=sheet-tile][data-id='1']").wait_for()
+    await page.saved()
+    assert all(not one["answer"] for one in review.cards.values())
 
 
 async def test_find_filters_selects_and_decides(open_page: Opener, review: FakeReview) -> None:
     """Filters narrow, ranges select, the button has the exact number, and only what is selected is decided."""
+    review.say(5, "unsure")
     review.cards[7] |= {"key": "cats/007.jpg", "labels": [{"name": "Cat", "confidence": 93.0, "threshold": None}]}
     page = await open_page()
     await page.ready()
@@ -54,6 +63,8 @@ async def test_find_filters_selects_and_decides(open_page: Opener, review: FakeR
     await page.at("filter-label").fill("")
     await page.at("filter-text").fill("birds/00")
     await page.page.locator("[data-testid=found][data-count='8']").wait_for()
+    shown = [await one.get_attribute("data-id") for one in await page.at("tile").all()]
+    assert shown == ["1", "2", "3", "4", "6", "8", "9", "5"]  # what waits comes first
     await page.at("grid").focus()
     for key in ("ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight"):
         await page.page.keyboard.press(key)
@@ -177,10 +188,16 @@ async def test_run_shows_the_pulse_and_applies(open_page: Opener, review: FakeRe
     page = await open_page()
     await page.ready()
     await page.open_tab("run")
-    pulse = {"at_unix_s": 1.0, "attempts": 12, "throttled": 3, "examined": 1234, "spent_micros": 1_500_000}
+    pulse = {
+        "at_unix_s": 1.0, "attempts": 12, "throttled": 3, "examined": 1134, "spent_micros": 1_400_000,
+        "budget_micros": 2_000_000, "failed_by": {"access_denied": 7},
+    }  # fmt: skip
     await review.send("pulse", pulse)
+    await review.send("pulse", pulse | {"at_unix_s": 11.0, "examined": 1234, "spent_micros": 1_500_000})
     await page.at("pulse").get_by_text("1,234").wait_for()
-    assert "$1.50" in await page.at("pulse").inner_text()
+    text = (await page.at("pulse").inner_text()).replace("\n", " ")
+    for shown in ("$1.50 of $2.00", "Ends in about 50 s", "Failed: access denied 7"):
+        assert shown in text
     assert await page.at("apply-go").count() == 0
     await page.at("apply-plan").click()
     await page.at("apply-counts").get_by_text("copied").wait_for()

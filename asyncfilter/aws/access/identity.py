@@ -52,14 +52,18 @@ class Caller:
         return self.arn.split(":", 5)[-1]
 
 
-async def identify(session: AwsSession) -> Caller:
+async def identify(session: AwsSession, region: str | None = None) -> Caller:
     """Ask STS who the caller is.
+
+    Args:
+        session: The account.
+        region: Of the STS that is asked; by default the session's.
 
     Raises:
         AccessError: AWS does not accept the credentials, or STS cannot be reached.
         CallError: The attempt failed.
     """
-    found = await ask(session, "sts", Operation.GET_CALLER_IDENTITY, "the caller")
+    found = await ask(session, "sts", Operation.GET_CALLER_IDENTITY, "the caller", region=region)
     return Caller(arn=str(found["Arn"]), account=str(found["Account"]))
 
 

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
-from asyncfilter.job.spec import DetectorKind, DetectorSpec, for_every_kind
+from asyncfilter.job.spec import DetectorKind, DetectorSpec, for_every_service
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
 from asyncfilter.policy.detectors import PROFILES
 
@@ -245,8 +245,8 @@ def _custom_labels_request(spec: DetectorSpec) -> dict[str, object]:
     return parameters if spec.max_labels >= _ALL else {**parameters, "MaxResults": spec.max_labels}
 
 
-REQUESTS: Mapping[DetectorKind, Callable[[DetectorSpec], dict[str, object]]] = for_every_kind(
+REQUESTS: Mapping[DetectorKind, Callable[[DetectorSpec], dict[str, object]]] = for_every_service(
     "aws.clients.protocols.REQUESTS",
     {DetectorKind.REKOGNITION: _labels_request, DetectorKind.CUSTOM_LABELS: _custom_labels_request},
 )
-"""The function that makes the request parameters, for each kind of detector."""
+"""The function that makes the request parameters, for each kind of detector that calls a service."""

@@ -21,7 +21,15 @@ from asyncfilter.aws.s3.heads import head
 from asyncfilter.aws.s3.listing import list_page
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
-from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, ObjectChangedError, StoreError, TransientError
+from asyncfilter.errors import (
+    AccessError,
+    AsyncFilterError,
+    ImageError,
+    ObjectChangedError,
+    PermissionDeniedError,
+    StoreError,
+    TransientError,
+)
 from asyncfilter.model import ListedObject, ObjectRef, S3Location
 from asyncfilter.ports.state_store import Put, Refusal, StoredBytes, StoredInfo
 
@@ -59,7 +67,7 @@ class S3StateStore:
         try:
             body, etag = await self._calls.read_start(place.bucket, place.key, most_bytes)
         except ErrorResponseError as exc:
-            if _is_missing(exc.response):
+            if _is_missing(exc.response) or await self._is_missing_unseen(place, exc.response):
                 return None
             raise
         _check_etag(place, etag)
@@ -67,11 +75,33 @@ class S3StateStore:
 
     async def head(self, place: S3Location) -> StoredInfo | None:
         """See ``StateStore``."""
-        found = await self._translated(lambda: head(self._calls, place))
+        found = await self._translated(lambda: self._head(place))
         if found is None:
             return None
         _check_etag(place, found.etag)
         return StoredInfo(place, found.size_bytes, found.etag, _age_s(found))
+
+    async def _head(self, place: S3Location) -> ObjectHead | None:
+        try:
+            return await head(self._calls, place)
+        except PermissionDeniedError as error:
+            refused = error.__cause__
+            if isinstance(refused, ErrorResponseError) and await self._is_missing_unseen(place, refused.response):
+                return None
+            raise
+
+    async def _is_missing_unseen(self, place: S3Location, response: ErrorResponse) -> bool:
+        """Whether an object that is said to be forbidden is missing.
+
+        S3 says so to who may not list the whole bucket; whoever may list the prefix of the state alone can look there.
+        """
+        if response.status != 403 or response.code not in {"", "AccessDenied"}:
+            return False
+        try:
+            page = await list_page(self._calls, place.bucket, place.key, limit=1)
+        except (ErrorResponseError, AsyncFilterError):
+            return False
+        return not any(one.key == place.key for one in page.objects)
 
     async def pieces(self, info: StoredInfo) -> AsyncGenerator[bytes, None]:
         """See ``StateStore``."""

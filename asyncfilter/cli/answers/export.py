@@ -22,6 +22,7 @@ from asyncfilter.cli.options import (
     refuse_two_for_stdout,
     takes_options,
 )
+from asyncfilter.cli.reading import load_for_answers
 from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.run_lines import read_sizes, sizes_path
 from asyncfilter.cli.stderr import print_err
@@ -107,7 +108,7 @@ def export(
         s3_path=checked_s3_path(s3_path),
         creation_date=command_moment(creation_date),
     )
-    place = deferred.find_answers(target, answers=answers, settings=settings or ())
+    place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answers)
     with ExitStack() as stack:
         exported = stack.enter_context(deferred.AnswerExport(place, chosen))
         check_replaced([Path(one) for one in (output, config) if one not in {None, STDOUT}], yes=options.yes)

@@ -19,6 +19,7 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, Target, reviewer_of
 from asyncfilter.cli.manifest_from_csv import checked_delimiter
 from asyncfilter.cli.options import ResultOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.reading import load_for_answering
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.datasets.answers.addresses import Addresses
@@ -30,6 +31,7 @@ from asyncfilter.datasets.answers.rows import read_rows
 from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Unit
 from asyncfilter.datasets.answers.words import VerdictWords
 from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.job.spec import Job
 from asyncfilter.report.answer_exchange import import_lines, import_mapping, problem_lines
 
 app = command_group()
@@ -134,7 +136,7 @@ def import_(
     words = VerdictWords(map_ or ())
     reviewer = None if as_ is None else reviewer_of(as_)
     between = None if delimiter is None else checked_delimiter(delimiter)
-    place = deferred.find_answers(target, answers=answers, settings=settings or ())
+    place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answering)
     place.check_known()
     caution = place.caution()
     addresses = Addresses(bucket=place.images.bucket, base=base)
@@ -156,6 +158,7 @@ def import_(
         found, serial = deferred.import_answers(
             place, read, reviewer=reviewer, default_reviewer=reviewer_of(None), dry_run=dry_run
         )
+    _ship(place.job, is_changed=bool(serial) and not dry_run)
     if caution is not None and serial and not dry_run:
         print_err(f"caution: {caution}")
     if found.notes.ignored_columns:
@@ -168,6 +171,12 @@ def import_(
         write_lines(import_lines(found, dry_run=dry_run))
     if not found.is_complete:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _ship(job: Job | None, *, is_changed: bool) -> None:
+    """Write the answers file to its state in S3, where the job has one."""
+    if is_changed and job is not None and job.state is not None:
+        deferred.run_async(lambda: deferred.ship_answers(job))
 
 
 # -- The file ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, Target, reviewer_of
 from asyncfilter.cli.options import ResultOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.reading import load_for_answers
 from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.policy.answers.listing import Selection
 from asyncfilter.records.answers import CurrentVerdict
@@ -52,7 +53,7 @@ def list_(
     options: ResultOptions,
 ) -> None:
     """Show an answers file."""
-    place = deferred.find_answers(target, answers=answers, settings=settings or ())
+    place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answers)
     bucket = None
     if key is not None and (found := place.key_of(key)) is not None:
         key, bucket = found, place.images.bucket

@@ -11,6 +11,7 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, Target
 from asyncfilter.cli.options import ResultOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.reading import load_for_answering
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.report.formatting import count
 
@@ -38,7 +39,7 @@ def merge(
     options: ResultOptions,
 ) -> None:
     """Merge answers files."""
-    place = deferred.find_answers(target, answers=answers, settings=settings or ())
+    place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answering)
     merged, serial = deferred.merge_files(place.path, files)
     if options.as_json:
         write_json({"files": [msgspec.structs.asdict(one) for one in merged], "serial": serial})

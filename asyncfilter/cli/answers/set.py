@@ -10,6 +10,7 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, As, Target, reviewer_of
 from asyncfilter.cli.options import ResultOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.reading import load_for_answering
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.errors import ExitCode, UsageError
@@ -68,7 +69,7 @@ def set_(
     if person is None and label:
         raise UsageError("--label and none: nothing is said about an image", hint="Leave out --label.")
     reviewer = reviewer_of(as_)
-    place = deferred.find_answers(target, answers=answers, settings=settings or ())
+    place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answering)
     caution = place.caution()
     try:
         labels = checked_labels(label) if label else None

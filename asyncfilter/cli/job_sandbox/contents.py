@@ -19,6 +19,7 @@ from asyncfilter.job.spec import Job, nested_conditions
 from asyncfilter.model import FOLDER, S3, StoreKind, folder_of, location, store_of, uri_of
 from asyncfilter.onnx.label_names import label_name
 from asyncfilter.policy.assumed import with_thresholds
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.reference_labels import references_of, resolved
 from asyncfilter.sandbox import BucketSpec, DrawnSpec
 
@@ -38,10 +39,11 @@ class Contents:
     """What jobs need of a sandbox.
 
     Attributes:
-        buckets: Sources, targets, and buckets of references.
+        buckets: Sources, targets, and buckets of references and states.
         drawn: Pictures, stored and local.
         local: The local ones: of sources whose folder is empty or missing, and missing references.
-        profiles: AWS profiles that the jobs name.
+        profiles: AWS profiles that the jobs name, but for those of lanes.
+        lane_profiles: Those of lanes, each of which has an account of its own.
         model_arn: The Custom Labels model of the first job that has one.
         model_thresholds: Its labels with their assumed thresholds.
         starts_model: Whether that job starts it, so that it must not run.
@@ -51,6 +53,7 @@ class Contents:
     drawn: tuple[DrawnSpec, ...]
     local: tuple[LocalPicture, ...]
     profiles: tuple[str, ...]
+    lane_profiles: tuple[str, ...]
     model_arn: str | None
     model_thresholds: tuple[tuple[str, float], ...]
     starts_model: bool
@@ -72,14 +75,16 @@ def contents_for(jobs: Sequence[Job], *, pictures: int, seed: int) -> Contents:
         found.setdefault((spec.bucket, spec.key), spec)
     local = [_local(spec) for spec in found.values() if store_of(spec.bucket) is StoreKind.FOLDER]
     stored = [spec for spec in found.values() if store_of(spec.bucket) is StoreKind.S3]
-    detector = next((job.detector for job in jobs if job.detector.model), None)
+    trained = next((job for job in jobs if PROFILES[job.detector.kind].needs_model), None)
+    detector = None if trained is None else trained.detector
     return Contents(
         buckets=tuple(dict.fromkeys(chain.from_iterable(map(_buckets, jobs)))),
         drawn=(*stored, *(picture.spec for picture in local)),
         local=tuple(local),
         profiles=tuple(dict.fromkeys(job.aws.profile for job in jobs if job.aws.profile)),
+        lane_profiles=tuple(dict.fromkeys(lane.profile for job in jobs for lane in job.detector.lanes if lane.profile)),
         model_arn=None if detector is None else detector.model,
-        model_thresholds=() if detector is None else _thresholds(next(job for job in jobs if job.detector.model)),
+        model_thresholds=() if trained is None else _thresholds(trained),
         starts_model=detector is not None and detector.start is not None,
     )
 
@@ -145,13 +150,18 @@ def _subject(uri: str) -> str:
     return label_name(folder) if folder.replace("-", "").replace("_", "").isalpha() else _SUBJECT
 
 
+def _first_lane(job: Job) -> str | None:
+    return job.detector.lanes[0].region if job.detector.lanes else None
+
+
 def _buckets(job: Job) -> Iterator[BucketSpec]:
     """All buckets of a job, in the region where its images are examined."""
     model = ModelArn.match(job.detector.model) if job.detector.model else None
-    region = job.detector.region or (model.region if model else None) or job.aws.region or ""
+    region = job.detector.region or (model.region if model else None) or _first_lane(job) or job.aws.region or ""
     targets = [action.target for action in (*job.actions.values(), job.duplicate) if action and action.target]
     listed = job.source.listed
     lists = [location(listed.address).bucket] if listed is not None and listed.address.startswith(S3) else []
     names = [job.source.bucket, *lists, *(parse_template(target).bucket for target in targets)]
     names += [location(uri).bucket for uri in references_of(job) if uri.startswith(S3)]
+    names += [] if job.state is None else [job.state.bucket]
     yield from (BucketSpec(name, region) for name in names if store_of(name) is StoreKind.S3)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.sandbox import SandboxOptions, client_environment
 from asyncfilter.sandbox.loading import drawn_body
+from asyncfilter.sandbox.options import ACCESS_KEY
 
 if TYPE_CHECKING:
     from asyncfilter.cli.job_sandbox.contents import LocalPicture
@@ -39,24 +40,37 @@ def draw_files(local: Sequence[LocalPicture], *, seed: int, yes: bool) -> None:
     print_err(f"{folders}: {len(local)} files were drawn")
 
 
+def lane_keys(profiles: Sequence[str]) -> dict[str, str]:
+    """An access key for each profile of a lane, and so an account of its own."""
+    return {profile: f"{ACCESS_KEY[:-2]}{number:02d}" for number, profile in enumerate(profiles, 1)}
+
+
 @contextmanager
-def profile_file(profiles: Sequence[str], options: SandboxOptions) -> Iterator[Mapping[str, str]]:
+def profile_file(
+    profiles: Sequence[str], options: SandboxOptions, lanes: Mapping[str, str] | None = None
+) -> Iterator[Mapping[str, str]]:
     """A temporary credentials file that has the sandbox's keys for each profile.
+
+    Args:
+        profiles: Those of jobs.
+        options: Of the sandbox.
+        lanes: Those of lanes, each with its access key.
 
     Yields:
         The variable that names it; nothing without profiles.
     """
-    if not profiles:
+    variables = client_environment(options, "")
+    keys = {**(lanes or {}), **dict.fromkeys(profiles, variables["AWS_ACCESS_KEY_ID"])}
+    if not keys:
         yield {}
         return
-    variables = client_environment(options, "")
     lines = [
         line
-        for profile in profiles
+        for profile, access_key in keys.items()
         for line in (
             f"[{profile}]",
-            f"aws_access_key_id = {variables['AWS_ACCESS_KEY_ID']}",
-            f"aws_secret_access_key = {variables['AWS_SECRET_ACCESS_KEY']}",
+            f"aws_access_key_id = {access_key}",
+            f"aws_secret_access_key = {options.credentials.get(access_key, variables['AWS_SECRET_ACCESS_KEY'])}",
         )
     ]
     with NamedTemporaryFile("w", prefix="asyncfilter-sandbox-", suffix=".ini") as file:

@@ -13,11 +13,13 @@ Invariants:
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 
 import anyio
 
 from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.policy.budget import Availability, Budget, Reservation
+from asyncfilter.policy.price_position import PricePosition
 
 
 class BudgetGate:
@@ -26,6 +28,9 @@ class BudgetGate:
     Args:
         budget: Does the arithmetic.
         pending: Set when the next block of money must be made durable; ``refresh`` is called once it is.
+
+    Attributes:
+        on_uncommitted: Called when tasks wait for a commit to the state in S3; ``refresh`` is called after it.
     """
 
     def __init__(self, budget: Budget, pending: PendingSignal) -> None:
@@ -35,6 +40,7 @@ class BudgetGate:
         self._in_flight: set[int] = set()
         self._order = 0
         self._is_closed = False
+        self.on_uncommitted: Callable[[], None] = lambda: None
 
     async def reserve(self, seq: int) -> Reservation | None:
         """Reserve the price of one attempt; None when the budget does not cover it, or the run drains.
@@ -68,10 +74,16 @@ class BudgetGate:
         if self._waiting:
             self.refresh()
 
-    def settle(self, reservation: Reservation, *, billed: bool) -> None:
-        """Commit or release one reservation; released money can be reserved by a waiting task."""
+    def settle(self, reservation: Reservation, *, billed: bool, position: PricePosition | None = None) -> None:
+        """Commit or release one reservation; released money can be reserved by a waiting task.
+
+        Args:
+            reservation: Of one attempt.
+            billed: Whether the attempt was billed, or may have been.
+            position: Of the lane that was called; None without lanes.
+        """
         if billed:
-            reservation.commit()
+            reservation.commit(position)
         else:
             reservation.release()
         if self._waiting:
@@ -88,6 +100,9 @@ class BudgetGate:
             availability = self._availability(self._waiting[0][0])
             if availability is Availability.UNGRANTED:
                 self._pending.set()
+                return
+            if availability is Availability.UNCOMMITTED:
+                self.on_uncommitted()
                 return
             if availability is Availability.HELD:
                 # An image in flight calls this method again, when it settles a reservation or leaves.

@@ -10,14 +10,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from anyio import CancelScope
 
 from asyncfilter.clock import Clock
+from asyncfilter.engine.core.waiter import Waiter, WaiterState
 from asyncfilter.errors import ThrottleCause
 from asyncfilter.policy.pacing import FIRST_S, Pacer
 from asyncfilter.policy.rate import RateController
@@ -49,38 +48,6 @@ class LimiterStatistics:
     closed: bool
 
 
-class _State(Enum):
-    """The state of a waiter.
-
-    ``WAIT``: in the queue; another waiter sleeps for it. ``LEAD``: it sleeps for the whole queue. ``GO``: it has its
-    permit. ``REFUSED``: the limiter was closed.
-    """
-
-    WAIT = auto()
-    LEAD = auto()
-    GO = auto()
-    REFUSED = auto()
-
-
-class _Waiter:
-    """A position in the queue."""
-
-    __slots__ = ("_changed", "state")
-
-    def __init__(self) -> None:
-        self.state = _State.WAIT
-        self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def set_state(self, state: _State) -> None:
-        self.state = state
-        # Done already when the waiter became the leader before, or when its task was cancelled.
-        if not self._changed.done():
-            self._changed.set_result(None)
-
-    async def wait(self) -> None:
-        await self._changed
-
-
 class RateLimiter:
     """Gives permits at the controller's rate, first come, first served. Belongs to one event loop.
 
@@ -95,8 +62,8 @@ class RateLimiter:
         self._clock = clock
         self._pacer = Pacer(controller.rate_tps(clock.monotonic()), first_s=first_s)
         self._permits = SlidingCount()
-        self._queue: deque[_Waiter] = deque()
-        self._leader: _Waiter | None = None
+        self._queue: deque[Waiter] = deque()
+        self._leader: Waiter | None = None
         self._sleep_scope: CancelScope | None = None
         self._closed = False
 
@@ -111,19 +78,19 @@ class RateLimiter:
             return True
         if self._closed:
             return False
-        waiter = _Waiter()
+        waiter = Waiter()
         self._queue.append(waiter)
         try:
             if self._leader is not None:
                 # Woken as the next leader, with a permit, or refused; without a leader this waiter is the head of the
                 # queue.
                 await waiter.wait()
-            if waiter.state in (_State.WAIT, _State.LEAD):
+            if waiter.state in (WaiterState.WAIT, WaiterState.LEAD):
                 await self._lead(waiter)
         except BaseException:
             self._withdraw(waiter)
             raise
-        return waiter.state is _State.GO
+        return waiter.state is WaiterState.GO
 
     def acquire_nowait(self) -> bool:
         """Take a permit if one is free and no task waits for it."""
@@ -132,16 +99,22 @@ class RateLimiter:
         now_s = self._follow_rate()
         return self._take(now_s)
 
-    def expected_wait_s(self) -> float:
-        """Seconds until a caller of now would get its permit, if the rate stays as it is."""
-        now_s = self._follow_rate()
-        return max(0.0, self._pacer.due_s - now_s) + len(self._queue) / self._pacer.rate_tps
+    def due_s(self) -> float:
+        """When the next permit is due, by the clock's ``monotonic``; a time in the past means at once."""
+        self._follow_rate()
+        return self._pacer.due_s
+
+    def return_permit(self) -> None:
+        """Take back the permit that was given last: its attempt was not sent."""
+        self._pacer.give_back()
+        # The leader computed its sleep before this permit was returned.
+        self._wake_leader()
 
     def close(self) -> None:
         """Give no more permits: ``acquire`` returns False to all waiting and all later callers."""
         self._closed = True
         while self._queue:
-            self._queue.popleft().set_state(_State.REFUSED)
+            self._queue.popleft().set_state(WaiterState.REFUSED)
         # The leader was refused with the others, but it sleeps in the clock and not on its own future.
         self._wake_leader()
 
@@ -164,14 +137,14 @@ class RateLimiter:
             closed=self._closed,
         )
 
-    async def _lead(self, waiter: _Waiter) -> None:
+    async def _lead(self, waiter: Waiter) -> None:
         """Sleep for the whole queue until ``waiter`` has its permit, then make the next waiter the leader.
 
         The leader is the head of the queue, so ``_grant_permits`` serves it first.
         """
         self._leader = waiter
-        waiter.state = _State.LEAD
-        while waiter.state is _State.LEAD:
+        waiter.state = WaiterState.LEAD
+        while waiter.state is WaiterState.LEAD:
             sleep_s = self._pacer.due_s - self._clock.monotonic()
             # A scope of the sleep alone: `close` and a returned permit end the sleep, and not the caller's task.
             with CancelScope() as self._sleep_scope:
@@ -183,19 +156,17 @@ class RateLimiter:
         now_s = self._follow_rate()
         # In this order: a permit is taken only for a waiter.
         while self._queue and self._take(now_s):
-            self._queue.popleft().set_state(_State.GO)
+            self._queue.popleft().set_state(WaiterState.GO)
 
     def _hand_over(self) -> None:
         self._leader = self._queue[0] if self._queue else None
         if self._leader is not None:
-            self._leader.set_state(_State.LEAD)
+            self._leader.set_state(WaiterState.LEAD)
 
-    def _withdraw(self, waiter: _Waiter) -> None:
+    def _withdraw(self, waiter: Waiter) -> None:
         """Take a cancelled waiter out of the queue; a permit that it got already goes to the next waiter."""
-        if waiter.state is _State.GO:
-            self._pacer.give_back()
-            # The leader computed its sleep before this permit was returned.
-            self._wake_leader()
+        if waiter.state is WaiterState.GO:
+            self.return_permit()
         elif waiter in self._queue:
             self._queue.remove(waiter)
         # After the removal: the next leader is the new head of the queue.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from asyncfilter.engine.core.retry import Repeater
 from asyncfilter.errors import AsyncFilterError, EndpointError, ThrottledError, TransientError
 from asyncfilter.ports.examine import Page, Source
@@ -26,8 +28,8 @@ class ListingReader:
         self._where = where
         self._hint = hint
 
-    async def page(self, after: str | None) -> Page:
-        """The objects that follow the key ``after``.
+    async def page(self, after: str | None, on_throttled: Callable[[], None] | None = None) -> Page:
+        """The objects that follow the key ``after``; ``on_throttled`` is called for every attempt that is throttled.
 
         Raises:
             AccessError: The source cannot be listed, or no longer; ``EndpointError`` when every attempt failed.
@@ -38,6 +40,8 @@ class ListingReader:
         def watch(error: Exception, delay_s: float) -> None:
             nonlocal throttled_s
             if isinstance(error, ThrottledError):
+                if on_throttled is not None:
+                    on_throttled()
                 if throttled_s >= THROTTLED_LIMIT_S:
                     raise self._unreadable(error, f"throttled for {THROTTLED_LIMIT_S / 60:.0f} minutes: ")
                 throttled_s += delay_s

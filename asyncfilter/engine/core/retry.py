@@ -41,7 +41,7 @@ class Repeater:
         self._rng = rng
 
     async def __call__(
-        self, attempt: Callable[[], Awaitable[T]], on_failure: Callable[[Exception, float], None] | None = None
+        self, attempt: Callable[[], Awaitable[T]], on_failure: Callable[[Exception, float], float | None] | None = None
     ) -> T:
         """Attempt until an attempt succeeds or fails permanently, or the run drains.
 
@@ -49,7 +49,7 @@ class Repeater:
 
         Args:
             attempt: One attempt.
-            on_failure: Called before each repetition with the error and the wait in seconds.
+            on_failure: Called before each repetition with the error and the wait in seconds; may return another wait.
 
         Raises:
             DrainedError: The end was requested before the next attempt.
@@ -64,14 +64,15 @@ class Repeater:
         self,
         error: ThrottledError | TransientError,
         attempt: Callable[[], Awaitable[T]],
-        on_failure: Callable[[Exception, float], None] | None = None,
+        on_failure: Callable[[Exception, float], float | None] | None = None,
     ) -> T:
         """Repeat ``attempt``, which was made once and failed with ``error``; otherwise as ``__call__``."""
         schedule = RetrySchedule(max_attempts=self._max_attempts, rng=self._rng, throttle_cap_s=self._throttle_cap_s)
         try:
             while (delay_s := schedule.delay_s(error)) is not None:
                 if on_failure is not None:
-                    on_failure(error, delay_s)
+                    wait_s = on_failure(error, delay_s)
+                    delay_s = delay_s if wait_s is None else wait_s
                 if not await self._pause(delay_s):
                     raise DrainedError from error
                 try:

@@ -11,7 +11,8 @@ from asyncfilter.clock import Clock
 from asyncfilter.engine.core.known_answers import KnownAnswers
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.events import Emit
-from asyncfilter.model import Progress
+from asyncfilter.model import Progress, Workers
+from asyncfilter.ports.keeping import KeptState
 from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 
 
@@ -29,6 +30,9 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
         has_own_labels: True where the detector is the caller's own, whose labels are not those that AWS publishes.
         model: What is known about the detector's model when the run begins.
         answers: What people said about images; None where nobody is asked.
+        state: The state in S3 that this process owns; None without one.
+        workers: What became of the workers of the fleet so far; None without one.
+        workers_wanted: Workers that are wanted at the most; None without a fleet.
     """
 
     run_id: str
@@ -40,3 +44,6 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     has_own_labels: bool = False
     model: KnownModel = NOTHING_KNOWN
     answers: KnownAnswers | None = None
+    state: KeptState | None = None
+    workers: Callable[[], Workers] | None = None
+    workers_wanted: int | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from asyncfilter.engine.core.backends import Backends
 from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.records.progress import Totals
@@ -63,12 +61,16 @@ class SpendingRecord:
         budget = self._gate.budget
         self._totals.spent_micros = budget.spent_micros
         self._totals.billed_calls = budget.billed_calls
-        self._totals.month_use = budget.month_use
+        for position in budget.positions:
+            if position.sums is None:
+                self._totals.month_use = position.month_use
+            else:
+                position.sums.month_use = position.month_use
         # What the next process adds to the spending if this one is killed (`checkpoint/open_file`).
         reserved_micros = grant_micros - budget.spent_micros
-        return msgspec.structs.replace(
-            self._totals, reserved_micros=reserved_micros, reserved_calls=self._reserved_calls(reserved_micros)
-        )
+        sums = self._totals.copy()
+        sums.reserved_micros, sums.reserved_calls = reserved_micros, self._reserved_calls(reserved_micros)
+        return sums
 
     def _reserved_calls(self, reserved_micros: int) -> int:
         """The calls that may be billed for ``reserved_micros``; none for free calls and for a model's running time."""

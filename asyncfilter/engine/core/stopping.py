@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import anyio
 
-from asyncfilter.errors import AsyncFilterError
+from asyncfilter.errors import AsyncFilterError, StateAwayError
 from asyncfilter.model import StopReason
+from asyncfilter.ports.keeping import KeptState
 
 
 class StopRequest(NamedTuple):
@@ -69,6 +70,12 @@ class StopSignal:
         self.request(interrupt.reason)
         await interrupt.abort.wait()
         scope.cancel()
+
+    async def follow_state(self, state: KeptState) -> None:
+        """Request the end when the state in S3 is lost, or its store was away for too long."""
+        error = await state.wait_end()
+        is_away = isinstance(error, StateAwayError)
+        self.request(StopReason.INTERRUPTED if is_away else StopReason.FAILED, error)
 
     async def pause(self, delay_s: float) -> bool:
         """Wait ``delay_s`` seconds; False, at once, when the end is requested."""

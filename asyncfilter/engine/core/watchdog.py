@@ -6,9 +6,10 @@ import math
 
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.backends import Backends
+from asyncfilter.engine.core.cautions import Cautions
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.errors import AsyncFilterError
-from asyncfilter.events import Emit, RateChanged
+from asyncfilter.events import Emit, LaneClosed, RateChanged
 from asyncfilter.model import StopReason
 from asyncfilter.policy.budget import Budget
 
@@ -39,6 +40,7 @@ class Watchdog:
         budget: Charged for the time of hourly detectors.
         margin_s: How long calls in flight may last once the run drains; the budget must cover this time too.
         stop_signal: Ends the run when it cannot go on.
+        cautions: Has a sentence about every lane that was closed.
         emit: Called with rate changes.
         clock: Time.
     """
@@ -50,6 +52,7 @@ class Watchdog:
         budget: Budget,
         margin_s: float,
         stop_signal: StopSignal,
+        cautions: Cautions,
         emit: Emit,
         clock: Clock,
     ) -> None:
@@ -62,6 +65,7 @@ class Watchdog:
         self._margin_s = margin_s + WATCH_INTERVAL_S
         self._margin_micros = round(self._hourly_micros * max(self._margin_s, self._least_s) / HOUR_S)
         self._stop_signal = stop_signal
+        self._cautions = cautions
         self._emit = emit
         self._clock = clock
         self._started_s = clock.monotonic()
@@ -98,12 +102,28 @@ class Watchdog:
         if self._held_model is not None and self._held_model.left_s() <= self._margin_s:
             self._stop_signal.request(StopReason.INTERRUPTED, AsyncFilterError(_LEASE_OVER, hint=_LEASE_HINT))
         now_s = self._clock.monotonic()
+        self._close_lanes(now_s)
         # The least of all: one backend that accepts attempts is enough to continue.
-        throttled_s = min(backend.controller.unbroken_throttling_s(now_s) for backend in self._backends)
+        throttled_s = min(backend.controller.unbroken_throttling_s(now_s) for backend in self._backends.open_lanes)
         if throttled_s >= THROTTLED_LIMIT_S:
             message = f"every attempt was throttled for {throttled_s / 60:.0f} minutes"
             hint = "Check what else uses this quota, or set limits.share or limits.tps lower; then run again."
             self._stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
+
+    def _close_lanes(self, now_s: float) -> None:
+        """Close the lanes that were throttled for too long, but for the last one."""
+        lanes = self._backends.open_lanes
+        if not self._backends.are_lanes or len(lanes) == 1:
+            return
+        for lane in lanes:
+            throttled_s = lane.controller.unbroken_throttling_s(now_s)
+            if throttled_s < THROTTLED_LIMIT_S or not self._backends.remove(lane):
+                continue
+            if lane.position is not None:
+                self._budget.close(lane.position)
+            reason = f"every attempt was throttled for {throttled_s / 60:.0f} minutes"
+            self._emit(LaneClosed(at_unix_s=self._clock.unix(), lane=lane.name, reason=reason))
+            self._cautions.say(f"the lane {lane.name} was closed: {reason}; the other lanes went on")
 
     def _notice_standstill(self, late_s: float) -> None:
         """Do not count time in which the process stood still as throttled time; a model costs money all the same."""
@@ -124,12 +144,14 @@ class Watchdog:
         return MINUTE_S * math.ceil(round(self._held_model.ran_s(), 3) / MINUTE_S)
 
     def _report_changes(self) -> None:
-        for change in [change for backend in self._backends for change in backend.controller.changes()]:
+        changes = [(backend.name, change) for backend in self._backends for change in backend.controller.changes()]
+        for name, change in changes:
             self._emit(
                 RateChanged(
                     at_unix_s=self._clock.unix(),
                     old_tps=change.old_tps,
                     new_tps=change.new_tps,
                     reason=change.reason,
+                    lane=name or None,
                 )
             )

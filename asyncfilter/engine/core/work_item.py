@@ -26,12 +26,15 @@ class WorkItem(msgspec.Struct, kw_only=True):
     replaced_effect, replaced_stale                  admission
     readiness, prepared                              the prefetch stage; the memory limit clears ``prepared``
     reservation, backend                             admission; the detect stage takes both for its attempt
+    lane, barred_s                                   the detect stage, where the job has lanes
+    answered_by                                      the same, or the duplicate tracker
     decision, failure, same_as, is_skipped           the part that has the outcome: admission (stored labels),
                                                      the prefetch stage (rejected), the detect stage, or the
                                                      duplicate tracker (shared)
     detection                                        the same; the committer clears it
     followers                                        the duplicate tracker
     is_unpaid                                        the detect stage and the duplicate tracker
+    is_withheld                                      the detect stage
     is_ready                                         the committer, once the outcome is durable
     stale                                            the sequencer, when it releases the image
     claim                                            the target claims, at the same moment
@@ -55,6 +58,9 @@ class WorkItem(msgspec.Struct, kw_only=True):
         listed: Objects listed after the previous image, up to this one; ``skipped``: those skipped, by reason.
         reservation: The money held for its next attempt.
         backend: The backend whose permit it has; its next attempt is made there.
+        lane: The lane of its last attempt; None without lanes, and before the first one.
+        answered_by: Name of the lane whose answer it has; None without lanes, and for labels of earlier runs.
+        barred_s: Lanes that throttled it, and until when they do not take it again, by the clock's ``monotonic``.
         readiness: Set when its preparation is over; None when there is none.
         prepared: The result of its preparation, until its call is over.
         answer: What people say about it; None where nobody said anything.
@@ -65,6 +71,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
         followers: Images with the same content that wait for its outcome.
         is_skipped: True for an image that counts as a duplicate and has no verdict.
         is_unpaid: True when the budget did not cover an attempt that it needed: the run stops before it.
+        is_withheld: True when its answer is kept and must not be judged: the run stops before it.
         is_ready: True once the outcome is durable: only then may it be counted and its action be carried out.
         effect: The action that was confirmed for it.
         stale: Copies of the object that the present decision would not make.
@@ -86,6 +93,9 @@ class WorkItem(msgspec.Struct, kw_only=True):
     skipped: dict[str, int] | None = None
     reservation: Reservation | None = None
     backend: PacedBackend | None = None
+    lane: PacedBackend | None = None
+    barred_s: dict[PacedBackend, float] | None = None
+    answered_by: str | None = None
     readiness: anyio.Event | None = None
     prepared: Prepared | None = None
     answer: CurrentAnswer | None = None
@@ -97,6 +107,7 @@ class WorkItem(msgspec.Struct, kw_only=True):
     followers: list[WorkItem] = []
     is_skipped: bool = False
     is_unpaid: bool = False
+    is_withheld: bool = False
     is_ready: bool = False
     effect: ActionKind | None = None
     stale: int = 0

@@ -57,6 +57,7 @@ class Admission:
         prefetch: PrefetchStage,
         listing: ListingStore,
         origin: str,
+        is_ranged: bool,
         outcomes: Outcomes,
         redecider: Redecider,
         take_over: TakeOver,
@@ -79,6 +80,7 @@ class Admission:
         self._prefetch = prefetch
         self._listing = listing
         self._origin = origin
+        self._is_ranged = is_ranged
         self._outcomes = outcomes
         self._redecider = redecider
         self._take_over = take_over
@@ -118,7 +120,8 @@ class Admission:
         await self._sequencer.wait_settled()
         await self._loop.flush()  # replaced rows must have lost their positions before keys are looked up
         mark = self._sequencer.watermark
-        if mark.listing_done and self._job.source.order is Order.RANDOM and not self._origin:
+        is_stored = self._job.source.order is Order.RANDOM or self._is_ranged
+        if mark.listing_done and is_stored and not self._origin:
             # The stored listing is used up: a new pass has to see new and changed objects.
             await self._listing.drop_listing()
         if mark.listing_done or mark.cursor is None or mark.origin != self._origin:
@@ -126,6 +129,7 @@ class Admission:
         await self._admit(self._prefetch.ahead(self._producer.listing(mark.cursor)), tasks)
         if self._stop_signal.is_requested:
             return
+        self._loop.hurry()
         await self._sequencer.wait_settled()
         self._sequencer.end_pass(self._producer.trailing_listed, self._producer.trailing_skipped)
         # `end_pass` changed the watermark outside of a round, and no other change may follow that would write it.

@@ -9,6 +9,7 @@ from asyncfilter.engine.core.memory_limit import MemoryLimit
 from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
+from asyncfilter.engine.core.state_grants import StateGrants
 from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
 from asyncfilter.engine.examine.detect import PaidCalls
@@ -16,16 +17,18 @@ from asyncfilter.engine.examine.duplicates import DuplicateTracker
 from asyncfilter.engine.examine.empty_listing import EmptyListing
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.examine.listing_count import ListingCounter
+from asyncfilter.engine.examine.model_versions import ModelVersions
 from asyncfilter.engine.examine.pipeline import Pipeline
 from asyncfilter.engine.examine.prefetch import PrefetchStage
 from asyncfilter.engine.examine.present_source import PresentSource
 from asyncfilter.engine.examine.producer import Producer
+from asyncfilter.engine.examine.ranged_listing import Ahead, RangedListing
 from asyncfilter.engine.examine.stage import ExamineStage
 from asyncfilter.engine.settle.assembly import Settlement, assemble_settlement
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import uri_of
-from asyncfilter.policy.billing_month import period_at, use_in
+from asyncfilter.policy.billing_month import period_at
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.cautions.at_start import AtStart, start_warnings, stop_at_start
 from asyncfilter.policy.retrying import PACED_CAP_S
@@ -71,16 +74,29 @@ class _Assembly:
             limit_micros=core.job.limits.budget_micros,
             spent_micros=totals.spent_micros,
             billed_calls=totals.billed_calls,
-            month_use=use_in(period_at(core.clock.unix()).month, totals.month_use, core.job.pricing.used_this_month),
-            price_micros=self._backends.price_micros,
+            positions=self._backends.positions(
+                totals, period_at(core.clock.unix()).month, core.job.pricing.used_this_month
+            ),
         )
         self._month_watch = MonthWatch(self._budget, core.clock)
         self._budget_gate = BudgetGate(self._budget, core.pending)
+        if core.state is not None and core.state.is_truth:
+            self._budget_gate.on_uncommitted = core.state.hurry
+            core.state.use(StateGrants(self._budget_gate, self._backends))
         self._watchdog = Watchdog(
             backends=self._backends,
             budget=self._budget,
             margin_s=core.job.limits.timeout_s,
             stop_signal=core.stop_signal,
+            cautions=core.cautions,
+            emit=core.emit,
+            clock=core.clock,
+        )
+        self._model_versions = ModelVersions(
+            totals,
+            must_agree=core.job.detector.lanes_must_agree,
+            stop_signal=core.stop_signal,
+            cautions=core.cautions,
             emit=core.emit,
             clock=core.clock,
         )
@@ -91,7 +107,13 @@ class _Assembly:
             hourly_block_micros=self._watchdog.block_micros,
         )
         self._settlement: Settlement = assemble_settlement(
-            core, sink=sink, spending=spending, budget=self._budget, tps_limit=self._backends.limit_tps, since=since
+            core,
+            sink=sink,
+            spending=spending,
+            budget=self._budget,
+            tps_limit=self._backends.limit_tps,
+            lanes=self._backends.states if self._backends.are_lanes else None,
+            since=since,
         )
         self._prefetch = PrefetchStage(
             preparation=inputs.preparation,
@@ -108,6 +130,7 @@ class _Assembly:
             limit=inputs.concurrency,
         )
         self._since = since or core.checkpoint.opened.totals
+        self._ranged = self._ranged_listing()
 
     def pipeline(self) -> Pipeline:
         core, inputs, settlement = self._core, self._inputs, self._settlement
@@ -125,11 +148,15 @@ class _Assembly:
             prefetch=self._prefetch,
             sequencer=settlement.sequencer,
             backends=self._backends,
+            model_versions=self._model_versions,
             budget_gate=self._budget_gate,
             watchdog=self._watchdog,
             listing_counter=ListingCounter(
-                source=inputs.source, check=inputs.check, repeat=core.repeater(core.stop_signal.pause)
+                source=inputs.source if self._ranged is None else Ahead(self._ranged),
+                check=inputs.check,
+                repeat=core.repeater(core.stop_signal.pause),
             ),
+            ranged=self._ranged,
             stop_signal=core.stop_signal,
             capacity=inputs.capacity,
         )
@@ -144,7 +171,7 @@ class _Assembly:
                 limit_tps=self._backends.limit_tps,
                 is_service=bool(self._inputs.primary.region),
                 stop=stop_at_start(job, opened.watermark.tally, opened.decided_by),
-                is_used_old=budget.month_use.has_old_used,
+                is_used_old=any(position.month_use.has_old_used for position in budget.positions),
                 is_list_changed=self._is_list_changed(opened.watermark.origin),
                 of_places=self._inputs.cautions,
             ),
@@ -164,6 +191,7 @@ class _Assembly:
             budget=self._budget,
             totals=core.totals,
             skips=core.job.source.skip_duplicates,
+            has_lanes=self._backends.are_lanes,
             is_off=core.job.source.examine_duplicates,
         )
 
@@ -179,6 +207,7 @@ class _Assembly:
             memory_limit=self._prefetch.memory_limit,
             repeat=core.repeater(core.stop_signal.pause, PACED_CAP_S),
             totals=core.totals,
+            model_versions=self._model_versions,
             stop_signal=core.stop_signal,
             emit=core.emit,
             clock=core.clock,
@@ -194,6 +223,7 @@ class _Assembly:
             prefetch=self._prefetch,
             listing=core.checkpoint,
             origin=self._inputs.origin,
+            is_ranged=self._ranged is not None,
             outcomes=core.outcomes,
             redecider=settlement.redecider,
             take_over=settlement.take_over,
@@ -221,12 +251,7 @@ class _Assembly:
         core, opened = self._core, self._core.checkpoint.opened
         bucket = core.job.source.bucket
         return Producer(
-            reader=ListingReader(
-                self._source(),
-                repeat=core.repeater(core.stop_signal.pause),
-                where=f"the listing of {uri_of(bucket, '')}",
-                hint="Run the same command again once S3 responds; nothing is lost.",
-            ),
+            reader=self._reader(self._source()),
             labels=core.checkpoint,
             positions=core.checkpoint,
             bucket=bucket,
@@ -238,9 +263,35 @@ class _Assembly:
             next_id=opened.next_id,
         )
 
+    def _reader(self, source: Source) -> ListingReader:
+        core = self._core
+        return ListingReader(
+            source,
+            repeat=core.repeater(core.stop_signal.pause),
+            where=f"the listing of {uri_of(core.job.source.bucket, '')}",
+            hint="Run the same command again once S3 responds; nothing is lost.",
+        )
+
+    def _ranged_listing(self) -> RangedListing | None:
+        core, ranged = self._core, self._inputs.ranged
+        if ranged is None:
+            return None
+        listing = RangedListing(
+            self._reader(self._inputs.source),
+            core.checkpoint,
+            ranges=ranged.ranges,
+            prefix=ranged.prefix,
+            rank=ranged.rank,
+            is_over=lambda: core.stop_signal.is_requested,
+        )
+        core.stop_signal.on_request(listing.wake)
+        return listing
+
     def _source(self) -> Source:
         """The objects to examine; those of a list as they are now."""
         core, inputs = self._core, self._inputs
+        if self._ranged is not None:
+            return self._ranged
         if inputs.heads is None:
             return inputs.source
         return PresentSource(

@@ -15,6 +15,7 @@ from asyncfilter.engine.core.month_watch import MonthWatch
 from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
+from asyncfilter.engine.examine.model_versions import ModelVersions
 from asyncfilter.engine.settle.committer import GroupCommitter
 from asyncfilter.errors import (
     WORKER_LOST,
@@ -33,7 +34,9 @@ from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.policy.budget import Reservation
 from asyncfilter.policy.certain_stop import CertainStop
 from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.records.progress import Totals
+from asyncfilter.policy.provenance import add_lane
+from asyncfilter.ports.examine import Detector, Prepared
+from asyncfilter.records.progress import LaneTotals, Totals
 
 
 class _UnpaidError(Exception):
@@ -55,6 +58,7 @@ class PaidCalls:
         memory_limit: MemoryLimit,
         repeat: Repeater,
         totals: Totals,
+        model_versions: ModelVersions,
         stop_signal: StopSignal,
         emit: Emit,
         clock: Clock,
@@ -69,11 +73,13 @@ class PaidCalls:
         self._memory_limit = memory_limit
         self._repeat = repeat
         self._totals = totals
+        self._model_versions = model_versions
         self._stop_signal = stop_signal
         self._emit = emit
         self._clock = clock
         self._capacity = capacity
         self._breaker = Breaker()
+        self._lane_breakers = {backend: Breaker() for backend in backends}
 
     async def examine(self, item: WorkItem) -> bool:
         """Examine one image; the committer gets the outcome.
@@ -84,7 +90,6 @@ class PaidCalls:
         Returns:
             True when there is an outcome; False when the run ends before there is one.
         """
-        self._totals.calls += 1
         try:
             try:
                 item.detection = await self._attempt(item)
@@ -97,19 +102,21 @@ class PaidCalls:
             self._committer.ready(item)
             return True
         except AccessError as error:
-            self._stop_signal.request(StopReason.FAILED, error)
+            at_lane = error if item.lane is None else error.at_lane(item.lane.name)
+            self._stop_signal.request(StopReason.FAILED, at_lane)
             return False
         except ImageError as error:
             self._fail(item, error)
-        except LostError as error:
-            self._fail(item, ImageError(error.message, code=WORKER_LOST))
         except TransientError as error:
-            self._fail(item, ImageError(error.message, code="unavailable"))
+            code = WORKER_LOST if isinstance(error, LostError) else "unavailable"
+            self._fail(item, ImageError(error.message, code=code))
         except Exception as error:  # noqa: BLE001  a detector may raise anything; what is paid must be kept
             self._stop_signal.request(StopReason.FAILED, _unexpected(error))
             return False
         else:
             self._breaker.success()
+            if item.lane is not None:
+                self._lane_breakers[item.lane].success()
             item.decision = self._outcomes.decide(item.detection, item.answer)
         finally:
             # On every path, also without an outcome: the prefetch may be waiting for this memory.
@@ -126,31 +133,45 @@ class PaidCalls:
             nonlocal attempts
             is_repetition = attempts > 0
             attempts += 1
-            self._totals.retried += is_repetition
             try:
-                return await self._attempt(item)
+                return await self._attempt(item, repeats=is_repetition)
             except NotSentError:
                 attempts -= 1
-                self._totals.retried -= is_repetition
                 raise
 
-        def report(error: Exception, delay_s: float) -> None:
+        def report(error: Exception, delay_s: float) -> float:
             if isinstance(error, NotSentError):
-                return
+                return delay_s
+            wait_s = delay_s if item.lane is None else self._wait_s(item, error, delay_s)
             self._emit(
                 AttemptFailed(
                     at_unix_s=self._clock.unix(),
                     key=item.image.key,
                     attempt=attempts,
                     reason=str(error),
-                    delay_s=delay_s,
+                    delay_s=wait_s,
+                    lane=None if item.lane is None else item.lane.name,
                 )
             )
+            return wait_s
 
         try:
             return await self._repeat.again(error, attempt, report)
         finally:
             del error  # as in ``Repeater.again``: the traceback of an error raised there refers to this frame
+
+    def _wait_s(self, item: WorkItem, error: Exception, delay_s: float) -> float:
+        """How long an image waits before its next attempt, where there are lanes.
+
+        The wait after a throttle is one of its lane: until it is over that lane does not take the image again, another
+        one may at once. That after a transient fault is one of the image.
+        """
+        if not isinstance(error, ThrottledError) or item.lane is None:
+            return delay_s
+        now_s = self._clock.monotonic()
+        barred_s = item.barred_s = item.barred_s or {}
+        barred_s[item.lane] = now_s + delay_s
+        return max(0.0, min(barred_s.get(lane, 0.0) for lane in self._backends.open_lanes) - now_s)
 
     async def _placed(self, item: WorkItem) -> tuple[Reservation, PacedBackend]:
         """As ``_wait_for_permit``, once there is room for the attempt where it is made."""
@@ -173,7 +194,7 @@ class PaidCalls:
             raise DrainedError if self._stop_signal.is_requested else _UnpaidError
         backend = None
         try:
-            backend = await self._backends.acquire()
+            backend = await self._backends.acquire(item.barred_s)
             # A stop may have become certain meanwhile.
             if self._certain_stop.is_behind(item.image.seq):
                 backend = None
@@ -187,27 +208,36 @@ class PaidCalls:
             return await self._wait_for_permit(item)
         return reservation, backend
 
-    async def _attempt(self, item: WorkItem) -> Detection:
+    async def _attempt(self, item: WorkItem, *, repeats: bool = False) -> Detection:
         reservation, backend = item.reservation, item.backend
         if reservation is None or backend is None:
             reservation, backend = await self._placed(item)
         # Used up: a repetition needs its own.
         item.reservation = item.backend = None
-        self._totals.attempts += 1
+        totals, sums = self._totals, backend.sums
+        totals.attempts += 1
+        if repeats:
+            totals.retried += 1
+        else:
+            totals.calls += 1
+        if sums is not None:
+            item.lane = backend
+            _count(sums, 1, repeats=repeats)
         sent_s = self._clock.monotonic()
         # Until the result shows otherwise; so a call that is cancelled counts as billed.
         may_be_billed = True
         try:
-            detector = backend.detector if item.prepared is None else item.prepared.detector
+            detector = backend.detector if item.prepared is None else _prepared(item.prepared, backend)
             detection = await detector.detect(item.image)
         except ThrottledError as error:
             may_be_billed = error.may_be_billed
-            self._totals.throttled += 1
-            backend.limiter.throttled(error.cause, sent_s)
+            self._throttled(backend, error, sent_s)
             raise
         except NotSentError:
             may_be_billed = False
-            self._totals.attempts -= 1
+            _count(totals, -1, repeats=repeats)
+            if sums is not None:
+                _count(sums, -1, repeats=repeats)
             raise
         except TransientError as error:
             # The limiter gets no report: without a response, the rate was neither accepted nor refused.
@@ -220,14 +250,45 @@ class PaidCalls:
             raise
         else:
             backend.limiter.accepted(sent_s)
-            return detection
+            return detection if sums is None else self._noted(item, sums, detection)
         finally:
-            self._budget_gate.settle(reservation, billed=may_be_billed)
+            self._budget_gate.settle(reservation, billed=may_be_billed, position=backend.position)
+
+    def _throttled(self, backend: PacedBackend, error: ThrottledError, sent_s: float) -> None:
+        self._totals.throttled += 1
+        if backend.sums is not None:
+            backend.sums.throttled += 1
+        backend.limiter.throttled(error.cause, sent_s)
+
+    def _noted(self, item: WorkItem, sums: LaneTotals, detection: Detection) -> Detection:
+        """The answer of a lane, with its name; an answer that must not be judged is marked as withheld."""
+        name = item.lane.name if item.lane is not None else ""
+        item.answered_by = name
+        item.is_withheld = self._model_versions.note(sums, detection.model_version)
+        return add_lane(detection, name)
 
     def _fail(self, item: WorkItem, error: ImageError) -> None:
         item.failure = Failure(error.code, error.message)
+        lane = item.lane
+        # Of its own: the successes of other lanes say nothing about what this one may do.
+        if lane is not None and self._lane_breakers[lane].failure(error):
+            self._stop_signal.request(StopReason.ERRORS, shared_cause(error, lane.name))
         if self._breaker.failure(error):
             self._stop_signal.request(StopReason.ERRORS, shared_cause(error))
+
+
+def _prepared(prepared: Prepared, backend: PacedBackend) -> Detector:
+    """The detector that examines a prepared image at a backend."""
+    return prepared.detector if prepared.at_lane is None else prepared.at_lane(backend.name)
+
+
+def _count(sums: Totals | LaneTotals, by: int, *, repeats: bool) -> None:
+    """Count an attempt; ``by`` is -1 to take back one that was not sent."""
+    sums.attempts += by
+    if repeats:
+        sums.retried += by
+    else:
+        sums.calls += by
 
 
 def _unexpected(error: Exception) -> AsyncFilterError:

@@ -17,6 +17,7 @@ from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.model import Detection, ListedObject, ObjectRef
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.outcome import Outcomes
+from asyncfilter.policy.provenance import provenance_of
 from asyncfilter.ports.checkpoint import LabelStore
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Totals
@@ -70,6 +71,7 @@ class DuplicateTracker:
         budget: Gives the price that a shared outcome saves.
         totals: Count shared outcomes and saved money.
         skips: True when duplicates count as skipped and have no verdict.
+        has_lanes: True when answers are those of lanes.
         is_off: True when every image is examined by itself, whatever its ETag.
     """
 
@@ -84,6 +86,7 @@ class DuplicateTracker:
         budget: Budget,
         totals: Totals,
         skips: bool,
+        has_lanes: bool = False,
         is_off: bool = False,
     ) -> None:
         self._checkpoint = checkpoint
@@ -94,6 +97,7 @@ class DuplicateTracker:
         self._budget = budget
         self._totals = totals
         self._skips = skips
+        self._has_lanes = has_lanes
         self._content_of = _no_content if is_off else content_of
         self._known: dict[Content, StoredImage] = {}
         self._leaders: dict[Content, WorkItem] = {}
@@ -205,6 +209,8 @@ class DuplicateTracker:
         """
         self._memory_limit.clear(item)
         item.detection = detection
+        if self._has_lanes:
+            item.answered_by = provenance_of(detection).lane
         item.decision = self._outcomes.decide(detection, item.answer)
         if is_listed:
             item.same_as = row_id

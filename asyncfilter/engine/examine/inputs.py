@@ -9,9 +9,24 @@ import msgspec
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.core.capacity import Capacity
 from asyncfilter.engine.core.memory_limit import PREFETCH_IMAGES
+from asyncfilter.engine.examine.stored_listing import RankOf
 from asyncfilter.errors import UsageError
 from asyncfilter.model import Effect, ListedObject, Skip
 from asyncfilter.ports.examine import Heads, Places, Preparation, Sink, Source
+
+
+class Ranged(msgspec.Struct, frozen=True, kw_only=True):
+    """How a source is listed in ranges.
+
+    Attributes:
+        ranges: Listing requests under way at once, at the most.
+        prefix: What all keys begin with.
+        rank: Returns the rank of a key, in whose order images are examined; None for the order of keys.
+    """
+
+    ranges: int
+    prefix: str
+    rank: RankOf | None = None
 
 
 class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +42,11 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
         places: Other places of the source's store, for a listing without images; None where these are not known.
         preparation: Prepares every image before it is paid for; None to examine the objects as they are.
         cautions: What is probably a mistake about the places that the job reads and writes, one sentence each.
+        ranged: How ``source`` is listed in ranges; None for page after page.
         capacity: How many attempts may be under way, where they are made on other machines; None on this one.
         prefetch_images: Images that are under preparation, or prepared and not yet admitted, at the most.
+        by_reference: False where the detector cannot read the images itself, so that their bytes are sent.
+        bucket_region: Of a source in S3; None elsewhere.
         prefetch_at_once: Images under preparation at the most; None for as many as one process prepares.
     """
 
@@ -41,9 +59,12 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     places: Places | None = None
     preparation: Preparation | None = None
     cautions: tuple[str, ...] = ()
+    ranged: Ranged | None = None
     capacity: Capacity | None = None
     prefetch_images: int = PREFETCH_IMAGES
     prefetch_at_once: int | None = None
+    by_reference: bool = True
+    bucket_region: str | None = None
 
     @property
     def primary(self) -> DetectorBackend:

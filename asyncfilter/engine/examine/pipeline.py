@@ -28,7 +28,9 @@ from asyncfilter.engine.core.watchdog import Watchdog
 from asyncfilter.engine.examine.admission import Admission
 from asyncfilter.engine.examine.inputs import Options
 from asyncfilter.engine.examine.listing_count import ListingCounter
+from asyncfilter.engine.examine.model_versions import ModelVersions
 from asyncfilter.engine.examine.prefetch import PrefetchStage
+from asyncfilter.engine.examine.ranged_listing import RangedListing
 from asyncfilter.engine.examine.stage import ExamineStage
 from asyncfilter.engine.settle.lifecycle import RunLifecycle
 from asyncfilter.engine.settle.run_summary import RunSummary
@@ -56,9 +58,11 @@ class Pipeline:
         prefetch: Prepares them ahead.
         sequencer: Counts them in order.
         backends: Where images are examined, and at what rate.
+        model_versions: Compares the model versions of lanes.
         budget_gate: Reserves money.
         watchdog: Makes the checks that depend on time.
         listing_counter: Counts the listing ahead.
+        ranged: The listing in ranges, which goes on beside its examination; None for page after page.
         stop_signal: Holds the reason why the run ends.
         capacity: How many attempts may be under way; None where that does not change.
     """
@@ -79,9 +83,11 @@ class Pipeline:
         prefetch: PrefetchStage,
         sequencer: Sequencer,
         backends: Backends,
+        model_versions: ModelVersions,
         budget_gate: BudgetGate,
         watchdog: Watchdog,
         listing_counter: ListingCounter,
+        ranged: RangedListing | None,
         stop_signal: StopSignal,
         capacity: Capacity | None = None,
     ) -> None:
@@ -98,9 +104,11 @@ class Pipeline:
         self._prefetch = prefetch
         self._sequencer = sequencer
         self._backends = backends
+        self._model_versions = model_versions
         self._budget_gate = budget_gate
         self._watchdog = watchdog
         self._listing_counter = listing_counter
+        self._ranged = ranged
         self._stop_signal = stop_signal
         self._capacity = capacity
         self._examined_before = opened.tally.examined
@@ -115,7 +123,9 @@ class Pipeline:
             AbortedError: The user interrupted twice; what is durable stays.
             CheckpointError: The checkpoint cannot be written.
         """
-        await self._lifecycle.begin(tps_origin=self._backends.tps_origin, warnings=self._warnings)
+        await self._lifecycle.begin(
+            tps_origin=self._backends.tps_origin, warnings=self._warnings, lanes=self._backends.described()
+        )
         async with anyio.create_task_group() as tasks:
             self._stage.pool.start(tasks)
             self._prefetch.start(tasks)
@@ -124,11 +134,15 @@ class Pipeline:
             if self._capacity is not None:
                 self._follow(self._capacity, tasks)
             tasks.start_soon(self._lifecycle.names.run)
+            if self._ranged is not None:
+                tasks.start_soon(self._ranged.run)
             if self._options.counts_ahead and not self._opened.listing_done:
                 tasks.start_soon(self._listing_counter.count, self._opened.cursor)
             # Around admission alone: a stop cancels it, and calls in flight finish in `_drain`.
             with anyio.CancelScope() as scope:
                 self._stop_signal.on_request(scope.cancel)
+                if self._backends.are_lanes:
+                    self._model_versions.begin()
                 await self._admission.run(tasks)
             await self._drain()
             await self._take_over.again()
@@ -167,6 +181,7 @@ class Pipeline:
             budget_micros=self._budget_micros,
             price_micros=self._budget_gate.budget.next_price_micros,
             elapsed_s=self._summary.elapsed_s,
+            workers=self._summary.workers(),
         )
 
     def _follow(self, capacity: Capacity, tasks: TaskGroup) -> None:

@@ -53,6 +53,11 @@ class View:
         self.listing_origin = checkpoint.listing_origin
         self.listing_rank = checkpoint.listing_rank
         self.drop_listing = checkpoint.drop_listing
+        self.save_ranges = checkpoint.save_ranges
+        self.listing_ranges = checkpoint.listing_ranges
+        self.listed_between = checkpoint.listed_between
+        self.count_listed = checkpoint.count_listed
+        self.spread_keys = checkpoint.spread_keys
 
 
 class OpenedView(View):
@@ -168,9 +173,7 @@ async def with_cached(checkpoint: Checkpoint, rows: Sequence[StoredImage], total
     new = [msgspec.structs.replace(row, id=id_) for id_, row in enumerate(rows, first)]
     if new:
         await checkpoint.commit(Batch(new=new))
-    opened = msgspec.structs.replace(
-        checkpoint.opened, totals=msgspec.structs.replace(totals), next_id=first + len(new)
-    )
+    opened = msgspec.structs.replace(checkpoint.opened, totals=totals.copy(), next_id=first + len(new))
     return OpenedView(checkpoint, opened)
 
 

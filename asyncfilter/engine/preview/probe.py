@@ -134,4 +134,9 @@ class _Preparation:
         found = await self._preparation.prepare(image)
         if found is None:
             return None
-        return msgspec.structs.replace(found, detector=_Detector(found.detector, self._probe))
+        at_lane = found.at_lane
+        return msgspec.structs.replace(
+            found,
+            detector=_Detector(found.detector, self._probe),
+            at_lane=None if at_lane is None else lambda lane: _Detector(at_lane(lane), self._probe),
+        )

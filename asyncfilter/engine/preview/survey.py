@@ -9,17 +9,23 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
+import anyio
+
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.listing import ListingReader, following
+from asyncfilter.engine.core.range_reader import Arrived, RangeReader
 from asyncfilter.engine.core.retry import Repeater, full_pause
 from asyncfilter.engine.examine.duplicates import content_of
+from asyncfilter.errors import AsyncFilterError
 from asyncfilter.model import ListedObject, Skip, StopReason
-from asyncfilter.policy.empty_listing import SAMPLE_KEYS, note_skipped
+from asyncfilter.policy.empty_listing import SAMPLE_KEYS, note_lowest, note_skipped
 from asyncfilter.policy.forecast import CheckpointTotals, ListingSurvey
+from asyncfilter.policy.key_cuts import KeyCuts, behind
 from asyncfilter.policy.matching import newest
 from asyncfilter.policy.sampling import ContentCounter, Sampler
 from asyncfilter.ports.examine import Source
 from asyncfilter.records.images import StoredImage
+from asyncfilter.records.listing_ranges import KeyRange
 from asyncfilter.records.progress import Totals
 from asyncfilter.records.tally import Tally
 
@@ -52,6 +58,7 @@ def checkpoint_totals(
         matches=tally.matches,
         stop=stop,
         images=images,
+        lanes=totals.lanes,
     )
 
 
@@ -67,6 +74,8 @@ class Surveyor:
         sampler: Draws the sample, which may be empty.
         on_listed: Called after every page with the number of objects listed.
         shares_content: False when every image is paid for by itself, whatever its ETag.
+        ranges: Listing requests under way at once, at the most; above 1 for a source in the order of keys.
+        prefix: What all keys begin with.
     """
 
     def __init__(
@@ -80,6 +89,8 @@ class Surveyor:
         sampler: Sampler,
         on_listed: Callable[[int], None] | None = None,
         shares_content: bool = True,
+        ranges: int = 1,
+        prefix: str = "",
     ) -> None:
         self.survey = ListingSurvey()
         """The counts so far."""
@@ -95,6 +106,8 @@ class Surveyor:
         self._contents = ContentCounter()
         self._on_listed = on_listed
         self._shares_content = shares_content
+        self._ranges = ranges
+        self._prefix = prefix
 
     async def run(self) -> ListingSurvey:
         """Read the whole listing.
@@ -103,17 +116,43 @@ class Surveyor:
             AccessError: The source cannot be listed.
             CheckpointError: The checkpoint cannot be read.
         """
+        await (self._read_ranges() if self._ranges > 1 else self._read())
+        await self._finish()
+        return self.survey
+
+    async def _read(self) -> None:
         after: str | None = None
         while True:
             page = await self._reader.page(after)
             await self._count(page.objects)
-            if self._on_listed is not None:
-                self._on_listed(self.survey.listed)
             if page.is_last:
                 break
             after = following(page, after)
-        await self._finish()
-        return self.survey
+
+    async def _read_ranges(self) -> None:
+        """Read pages as they arrive: no count depends on their order."""
+        send, receive = anyio.create_memory_object_stream[Sequence[ListedObject]](self._ranges)
+
+        async def take(arrived: Arrived) -> None:
+            ranges.keep(arrived)
+            await send.send(arrived.objects)
+
+        async def read() -> None:
+            async with send:
+                await ranges.run()
+
+        whole = KeyRange(upto=behind(self._prefix))
+        ranges = RangeReader(self._reader, most=self._ranges, ranges=[whole], cuts=KeyCuts(), take=take)
+        async with anyio.create_task_group() as tasks, receive:
+            tasks.start_soon(read)
+            try:
+                async for objects in receive:
+                    await self._count(objects)
+            except AsyncFilterError as error:
+                ranges.error = error
+                tasks.cancel_scope.cancel()
+        if ranges.error is not None:
+            raise ranges.error
 
     async def _count(self, objects: Sequence[ListedObject]) -> None:
         survey = self.survey
@@ -127,7 +166,9 @@ class Surveyor:
             else:
                 number = survey.skipped.get(skip.value, 0)
                 survey.skipped[skip.value] = number + 1
-                if number < SAMPLE_KEYS:
+                if self._ranges > 1:
+                    note_lowest(survey.skipped_keys, skip.value, listed.key)
+                elif number < SAMPLE_KEYS:
                     note_skipped(survey.skipped_keys, skip.value, listed.key)
         for listed, row in zip(candidates, await self._rows(candidates), strict=True):
             has_labels = row is not None and not row.is_unexamined
@@ -141,6 +182,8 @@ class Surveyor:
             else:
                 survey.settled += 1
         survey.listed += len(objects)
+        if self._on_listed is not None:
+            self._on_listed(survey.listed)
 
     async def _finish(self) -> None:
         drawn = self._sampler.drawn()
@@ -156,4 +199,6 @@ class Surveyor:
         if objects:
             for row in await self._known([listed.key for listed in objects]):
                 known[row.key].append(row)
+        if not known:
+            return [None] * len(objects)
         return [newest(known[listed.key], listed) for listed in objects]

@@ -78,6 +78,9 @@ async def carry_out(
     await checkpoint.begin_run(context.run_id, clock.unix())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_signal.follow, interrupt, tasks.cancel_scope)
+        if context.state is not None:
+            context.state.tell(context.emit)
+            tasks.start_soon(stop_signal.follow_state, context.state)
         # Closed here when the loop ends early; else the garbage collector would close the generator at some later time.
         async with aclosing(command.waves(stages)) as waves:
             async for items in waves:
@@ -92,6 +95,8 @@ async def carry_out(
     summary = _summary(stages, job=job, plan=plan, run_id=context.run_id, where=checkpoint.location, wall_s=wall_s)
     life = counts(stages.watermark.tally, checkpoint.opened.totals, overshoot=await checkpoint.overshoot())
     await checkpoint.end_run(context.run_id, clock.unix(), summary.stop_reason, life)
+    if context.state is not None:
+        await context.state.flush()
     return summary
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -21,6 +22,7 @@ from asyncfilter.engine.settle.take_over import TakeOver
 from asyncfilter.engine.settle.target_claims import TargetClaims
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.certain_stop import CertainStop
+from asyncfilter.policy.lane_counts import LaneState
 from asyncfilter.ports.examine import Sink
 from asyncfilter.records.progress import Totals, Watermark
 
@@ -45,6 +47,7 @@ def assemble_settlement(
     spending: SpendingRecord | None = None,
     budget: Budget | None = None,
     tps_limit: float | None = None,
+    lanes: Callable[[], Mapping[str, LaneState]] | None = None,
     since: Totals | None = None,
 ) -> Settlement:
     """Make the parts that settle the outcomes of a run.
@@ -55,6 +58,7 @@ def assemble_settlement(
         spending: The money that is written with every commit; None where nothing is paid.
         budget: The money; None where nothing is paid.
         tps_limit: The rate that may be used, for the summary.
+        lanes: Returns the lanes as they are, for the summary; None without lanes.
         since: The sums before this run, where it paid for something (reference images) before the pipeline began.
     """
     job, checkpoint, stop_signal, emit, clock = core.job, core.checkpoint, core.stop_signal, core.emit, core.clock
@@ -76,6 +80,7 @@ def assemble_settlement(
         stop_signal=stop_signal,
         emit=emit,
         clock=clock,
+        state=core.state if core.state is not None and core.state.is_truth else None,
     )
     loop = SettleLoop(
         committer=committer,
@@ -91,7 +96,12 @@ def assemble_settlement(
         core, decisions=decisions, sequencer=sequencer, committer=committer, sink_stage=sink_stage, loop=loop
     )
     summary = RunSummary(
-        core, sequencer=sequencer, since=since or checkpoint.opened.totals, budget=budget, tps_limit=tps_limit
+        core,
+        sequencer=sequencer,
+        since=since or checkpoint.opened.totals,
+        budget=budget,
+        tps_limit=tps_limit,
+        lanes=lanes,
     )
     lifecycle = RunLifecycle(
         core,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from anyio.abc import TaskGroup
 
 from asyncfilter.engine.settle.committer import GroupCommitter
@@ -18,12 +19,13 @@ from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.run_summary import RunSummary
 from asyncfilter.engine.settle.sequencer import Sequencer
 from asyncfilter.engine.settle.sink_stage import SinkStage
-from asyncfilter.errors import AbortedError, AnswersError
-from asyncfilter.events import Draining, RunEnded
+from asyncfilter.errors import AbortedError, AnswersError, ExitCode
+from asyncfilter.events import Draining, LaneTerms, RunEnded
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.model import AnswersState, Summary
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.removal_query import removal_query
+from asyncfilter.ports.keeping import KeptState
 
 
 class RunLifecycle:
@@ -57,6 +59,7 @@ class RunLifecycle:
         self._checkpoint = core.checkpoint
         self._options = core.options
         self._answers = core.answers
+        self._state = core.state
         self._interrupt = core.interrupt
         self._stop_signal = core.stop_signal
         self._emit = core.emit
@@ -73,9 +76,9 @@ class RunLifecycle:
     @property
     def actions(self) -> int:
         """Actions in flight or waiting."""
-        return self._sink_stage.pool.unfinished
+        return self._sink_stage.unfinished
 
-    async def begin(self, *, tps_origin: str, warnings: Sequence[str] = ()) -> None:
+    async def begin(self, *, tps_origin: str, warnings: Sequence[str] = (), lanes: Sequence[LaneTerms] = ()) -> None:
         """Write the run to the history, and emit its first event and the cautions about the job.
 
         A run ahead of the job's own says none: the command that makes it says them before it asks for consent.
@@ -83,9 +86,12 @@ class RunLifecycle:
         Args:
             tps_origin: The origin of the rate, as text for people.
             warnings: Further warnings.
+            lanes: The lanes of the run.
         """
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
-        self._emit(self._summary.started(tps_origin=tps_origin))
+        self._emit(self._summary.started(tps_origin=tps_origin, lanes=lanes))
+        if self._state is not None:
+            self._state.tell(self._emit)
         if not self._options.is_preview:
             for message in (*job_warnings(self._job), *warnings):
                 self._cautions.say(message)
@@ -93,8 +99,10 @@ class RunLifecycle:
 
     def start(self, tasks: TaskGroup) -> None:
         """Start the settle loop, the sink's workers, and the task that waits for the interrupt, in ``tasks``."""
-        self._sink_stage.pool.start(tasks)
+        self._sink_stage.start(tasks)
         tasks.start_soon(self._loop.run)
+        if self._state is not None:
+            tasks.start_soon(self._stop_signal.follow_state, self._state)
         tasks.start_soon(self._stop_signal.follow, self._interrupt, tasks.cancel_scope)
 
     def report_drain(self, in_flight: int) -> None:
@@ -148,8 +156,21 @@ class RunLifecycle:
             overshoot=overshoot, pending_removals=await self._pending_removals(), answers=await self._answers_state()
         )
         await self._checkpoint.end_run(self._run_id, self._clock.unix(), summary.stop_reason, summary.counts)
+        if self._state is not None:
+            summary = await self._committed(self._state, summary)
         self._emit(RunEnded(at_unix_s=self._clock.unix(), summary=summary))
         return summary
+
+    async def _committed(self, state: KeptState, summary: Summary) -> Summary:
+        """The summary once everything in it is committed; a caution says why, where something is not."""
+        left = await state.flush()
+        found, code = await state.summary(), summary.exit_code
+        if found.behind_rows and left is not None:
+            self._cautions.say(f"{found.behind_rows:,} rows are not in {found.uri} yet: {left}")
+            if state.is_truth and code in {ExitCode.OK, ExitCode.SOME_FAILED}:
+                code = ExitCode.INTERRUPTED
+        state.tell(None)
+        return msgspec.structs.replace(summary, state=found, cautions=self._cautions.said, exit_code=code)
 
     async def _answers_state(self) -> AnswersState | None:
         try:

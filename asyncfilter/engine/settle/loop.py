@@ -74,6 +74,10 @@ class SettleLoop:
             # After `handle`, so that `flush` does not wait for this pause.
             await self._clock.sleep(max(0.0, ROUND_INTERVAL_S - (self._clock.monotonic() - started_s)))
 
+    def hurry(self) -> None:
+        """Carry out released actions without delay, from now on: no more images are admitted."""
+        self._sink_stage.hurry()
+
     async def flush(self) -> None:
         """Return when all records so far, and all that follow from them, are durable and judged.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from asyncfilter.engine.core.cautions import Cautions
 from asyncfilter.engine.core.listener import GuardedListener
 from asyncfilter.engine.core.pending import PendingSignal
@@ -34,6 +32,8 @@ class RunCore:
         has_own_labels: See ``RunContext``.
         model: See ``RunContext``.
         answers: See ``RunContext``; a preview asks nobody.
+        state: See ``RunContext``.
+        workers: See ``RunContext``; ``workers_wanted`` too.
         cautions: Emits what is probably a mistake, and keeps it for the summary.
         outcomes: Compute the outcome of an image.
         stop_signal: Ends the run, and holds the reason.
@@ -58,13 +58,16 @@ class RunCore:
         self.has_own_labels = context.has_own_labels
         self.model = context.model
         self.answers = None if options.is_preview else context.answers
+        self.state = context.state
         self.rng = context.rng
+        self.workers = context.workers
+        self.workers_wanted = context.workers_wanted
         self.outcomes = Outcomes(job, compile_rules(job))
         self.stop_signal = StopSignal()
         self.pending = PendingSignal()
         self.emit = GuardedListener(context.emit, self.stop_signal)
         self.cautions = Cautions(self.emit, self.clock)
-        self.totals = msgspec.structs.replace(checkpoint.opened.totals)
+        self.totals = checkpoint.opened.totals.copy()
 
     def repeater(self, pause: Callable[[float], Awaitable[bool]], throttle_cap_s: float = CAP_S) -> Repeater:
         """The job's retry policy, which waits by ``pause``."""

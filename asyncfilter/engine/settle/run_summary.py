@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import msgspec
 
 from asyncfilter.engine.settle.run_core import RunCore
 from asyncfilter.engine.settle.sequencer import Sequencer
-from asyncfilter.events import RunStarted
-from asyncfilter.model import AnswersState, StopReason, Summary
+from asyncfilter.events import LaneTerms, RunStarted
+from asyncfilter.model import AnswersState, StopReason, Summary, Workers
 from asyncfilter.policy.budget import Budget
 from asyncfilter.policy.counts import counts, exit_code
 from asyncfilter.policy.empty_listing import NothingToExamineError
+from asyncfilter.policy.lane_counts import LaneState, lane_counts, with_means
 from asyncfilter.records.progress import Totals
 
 
@@ -23,6 +26,7 @@ class RunSummary:
         since: The sums at the start of the run.
         budget: The money; None where nothing is paid.
         tps_limit: The rate that may be used; None where no calls are made, or it is not known.
+        lanes: Returns the lanes as they are; None without lanes.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class RunSummary:
         since: Totals,
         budget: Budget | None = None,
         tps_limit: float | None = None,
+        lanes: Callable[[], Mapping[str, LaneState]] | None = None,
     ) -> None:
         self._job = core.job
         self._run_id = core.run_id
@@ -42,10 +47,13 @@ class RunSummary:
         self._clock = core.clock
         self._totals = core.totals
         self._cautions = core.cautions
+        self._workers = core.workers
+        self._workers_wanted = core.workers_wanted
         self._sequencer = sequencer
         self._since = since
         self._budget = budget
         self._tps_limit = tps_limit
+        self._lanes = lanes
         self._started_s = core.clock.monotonic()
 
     @property
@@ -60,7 +68,11 @@ class RunSummary:
         spent, billed = self._budget.spent_micros, self._budget.billed_calls
         return msgspec.structs.replace(self._totals, spent_micros=spent, billed_calls=billed)
 
-    def started(self, *, tps_origin: str) -> RunStarted:
+    def workers(self) -> Workers | None:
+        """The workers of the fleet so far; None without one."""
+        return self._workers() if self._workers is not None else None
+
+    def started(self, *, tps_origin: str, lanes: Sequence[LaneTerms] = ()) -> RunStarted:
         """The first event of the run."""
         opened = self._checkpoint.opened
         return RunStarted(
@@ -75,7 +87,11 @@ class RunSummary:
             budget_micros=self._job.limits.budget_micros,
             spent_micros=self._totals.spent_micros,
             dry_run=self._options.dry_run,
+            lanes=[lane.name for lane in lanes],
+            lane_terms=list(lanes),
             epoch=opened.epoch,
+            on="local" if self._workers is None else "ray",
+            workers_wanted=self._workers_wanted,
         )
 
     def summary(self, *, overshoot: int, pending_removals: int, answers: AnswersState | None = None) -> Summary:
@@ -90,6 +106,10 @@ class RunSummary:
         sequencer, sums, wall_s = self._sequencer, self.sums(), self.elapsed_s
         life = counts(sequencer.watermark.tally, sums, overshoot=overshoot)
         this_run = counts(sequencer.this_run, sums, overshoot=sequencer.overshoot, since=self._since)
+        if self._lanes is not None:
+            states = self._lanes()
+            lanes = lane_counts(sums, states=states), lane_counts(sums, self._since, states=states)
+            life.lanes, this_run.lanes = with_means(*lanes, wall_s)
         return Summary(
             run_id=self._run_id,
             name=self._job.name,
@@ -110,5 +130,6 @@ class RunSummary:
             nothing=error.found if isinstance(error, NothingToExamineError) else None,
             cautions=self._cautions.said,
             answers=answers,
+            workers=self.workers(),
             epoch=self._checkpoint.opened.epoch,
         )

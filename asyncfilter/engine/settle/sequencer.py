@@ -203,10 +203,11 @@ class Sequencer:
         stop: StopRequest | None = None
         while stop is None and not self._is_stopped and self._undecided and self._undecided[0].is_ready:
             item = self._undecided[0]
-            if item.is_unpaid:
-                # It stays in the queue, without an outcome: a run with a higher budget examines it at this position.
+            if item.is_unpaid or item.is_withheld:
+                # It stays in the queue: a run with a higher budget, or without the demand that versions agree, examines
+                # or judges it at this position.
                 self._is_stopped = True
-                stop = StopRequest(StopReason.BUDGET, None)
+                stop = StopRequest(StopReason.BUDGET if item.is_unpaid else StopReason.ERRORS, None)
                 break
             self._undecided.popleft()
             judged.append(item)
@@ -307,6 +308,7 @@ class Sequencer:
                     rule=decision.rule,
                     label=decision.label,
                     from_checkpoint=item.stored is not None,
+                    lane=None if item.stored is not None else item.answered_by,
                 )
             )
         if item.failure is not None:

@@ -2,21 +2,88 @@
 
 from __future__ import annotations
 
+from collections import deque
+
+import anyio
+from anyio.abc import TaskGroup
+
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.pool import WorkerPool
 from asyncfilter.engine.core.retry import DrainedError, Repeater
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.engine.settle.committer import GroupCommitter
-from asyncfilter.errors import AccessError, ImageError, TransientError, unexpected
+from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, TransientError, unexpected
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.model import Effect, Failure, StopReason
 from asyncfilter.policy.breaker import Breaker, shared_cause
 from asyncfilter.policy.effects import done
 from asyncfilter.ports.examine import Sink
+from asyncfilter.ports.keeping import KeptState
 
 ACTIONS_AT_ONCE = 64
 """Most actions in flight: copies of 100 ms give 640 a second, and S3 accepts 3,500 (S3 guide, *Performance*)."""
+
+
+class UncommittedActions:
+    """Released actions that wait for the commit that names their answers.
+
+    Args:
+        state: The state in S3.
+        pool: Gets them after that.
+        stop_signal: When the run ends at once, they are dropped: the next run carries them out.
+    """
+
+    def __init__(self, state: KeptState, pool: WorkerPool[tuple[WorkItem, Effect]], stop_signal: StopSignal) -> None:
+        self._state, self._pool, self._stop_signal = state, pool, stop_signal
+        self._waiting: deque[tuple[int, WorkItem, Effect]] = deque()
+        self._changed = anyio.Event()
+        self._is_draining = False
+        stop_signal.on_request(self._notify)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, item: WorkItem, effect: Effect) -> None:
+        """Queue an action whose answer is durable in the file."""
+        self._waiting.append((self._state.mark(), item, effect))
+        if self._is_draining:
+            self._state.hurry()
+        self._notify()
+
+    async def run(self) -> None:
+        """Hand actions on, commit after commit, until cancelled or until another process owns the state."""
+        while True:
+            while not self._waiting:
+                await self._changed.wait()
+            try:
+                done = await self._state.wait_committed(self._waiting[0][0])
+            except AsyncFilterError:
+                self._waiting.clear()
+                self._notify()
+                return
+            while self._waiting and self._waiting[0][0] <= done:
+                _, item, effect = self._waiting.popleft()
+                if not self._stop_signal.is_immediate:
+                    self._pool.submit((item, effect))
+            self._notify()
+
+    def hurry(self) -> None:
+        """Let none wait for longer than a commit takes, from now on: no more images are admitted."""
+        self._is_draining = True
+        if self._waiting:
+            self._state.hurry()
+
+    async def drain(self) -> None:
+        """Return when none waits; at once, without them, when the run ends at once."""
+        self.hurry()
+        while self._waiting and not self._stop_signal.is_immediate:
+            await self._changed.wait()
+        self._waiting.clear()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
 
 
 class SinkStage:
@@ -29,6 +96,7 @@ class SinkStage:
         stop_signal: Ends the run when the sink cannot be written.
         emit: Called with every confirmed or failed action.
         clock: Time.
+        state: The state in S3 that has to name an answer before its action begins; None where the file is enough.
     """
 
     def __init__(
@@ -40,6 +108,7 @@ class SinkStage:
         stop_signal: StopSignal,
         emit: Emit,
         clock: Clock,
+        state: KeptState | None = None,
     ) -> None:
         self.pool: WorkerPool[tuple[WorkItem, Effect]] = WorkerPool(self._perform, ACTIONS_AT_ONCE)
         self._sink = sink
@@ -49,14 +118,37 @@ class SinkStage:
         self._emit = emit
         self._clock = clock
         self._breaker = Breaker()
+        self._uncommitted = None if state is None else UncommittedActions(state, self.pool, stop_signal)
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Start workers in ``tasks`` from now on; before this nothing can be submitted."""
+        self.pool.start(tasks)
+        if self._uncommitted is not None:
+            tasks.start_soon(self._uncommitted.run)
+
+    @property
+    def unfinished(self) -> int:
+        """Actions in flight or waiting."""
+        return self.pool.unfinished + (0 if self._uncommitted is None else len(self._uncommitted))
 
     def submit(self, item: WorkItem, effect: Effect) -> None:
         """Queue an action; when the run ends at once, drop it: the next run carries it out."""
-        if not self._stop_signal.is_immediate:
+        if self._stop_signal.is_immediate:
+            return
+        if self._uncommitted is None:
             self.pool.submit((item, effect))
+        else:
+            self._uncommitted.add(item, effect)
+
+    def hurry(self) -> None:
+        """Let no action wait for the time of the next commit, from now on: no more images are admitted."""
+        if self._uncommitted is not None:
+            self._uncommitted.hurry()
 
     async def drain(self) -> None:
         """Return when no action is in flight or waits; waiting ones are dropped when the run ends at once."""
+        if self._uncommitted is not None:
+            await self._uncommitted.drain()
         if self._stop_signal.is_immediate:
             self.pool.abandon()
         await self.pool.wait_done()

@@ -9,18 +9,28 @@ The text of a ``ValueError`` raised here is the complete message for the user.
 """
 
 from asyncfilter.job.schema.actions import ACTION_TAGS, Action, Actions, CopyAction, LinkAction, MoveAction, TagAction
-from asyncfilter.job.schema.detectors import DETECTOR_TAGS, SECTIONS, Detector, ModelStart
-from asyncfilter.job.schema.job_file import SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
+from asyncfilter.job.schema.cluster import Cluster
+from asyncfilter.job.schema.detectors import (
+    DETECTOR_TAGS,
+    PREPROCESS_TAGS,
+    SECTIONS,
+    Detector,
+    ModelStart,
+    OwnModelDetector,
+    Preprocess,
+)
+from asyncfilter.job.schema.job_file import AUTO_RANGES, SOURCE_KEYS, JobFile, Source, json_schema, wrap_uri
 from asyncfilter.job.schema.lanes import Lane
 from asyncfilter.job.schema.limits import ByHand, Limits, Pricing, Stop, Tier
 from asyncfilter.job.schema.rules import ASSUMED, Condition, Rule
 from asyncfilter.job.schema.types import SEEN, as_list
 
-TAGS = ACTION_TAGS | DETECTOR_TAGS
+TAGS = ACTION_TAGS | DETECTOR_TAGS | PREPROCESS_TAGS
 """Pydantic's names of the forms of a mapping in the path of an error; none can be a key."""
 
 __all__ = [
     "ASSUMED",
+    "AUTO_RANGES",
     "DETECTOR_TAGS",
     "SECTIONS",
     "SEEN",
@@ -29,6 +39,7 @@ __all__ = [
     "Action",
     "Actions",
     "ByHand",
+    "Cluster",
     "Condition",
     "CopyAction",
     "Detector",
@@ -38,6 +49,8 @@ __all__ = [
     "LinkAction",
     "ModelStart",
     "MoveAction",
+    "OwnModelDetector",
+    "Preprocess",
     "Pricing",
     "Rule",
     "Source",

@@ -7,7 +7,7 @@ another kind explains its use, and does not report it as unknown.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
@@ -16,7 +16,7 @@ from asyncfilter.job.addresses import nearest
 from asyncfilter.job.durations import FORMS, duration_s
 from asyncfilter.job.model_arn import FORM, ModelArn
 from asyncfilter.job.schema.lanes import MAX_LANES, Lane
-from asyncfilter.job.schema.types import SEEN, Percent, Region, Section
+from asyncfilter.job.schema.types import SEEN, ListAddress, Name, OwnFile, Percent, Region, Section
 from asyncfilter.job.spec import DetectorKind, for_every_kind
 
 _DETECTOR = spec.DetectorSpec()
@@ -47,7 +47,8 @@ def _no_model(value: object, info: ValidationInfo) -> object:
     """Reject a model for a kind that has none; accept it when the kind itself is wrong, which is reported alone."""
     if value is not None and "kind" in info.data:
         found = info.data["kind"]
-        raise ValueError(f"expected kind: {DetectorKind.CUSTOM_LABELS} beside a model, found kind: {found}")
+        kinds = f"{DetectorKind.CUSTOM_LABELS} or {DetectorKind.ONNX}"
+        raise ValueError(f"expected kind: {kinds} beside a model, found kind: {found}")
     return None
 
 
@@ -57,11 +58,26 @@ def _distinct(features: list[str]) -> list[str]:
     return features
 
 
-def _labels_alone(features: object) -> object:
+def _labels_alone(features: object, info: ValidationInfo) -> object:
     if isinstance(features, list) and "IMAGE_PROPERTIES" in features:
-        kind = DetectorKind.CUSTOM_LABELS
+        kind = info.data.get("kind", DetectorKind.CUSTOM_LABELS)
         raise ValueError(f"expected GENERAL_LABELS alone, as kind is {kind}, found IMAGE_PROPERTIES")
     return features
+
+
+def _no_region(value: object) -> object:
+    if value is not None:
+        raise ValueError(f"expected no region beside kind: {DetectorKind.ONNX}, which calls no service, found {SEEN}")
+    return None
+
+
+def _setting(value: object, info: ValidationInfo) -> object:
+    """Check a value of ``preprocess`` as its reader does; also its type, so that the message is the same."""
+    from asyncfilter.onnx.preprocessing import check_value  # noqa: PLC0415  not needed by most jobs
+
+    if value is not None:
+        check_value(info.field_name or "", value)
+    return value
 
 
 class ModelStart(Section):
@@ -174,9 +190,137 @@ class CustomLabelsDetector(DetectorSection):
         return region
 
 
+_SIDES = "a mapping with height and width"
+_Flag = Annotated[Any, BeforeValidator(_setting, json_schema_input_type=Annotated[bool, Field(title="true or false")])]
+_Size = Annotated[
+    Any,
+    BeforeValidator(
+        _setting,
+        json_schema_input_type=int | Annotated[dict[str, int], Field(title=f"{_SIDES}, or one with shortest_edge")],
+    ),
+]
+_CropSize = Annotated[
+    Any,
+    BeforeValidator(_setting, json_schema_input_type=int | Annotated[dict[str, int], Field(title=_SIDES)]),
+]
+_Filter = Annotated[
+    Any, BeforeValidator(_setting, json_schema_input_type=Annotated[int, Field(title="a whole number from 0 to 5")])
+]
+_Factor = Annotated[
+    Any, BeforeValidator(_setting, json_schema_input_type=Annotated[float, Field(title="a number above 0")])
+]
+_ByChannel = Annotated[
+    Any,
+    BeforeValidator(
+        _setting,
+        json_schema_input_type=Annotated[float | list[float], Field(title="3 numbers, or one for all channels")],
+    ),
+]
+_Color = Annotated[Any, BeforeValidator(_setting, json_schema_input_type=Literal["RGB", "BGR"])]
+
+
+class Preprocess(Section):
+    """How images become the input of a model, with the keys of `preprocessor_config.json` of Hugging Face.
+
+    In the order resize, crop, rescale, normalise.
+    """
+
+    do_resize: _Flag = Field(default=None, description="Default: yes, unless there is a crop and no `size`.")
+    size: _Size = Field(
+        default=None,
+        description="A number is both sides; with `shortest_edge` the image keeps its shape. Default: what the model "
+        "takes.",
+    )
+    resample: _Filter = Field(
+        default=2,
+        description="Pillow's number of the filter: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box, 5 Hamming.",
+    )
+    do_center_crop: _Flag = Field(default=None, description="Default: yes, where there is a `crop_size`.")
+    crop_size: _CropSize = Field(
+        default=None, description="What is cut out of the middle; what the image lacks there is black."
+    )
+    do_rescale: _Flag = Field(default=None, description="Default: yes, for a model that takes numbers and not pixels.")
+    rescale_factor: _Factor = Field(
+        default=None, description="What each value from 0 to 255 is multiplied with. Default: 1/255."
+    )
+    do_normalize: _Flag = Field(default=None, description="Default: yes, where there is `image_mean` or `image_std`.")
+    image_mean: _ByChannel = Field(
+        default=None, description="What is subtracted then, by channel in the order of `color`."
+    )
+    image_std: _ByChannel = Field(default=None, description="What the rest is divided by, likewise.")
+    color: _Color = Field(default="RGB", description="The order of the channels.")
+
+
+def preprocess_form(value: object) -> str:
+    """The tag of the form that a value of ``preprocess`` has."""
+    return "<nothing>" if value is None else "<settings>" if isinstance(value, dict) else "<file>"
+
+
+PREPROCESS_TAGS = frozenset({"<file>", "<settings>", "<nothing>"})
+"""The tags above."""
+
+PreprocessForm = Annotated[
+    Annotated[OwnFile, Tag("<file>")] | Annotated[Preprocess, Tag("<settings>")] | Annotated[None, Tag("<nothing>")],
+    Discriminator(preprocess_form),
+]
+
+
+class OwnModelDetector(DetectorSection):
+    """A model of your own, in ONNX format, on this machine (extra `onnx`); [own-models.md](own-models.md).
+
+    Nothing is paid. A change of the model, or of a key but `batch`, `threads` and `device`, needs a new checkpoint.
+    """
+
+    kind: Literal["onnx"] = Field(description="What examines the images.")
+    model: ListAddress = Field(
+        description="A classifier with one input of images, [N, H, W, 3] or [N, 3, H, W], uint8 or float. Its files of "
+        "weights are beside it."
+    )
+    start: Annotated[None, BeforeValidator(_no_start)] = Field(
+        default=None, description="Only `rekognition-custom-labels` has one."
+    )
+    region: Annotated[None, BeforeValidator(_no_region)] = Field(
+        default=None, description="Of services alone: the model is on this machine."
+    )
+    labels: OwnFile = Field(
+        description="Text in UTF-8 with one line a score, or a `config.json` of Hugging Face with `id2label`."
+    )
+    preprocess: PreprocessForm = Field(
+        default=None,
+        description="Needed for a model that takes numbers and not pixels. Default for one that takes pixels: images "
+        "are stretched to its size.",
+    )
+    output: Name | None = Field(default=None, description="The output with the scores. Default: the only one.")
+    scores: Literal["auto", "softmax", "sigmoid", "none"] = Field(
+        default="auto",
+        description="What the scores are; `none`: shares from 0 to 1. `auto` decides by the first image, once: `none` "
+        "if they are at least 0 and add up to 1 +- 0.1, else `softmax`.",
+    )
+    batch: Annotated[int, Field(ge=1, le=4096)] = Field(
+        default=32, description="Most images that are classified together."
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1, description="Threads for one batch. As many batches run at the same time as there are cores for."
+    )
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="cpu", description="Where the model runs; `auto`: `cuda` if it is there."
+    )
+    min_confidence: Percent = Field(default=0.5, description="Percent. The least confidence of labels that are kept.")
+    max_labels: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=20, description="Most labels of an image; those with the highest confidence are kept."
+    )
+    features: Annotated[list[Literal["GENERAL_LABELS"]], BeforeValidator(_labels_alone), Field(min_length=1)] = Field(
+        default=["GENERAL_LABELS"], description="This kind has no other feature."
+    )
+
+
 SECTIONS: Mapping[DetectorKind, type[DetectorSection]] = for_every_kind(
     "job.schema.detectors.SECTIONS",
-    {DetectorKind.REKOGNITION: LabelsDetector, DetectorKind.CUSTOM_LABELS: CustomLabelsDetector},
+    {
+        DetectorKind.REKOGNITION: LabelsDetector,
+        DetectorKind.CUSTOM_LABELS: CustomLabelsDetector,
+        DetectorKind.ONNX: OwnModelDetector,
+    },
 )
 """The section of each kind."""
 
@@ -192,6 +336,7 @@ DETECTOR_TAGS = frozenset(f"<{kind}>" for kind in SECTIONS)
 
 Detector = Annotated[
     Annotated[LabelsDetector, Tag("<rekognition>")]
-    | Annotated[CustomLabelsDetector, Tag("<rekognition-custom-labels>")],
+    | Annotated[CustomLabelsDetector, Tag("<rekognition-custom-labels>")]
+    | Annotated[OwnModelDetector, Tag("<onnx>")],
     Discriminator(detector_form),
 ]

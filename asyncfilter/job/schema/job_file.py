@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from asyncfilter.job import spec
 from asyncfilter.job.schema.actions import Actions
+from asyncfilter.job.schema.cluster import Cluster
 from asyncfilter.job.schema.detectors import Detector, LabelsDetector
 from asyncfilter.job.schema.limits import Limits, Pricing, Stop
 from asyncfilter.job.schema.rules import Rule
@@ -21,6 +22,7 @@ from asyncfilter.job.schema.types import (
     InventoryAddress,
     LabelNames,
     ListAddress,
+    Ranges,
     Region,
     Section,
     SomeGlobs,
@@ -87,6 +89,11 @@ class Source(Section):
         "whole listing first.",
     )
     seed: WholeNumber = Field(default=_SOURCE.seed, description="Makes `order: random` repeatable.")
+    ranges: Ranges | Literal["auto"] = Field(
+        default=_SOURCE.ranges,
+        description="Listing requests under way at once, each of a range of keys; `auto` is 8. Images, their order and "
+        "verdicts are those of `ranges: 1`. Only S3 is listed in ranges (scale.md).",
+    )
     duplicates: Literal["same", "skip", "examine"] = Field(
         default="same",
         description="Images with the same content as an earlier one, by ETag (MD5) and size. `same`: they are not paid "
@@ -94,6 +101,9 @@ class Source(Section):
         "image is examined and paid for by itself, for pictures from people who may make two with one MD5.",
     )
 
+
+AUTO_RANGES = 8
+"""What ``ranges: auto`` means."""
 
 SOURCE_KEYS = frozenset(field.alias or name for name, field in Source.model_fields.items())
 """The keys of ``source``."""
@@ -174,6 +184,9 @@ class JobFile(Section):
         default=None,
         description="`s3://bucket/prefix/`: a copy that follows the checkpoint file every few seconds, with which "
         "another machine can go on (scale.md). Not beside a `checkpoint` in S3.",
+    )
+    cluster: Cluster | None = Field(
+        default=None, description="Workers that examine the images. `null`: this process alone (scale.md)."
     )
     answers: AnswersPath | None = Field(
         default=None,

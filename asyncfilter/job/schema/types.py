@@ -86,6 +86,10 @@ def _answers(text: str) -> str:
     return _local_file(text, "people's answers")
 
 
+def _own_file(text: str) -> str:
+    return _local_file(text, "it")
+
+
 def _local_file(text: str, what: str) -> str:
     if _SCHEME.match(text):
         raise ValueError(f"expected the path of a file on this machine, found {SEEN}: {what} cannot be elsewhere")
@@ -123,6 +127,7 @@ def _address(text: str) -> str:
 
 
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Ranges = Annotated[int, Field(ge=1, le=64)]
 WholeNumber = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -161,6 +166,7 @@ InventoryAddress = Annotated[
 CheckpointPath = Annotated[str, AfterValidator(_checkpoint), Field(title="the path of a file or s3://bucket/prefix/")]
 StateAddress = Annotated[str, AfterValidator(_state), Field(title="s3://bucket/prefix/")]
 AnswersPath = Annotated[str, AfterValidator(_answers), Field(title="the path of a file")]
+OwnFile = Annotated[str, AfterValidator(_own_file), Field(title="the path of a file")]
 VerdictName = Annotated[Verdict, Field(strict=False)]
 
 

@@ -11,6 +11,7 @@ from asyncfilter.policy.cautions.rule_logic import Follows, RuleLogic
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.rules import compile_rules
 
+_LEAST_OWN_PCT = 0.5
 _FEW_LABELS = 5
 """Below this many labels an image's specific ones are often cut off, since ancestors (Animal, Bird) count too."""
 
@@ -184,5 +185,6 @@ def few_labels(job: Job) -> Iterator[str]:
 def least_confidence(job: Job) -> Iterator[str]:
     """A detector threshold that was probably meant as a fraction."""
     pct = job.detector.min_confidence_pct
-    if 0 < pct <= 1:
+    # Half a percent is the default of a model of one's own.
+    if 0 < pct <= 1 and (pct != _LEAST_OWN_PCT or job.detector.own is None):
         yield f"detector.min_confidence: {pct:g} is {pct:g} percent; for {pct:.0%} write {100 * pct:g}"

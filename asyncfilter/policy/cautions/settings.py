@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator
 
-from asyncfilter.job.spec import HitRate, Job, Order
+from asyncfilter.job.spec import ByHand, HitRate, Job, Order, Pricing
 from asyncfilter.model import Verdict
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.extensions import CONVERTED, NO_IMAGES
@@ -85,7 +86,7 @@ def _odd_hit_rate(job: Job, rare: HitRate, *, has_matches: bool) -> Iterator[str
 def odd_limits(job: Job) -> Iterator[str]:
     """Limits with which little or nothing can be examined."""
     limits = job.limits
-    if limits.budget_micros == 0:
+    if limits.budget_micros == 0 and PROFILES[job.detector.kind].is_service:
         yield "limits.budget_usd: 0 pays for no image: only labels that are stored already are used"
     if limits.timeout_s < _LEAST_TIMEOUT_S:
         yield (
@@ -107,6 +108,10 @@ def odd_limits(job: Job) -> Iterator[str]:
 def odd_prices(job: Job) -> Iterator[str]:
     """Prices and usage that do not apply to the detector, or that are out of proportion."""
     pricing, is_by_hour = job.pricing, PROFILES[job.detector.kind].needs_model
+    if not PROFILES[job.detector.kind].is_service:
+        if dataclasses.replace(pricing, by_hand=ByHand()) != Pricing():
+            yield f"pricing has no effect: {job.detector.kind} costs nothing"
+        return
     if not is_by_hour:
         hourly = {
             "inference_unit_hour_usd": pricing.inference_unit_hour_micros,
@@ -145,7 +150,7 @@ def unreadable_formats(job: Job) -> Iterator[str]:
     if no_image:
         yield f"source.include: {', '.join(no_image)}: such files cannot be examined, also with convert, and each fails"
     unread = sorted(glob for glob, extension in wanted.items() if extension in CONVERTED)
-    if unread and not job.convert:
+    if unread and not job.convert and PROFILES[job.detector.kind].is_service:
         yield (
             f"source.include: {', '.join(unread)}: the service reads only JPEG and PNG, so that each of these fails as "
             "invalid_image_format; set convert: true"

@@ -72,12 +72,42 @@ def detecting(places: JobPlaces) -> Iterator[Need]:
     """The paid call."""
     detector = places.job.detector
     profile = PROFILES[detector.kind]
+    if not profile.is_service or not _calls_itself(places):
+        return
     yield Need(
         action=f"rekognition:{profile.operation}",
         resource=(detector.model or ANYTHING) if profile.needs_model else ANYTHING,
         statement="Detect",
         why="examine images; the paid calls",
     )
+
+
+def assuming(places: JobPlaces) -> Iterator[Need]:
+    """Becoming the roles of lanes."""
+    for lane in places.job.detector.lanes:
+        if lane.role is not None:
+            yield Need(
+                action="sts:AssumeRole", resource=lane.role, statement="AssumeLanes", why="call as the role of a lane"
+            )
+
+
+def _calls_itself(places: JobPlaces) -> bool:
+    """Whether the job's own credentials make paid calls: without lanes, or at one without a role or a profile."""
+    lanes = places.job.detector.lanes
+    return not lanes or any(lane.role is None and lane.profile is None for lane in lanes)
+
+
+def own_model(places: JobPlaces) -> Iterator[Need]:
+    """Fetching a model of one's own, with the files of weights whose names begin like its own."""
+    detector = places.job.detector
+    if detector.own is not None and (detector.model or "").startswith(S3):
+        place = location(detector.model or "")
+        yield Need(
+            action="s3:GetObject",
+            resource=objects_arn(places.facts.partition, place.bucket, f"{literal(place.key)}*"),
+            statement="ReadModel",
+            why="fetch the model of your own, and the files of weights beside it",
+        )
 
 
 def first_labels(places: JobPlaces) -> Iterator[Need]:
@@ -134,13 +164,21 @@ def running(places: JobPlaces) -> Iterator[Need]:
 
 
 def quota(places: JobPlaces) -> Iterator[Need]:
-    """The quota, where the job sets no rate."""
-    if places.job.limits.tps is None:
+    """The quota, where the job sets no rate, or a lane with the job's credentials has none."""
+    lanes = places.job.detector.lanes
+    own = [lane for lane in lanes if lane.role is None and lane.profile is None]
+    if any(lane.tps is None for lane in own) if lanes else places.job.limits.tps is None:
+        yield from own_quota(places)
+
+
+def own_quota(places: JobPlaces) -> Iterator[Need]:
+    """The quota of the job's detector, whatever the job sets; a model on this machine has none."""
+    if PROFILES[places.job.detector.kind].is_service:
         yield from any_quota(places)
 
 
 def any_quota(_places: JobPlaces) -> Iterator[Need]:
-    """The quota, whatever the job sets."""
+    """The quota, whatever the job is."""
     for action in ("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"):
         yield Need(
             action=action,

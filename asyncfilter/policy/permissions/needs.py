@@ -13,6 +13,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind
 from asyncfilter.policy.permissions.blocks import (
     any_quota,
+    assuming,
     checking,
     clearing,
     copying,
@@ -26,6 +27,8 @@ from asyncfilter.policy.permissions.blocks import (
     manifest_images,
     model,
     opt_out,
+    own_model,
+    own_quota,
     quota,
     reading,
     references,
@@ -51,6 +54,13 @@ from asyncfilter.policy.permissions.model_blocks import (
 )
 from asyncfilter.policy.permissions.places import BucketFacts, JobPlaces
 from asyncfilter.policy.permissions.rows import Command, Need
+from asyncfilter.policy.permissions.state_blocks import (
+    state_fetching,
+    state_looking,
+    state_owning,
+    state_pruning,
+    state_reading,
+)
 
 Block = Callable[[JobPlaces], Iterator[Need]]
 
@@ -109,31 +119,35 @@ def _both(one: Need, other: Need) -> Need:
     return replace(one, without=without, keeps_versions=versions)
 
 
-_EXAMINING: tuple[Block, ...] = (model, running, detecting, reading, references)
+_EXAMINING: tuple[Block, ...] = (model, own_model, running, assuming, detecting, reading, references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.INIT: (listing,),
     Command.INIT_EXAMINE: (listing, any_quota, first_labels),
     Command.LABELS: (any_quota, labels),
-    Command.PLAN: (listing, listed, checking, quota, model),
-    Command.SAMPLE: (listing, listed, looking, checking, quota, *_EXAMINING),
-    Command.BENCH: (listing, listed, looking, checking, any_quota, *_EXAMINING),
-    Command.RUN: (listing, listed, looking, checking, quota, *_EXAMINING, copying, tagging),
-    Command.REFILTER: (listing, checking, copying, tagging),
-    Command.APPLY: (removing,),
-    Command.STALE: (clearing,),
-    Command.UNDO: (restoring,),
+    Command.PLAN: (listing, listed, checking, quota, model, own_model, assuming, state_reading),
+    Command.SAMPLE: (listing, listed, looking, checking, quota, *_EXAMINING, state_owning),
+    Command.BENCH: (listing, listed, looking, checking, own_quota, *_EXAMINING, state_owning),
+    Command.RUN: (listing, listed, looking, checking, quota, *_EXAMINING, copying, tagging, state_owning),
+    Command.REFILTER: (listing, checking, copying, tagging, state_owning),
+    Command.APPLY: (removing, state_owning),
+    Command.STALE: (clearing, state_owning),
+    Command.UNDO: (restoring, state_owning),
     Command.QUOTA: (any_quota,),
-    Command.STATUS: (),
-    Command.EXPORT: (),
-    Command.PICTURES: (exporting,),
-    Command.REVIEW: (exporting,),
-    Command.ANSWERS_EXPORT: (sizes,),
-    Command.FROM_RUN: (sizes,),
+    Command.STATUS: (state_reading,),
+    Command.EXPORT: (state_reading,),
+    Command.PICTURES: (exporting, state_reading),
+    Command.REVIEW: (exporting, state_reading),
+    Command.ANSWERS_EXPORT: (sizes, state_reading),
+    Command.FROM_RUN: (sizes, state_reading),
     Command.FROM_FOLDERS: (listing,),
     Command.CHECK_IMAGES: (manifest_images,),
     Command.SPLIT: (listing,),
     Command.DATASET_IMAGES: (manifest_images,),
+    Command.STATE_SHOW: (state_looking,),
+    Command.STATE_PULL: (state_fetching,),
+    Command.STATE_PUSH: (state_owning,),
+    Command.STATE_PRUNE: (state_pruning,),
     Command.MODEL_CREATE: (finding, creating),
     Command.MODEL_IMPORT: (finding, datasets, importing),
     Command.MODEL_TRAIN: (finding, versions, training, results),
@@ -145,7 +159,7 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.MODEL_IMPROVE: (finding, versions, datasets, entries, training, results, starting),
     Command.MODEL_DELETE: (finding, versions, deleting),
     Command.CHECK: (simulating,),
-    Command.DOCTOR: (any_quota, opt_out),
+    Command.DOCTOR: (own_quota, opt_out),
 }
 """What each command does."""
 

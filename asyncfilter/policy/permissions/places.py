@@ -58,6 +58,7 @@ class JobPlaces:
         copies: Targets of copies.
         moves: Targets of moves.
         listed: The list of keys that the job reads; None where it has none in S3.
+        states: Its state in S3, and that of people's answers; none where it has none.
     """
 
     job: Job
@@ -66,6 +67,7 @@ class JobPlaces:
     copies: tuple[Place, ...]
     moves: tuple[Place, ...]
     listed: Place | None = None
+    states: tuple[Place, ...] = ()
 
     @classmethod
     def of(cls, job: Job, facts: BucketFacts) -> JobPlaces:
@@ -77,6 +79,7 @@ class JobPlaces:
             copies=tuple(_targets(job, facts.partition, ActionKind.COPY)),
             moves=tuple(_targets(job, facts.partition, ActionKind.MOVE)),
             listed=_listed(job, facts.partition),
+            states=tuple(_states(job, facts.partition)),
         )
 
     def has(self, *kinds: ActionKind) -> bool:
@@ -116,6 +119,18 @@ def _listed(job: Job, partition: str) -> Place | None:
         # .../config-id/date/manifest.json beside .../config-id/data/ (S3 user guide, *Locating your inventory list*)
         pattern = literal("".join(f"{part}/" for part in key.split("/")[:-2])) + ANYTHING
     return Place(bucket=bucket_arn(partition, bucket), objects=objects_arn(partition, bucket, pattern))
+
+
+def _states(job: Job, partition: str) -> Iterator[Place]:
+    if job.state is None:
+        return
+    for held in ("state", "answers"):
+        folder = literal(f"{job.state.prefix}{job.name}.{held}/")
+        yield Place(
+            bucket=bucket_arn(partition, job.state.bucket),
+            objects=objects_arn(partition, job.state.bucket, folder + ANYTHING),
+            prefix=folder + ANYTHING,
+        )
 
 
 def _targets(job: Job, partition: str, kind: ActionKind) -> Iterator[Place]:

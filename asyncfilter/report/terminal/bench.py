@@ -48,10 +48,10 @@ def question(bench_plan: BenchPlan) -> str:
 def bench_mapping(job: Job, found: Measurement, within_s: float | None = None) -> dict[str, object]:
     """The whole result; shares are fractions, and unknown values are null."""
     bench_plan, samples, now = found.bench_plan, found.samples, found.summary.this_run
-    advised, demanded = settings(found, job.limits), None if within_s is None else demand(found, within_s)
+    advised, demanded = _advised(job, found), None if within_s is None else demand(found, within_s)
     return {
         "name": job.name,
-        "operation": PROFILES[job.detector.kind].operation,
+        "operation": PROFILES[job.detector.kind].operation or None,
         "region": bench_plan.region or None,
         "ended": "seconds" if found.is_time_up else found.summary.stop_reason.value,
         "seconds": bench_plan.seconds_s,
@@ -168,6 +168,11 @@ def _wanted_tps(found: Measurement, demanded: Demand | None) -> float | None:
 # -- Settings ----------------------------------------------------------------------------------------------------------
 
 
+def _advised(job: Job, found: Measurement) -> AdvisedSettings | None:
+    """What the job file should say; None for a model on this machine, which needs no limit."""
+    return settings(found, job.limits) if PROFILES[job.detector.kind].is_service else None
+
+
 def settings_yaml(job: Job, found: Measurement, advised: AdvisedSettings, width: int = 100) -> str:
     """``limits`` of a job file, each key below a comment with its reason; no comment is wider than ``width``."""
     lines = ["limits:"]
@@ -213,7 +218,7 @@ def _number(value: float | None) -> str:
 
 def draw_bench(job: Job, found: Measurement, within_s: float | None = None) -> RenderableType:
     """A few lines for each: the measurement, the settings, the figures of a quota request."""
-    advised = settings(found, job.limits)
+    advised = _advised(job, found)
     demanded = None if within_s is None else demand(found, within_s)
     parts: list[RenderableType] = [Facts(_measured_rows(job, found, demanded))]
     if advised is not None:

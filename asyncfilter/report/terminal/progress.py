@@ -17,7 +17,7 @@ from rich.live import Live
 
 from asyncfilter.events import Draining, Event, RateChanged, RunStarted
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Counts, Progress, StopReason
+from asyncfilter.model import Counts, Progress, StopReason, Workers
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.terminal.eta import Eta, EtaEstimator
 from asyncfilter.report.terminal.text import Text
@@ -72,6 +72,8 @@ def draw(view: DisplayState, width: int, *, ascii_only: bool = False) -> Rendera
         rows.append(("rate", _rate(view, progress, room, ascii_only=ascii_only)))
         rows.append(("money", _money(progress, room, ascii_only=ascii_only)))
     rows += [("images", _verdicts(progress.counts)), ("", _flow(progress))]
+    if progress.workers is not None:
+        rows.append(("workers", _workers(progress.workers)))
     if view.note:
         rows.append(("", [Text(view.note, "dim")]))
     lines = [Text.assemble((f"{label:<{_LABEL_WIDTH}} ", "dim"), fit(parts, room)) for label, parts in rows]
@@ -143,6 +145,18 @@ def _verdicts(counts: Counts) -> list[Text]:
     ]
 
 
+def _workers(workers: Workers) -> list[Text]:
+    parts = [Text(formatting.count(workers.now), "bold" if workers.now else "bold red")]
+    if workers.lost:
+        parts.append(Text(f"{formatting.count(workers.lost)} lost", "yellow"))
+    if workers.left:
+        parts.append(Text(f"{formatting.count(workers.left)} left", "dim"))
+    if workers.returned_turns:
+        parts.append(Text(f"{formatting.count(workers.returned_turns)} turns returned", "dim"))
+    parts.append(Text(f"{workers.engine} at {workers.address}", "dim"))
+    return parts
+
+
 def _flow(progress: Progress) -> list[Text]:
     counts = progress.counts
     parts = [f"{formatting.count(progress.in_flight)} in flight", f"{formatting.count(counts.listed)} listed"]
@@ -211,7 +225,9 @@ class LiveDisplay:
         self.view.phase = "examining, nothing is written" if event.dry_run else "examining"
 
     def _rate_changed(self, event: RateChanged) -> None:
-        self.view.note = f"rate {formatting.tps(event.old_tps)} → {formatting.tps(event.new_tps)}: {event.reason}"
+        lane = "" if event.lane is None else f" of {event.lane}"
+        change = f"{formatting.tps(event.old_tps)} → {formatting.tps(event.new_tps)}"
+        self.view.note = f"rate{lane} {change}: {event.reason}"
 
     def _draining(self, event: Draining) -> None:
         ending = messages.ENDINGS[StopReason(event.reason)]

@@ -13,18 +13,21 @@ from rich.table import Table
 
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
-from asyncfilter.model import AnswersState, Counts, Label, StoreKind, Verdict
+from asyncfilter.model import AnswersState, Counts, Label, LaneCounts, StoreKind, Verdict
 from asyncfilter.policy.answers.following import FILE_IS_MISSING
 from asyncfilter.policy.assumed import stored_thresholds_in
 from asyncfilter.policy.cautions.label_names import known_names, name_findings
 from asyncfilter.policy.counts import counts
 from asyncfilter.policy.job_warnings import job_warnings
+from asyncfilter.policy.lane_counts import lane_counts
 from asyncfilter.report import formatting, messages
-from asyncfilter.report.as_json import answers_state_mapping, counts_mapping
+from asyncfilter.report.as_json import answers_state_mapping, counts_mapping, lanes_mapping
 from asyncfilter.report.formatting import usd_number
 from asyncfilter.report.terminal.facts import Facts
 from asyncfilter.report.terminal.people import people_line
+from asyncfilter.report.terminal.states import state_line
 from asyncfilter.report.terminal.text import Text
+from asyncfilter.state.status import StateStatus
 
 RUNS_SHOWN = 5
 _TABLE_COLUMNS = 64
@@ -44,6 +47,7 @@ def status_mapping(
     labels: Sequence[Label] = (),
     *,
     answers: AnswersState | None = None,
+    state: StateStatus | None = None,
 ) -> dict[str, object]:
     """The status, with the names of the summary for all that a summary has too.
 
@@ -54,8 +58,9 @@ def status_mapping(
         pending_removals: Images that ``apply`` would take out of the source.
         labels: Those of all images.
         answers: The answers file; None where there is none.
+        state: The state in S3; None without one.
     """
-    budget = job.limits.budget_micros
+    budget, use = job.limits.budget_micros, status.totals.whole_use
     return {
         "name": status.name,
         "checkpoint": str(path),
@@ -63,13 +68,15 @@ def status_mapping(
         **counts_mapping(status_counts(status)),
         "budget_usd": None if budget is None else usd_number(budget),
         "reserved_usd": usd_number(status.totals.reserved_micros),
-        "billed_month": status.totals.month_use.month or None,
-        "billed_in_month": status.totals.month_use.calls,
+        "billed_month": use.month or None,
+        "billed_in_month": use.calls,
+        **({"lanes": lanes_mapping(lane_counts(status.totals))} if status.totals.lanes else {}),
         "listing_done": status.watermark.listing_done,
         "cursor": status.watermark.cursor,
         "pending": status.pending,
         "pending_removals": pending_removals,
         "epoch": status.epoch,
+        "state": None if state is None else msgspec.to_builtins(state),
         "answers": answers_state_mapping(answers),
         "thresholds": stored_thresholds_in(job, status.model),
         "cautions": _cautions(status, job, labels, answers),
@@ -93,13 +100,15 @@ def draw_status(
     labels: Sequence[Label] = (),
     *,
     answers: AnswersState | None = None,
+    state: StateStatus | None = None,
 ) -> RenderableType:
     """A few lines, and a table of the last runs; arguments are those of ``status_mapping``."""
     found = status_counts(status)
     cautions = [("caution", Text(message, "yellow")) for message in _cautions(status, job, labels, answers)]
     line = people_line(found.reviewed, answers)
     people = [("answers", Text(line))] if line else []
-    facts = Facts([*_rows(status, found, path, job), *people, *cautions, *_removal_rows(pending_removals)])
+    kept = [("state", state_line(state))] if state is not None else []
+    facts = Facts([*_rows(status, found, path, job), *kept, *people, *cautions, *_removal_rows(pending_removals)])
     return Group(facts, Text(), _Runs(status.runs)) if status.runs else facts
 
 
@@ -133,10 +142,19 @@ def _rows(status: Status, found: Counts, path: Path, job: Job) -> list[tuple[str
     if status.cached:
         rows.append(("cached", Text(_cached(status.cached))))
     rows.append(("money", Text(_money(status, job))))
+    lanes = lane_counts(status.totals) if status.totals.lanes else {}
+    rows += [("lanes" if not index else "", _lane(name, lane)) for index, (name, lane) in enumerate(lanes.items())]
     if thresholds := stored_thresholds_in(job, status.model):
         rows.append(("assumed", Text(formatting.thresholds(thresholds))))
     rows.append(("kept in", Text(f"{path}, {formatting.size(status.size_bytes)}")))
     return rows
+
+
+def _lane(name: str, lane: LaneCounts) -> Text:
+    text = f"{name}: {formatting.count(lane.calls)} calls, {formatting.usd(lane.spent_micros)}"
+    if lane.throttled:
+        text += f", {formatting.count(lane.throttled)} attempts throttled"
+    return Text(f"{text}, model {', '.join(lane.model_versions)}" if lane.model_versions else text)
 
 
 def _cached(images: int) -> str:
@@ -164,7 +182,7 @@ def _money(status: Status, job: Job) -> str:
     if budget is not None:
         text += f" of {formatting.usd(budget)}"
     text += f" for {formatting.count(totals.billed_calls)} billed calls"
-    use = totals.month_use
+    use = totals.whole_use
     if use.calls != totals.billed_calls and use.month:
         text += f", {formatting.count(use.calls)} of them in {use.month}"
     if totals.reserved_micros:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
-from asyncfilter.model import ActionKind, Counts, StopReason, Summary, Verdict
+from asyncfilter.model import ActionKind, Counts, LaneCounts, StopReason, Summary, Verdict, Workers
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
@@ -159,10 +159,34 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
     yield "money", _money(summary)
     if now.attempts:
         yield "rate", _rate(summary)
+    yield from _fleet_rows(summary)
+    for index, (name, lane) in enumerate((now.lanes or {}).items()):
+        yield "" if index else "lanes", _lane(name, lane)
     yield "time", formatting.duration(summary.wall_s)
+    yield from _kept_rows(summary)
+
+
+def _kept_rows(summary: Summary) -> Iterable[tuple[str, str]]:
     yield "kept in", summary.checkpoint
+    if (state := summary.state) is not None:
+        behind = f", {formatting.count(state.behind_rows)} rows behind" if state.behind_rows else ""
+        yield "state", f"{state.uri}, commit {formatting.count(state.commit)} of epoch {state.epoch}{behind}"
     if summary.cautions:
         yield "cautions", f"{len(summary.cautions)}, in the log of this run"
+
+
+def _fleet_rows(summary: Summary) -> Iterable[tuple[str, str]]:
+    if summary.workers is not None:
+        yield "workers", _workers(summary.workers)
+    if adopted := summary.counts.adopted:
+        yield "adopted", f"{formatting.count(adopted)} answers that workers had kept for a run that died"
+
+
+def _workers(workers: Workers) -> str:
+    parts = [f"{formatting.count(workers.peak)} at most, {workers.engine} at {workers.address}"]
+    told = ((workers.lost, "lost"), (workers.left, "left"), (workers.returned_turns, "turns returned"))
+    parts += [f"{formatting.count(number)} {what}" for number, what in told if number]
+    return ", ".join(parts)
 
 
 def _images(counts: Counts) -> str:
@@ -213,6 +237,17 @@ def _rate(summary: Summary) -> str:
         if number:
             text += f", {formatting.count(number)} {word}"
     return text
+
+
+def _lane(name: str, lane: LaneCounts) -> str:
+    text = f"{name}: {formatting.tps(round(lane.tps_mean or 0.0, 1))} attempts a second"
+    if lane.tps_limit is not None:
+        text += f", limit {formatting.tps(lane.tps_limit)}"
+    text += f", {formatting.usd(lane.spent_micros)}"
+    for number, word in ((lane.throttled, "throttled"), (lane.retried, "repeated")):
+        if number:
+            text += f", {formatting.count(number)} {word}"
+    return f"{text}; closed" if lane.closed else text
 
 
 def _failures(counts: Counts, width: int) -> Table:

@@ -1,6 +1,6 @@
 // Help: every key, changed by a click, and the switch that turns single keys off.
 import { html, useEffect, useSignal } from "./vendor/preact.js";
-import { ACTIONS, bind, bindings, keyName, keyOf, keysOff, resetKeys, switchKeys } from "./keys.js";
+import { ACTIONS, LEVEL, bind, bindings, keyName, keyOf, keysOff, resetKeys, switchKeys, useKeys } from "./keys.js";
 import { Dialog } from "./parts.js";
 
 const ELSEWHERE = [
@@ -9,6 +9,9 @@ const ELSEWHERE = [
   ["Find", "arrows move, Shift and arrows select, Ctrl A selects all, K R U decide the selection"],
   ["Boxes", "N new, Tab next box, arrows move by a pixel (Shift: ten), Alt and arrows resize, Delete removes, Enter ends"],
 ];
+
+/** Keys of the dialog itself: they scroll it and walk through it. */
+const NATIVE = new Set(["Tab", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"]);
 
 const FIXED = new Set(["Escape", "Tab", "Enter", "Shift", "Control", "Alt", "Meta"]);
 
@@ -39,6 +42,11 @@ function useNewKey(listening) {
 export function Help({ onClose }) {
   const listening = useSignal(null);
   useNewKey(listening);
+  // What lies below is out of reach: no key decides a picture that is not seen.
+  useKeys((event, action) => {
+    if (event.key === "Escape" || (action === "help" && !event.repeat)) onClose();
+    return !NATIVE.has(event.key);
+  }, LEVEL.dialog);
   return html`<${Dialog} testid="help" label="Help" onClose=${onClose}>
     <header class="dialog-head">
       <h2>Keys</h2>

@@ -8,6 +8,7 @@ const AT_ONCE = 20_000; // more than this is loaded when Find asks for it: most 
 /** Cards that this page keeps at the most: a card takes a kilobyte or two. */
 export const MOST_CARDS = 200_000;
 const READY_POLL_MS = 1000;
+const SHOWN_EACH = 100_000; // a new list for every page would be a million copies
 
 /** All ids in the order of the queue `all`. */
 export const allIds = signal([]);
@@ -21,12 +22,18 @@ async function collect() {
     await pause(READY_POLL_MS);
     setJob(await get("/api/job"));
   }
-  const ids = [];
-  for await (const page of idsOf("all")) {
-    ids.push(...page);
-    allIds.value = [...ids];
-    await load(page.slice(0, Math.max(0, AT_ONCE - ids.length + page.length)));
+  // The most uncertain first; then all others, in the order of the run.
+  const ids = new Set();
+  for (const name of ["waiting", "all"]) {
+    for await (const page of idsOf(name)) {
+      const fresh = page.filter((id) => !ids.has(id));
+      const room = Math.max(0, AT_ONCE - ids.size);
+      fresh.forEach((id) => ids.add(id));
+      if (room || ids.size % SHOWN_EACH < fresh.length) allIds.value = [...ids];
+      await load(fresh.slice(0, room));
+    }
   }
+  allIds.value = [...ids];
   performance.mark("asyncfilter:index");
   indexed.value = true;
 }

@@ -66,8 +66,16 @@ export function resetKeys() {
   localStorage.removeItem(PLACE);
 }
 
-/** The key of an event as bindings hold it. */
-export const keyOf = (event) => (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+const PLACE_OF_LETTER = /^Key([A-Z])$/;
+
+/** The key of an event as bindings hold it. A layout without Latin letters has them where everybody else has. */
+export function keyOf({ key, code }) {
+  if (key.length !== 1) return key;
+  const typed = key.toLowerCase();
+  const place = PLACE_OF_LETTER.exec(code ?? "");
+  const isBound = Object.values(bindings.value).some((keys) => keys.includes(typed));
+  return place && typed > "\u007f" && !isBound ? place[1].toLowerCase() : typed;
+}
 
 /** The digit of an event (1 to 9) or null: by place, as a French keyboard has letters on its row of digits. */
 export function digitOf(event) {
@@ -81,18 +89,19 @@ const PRESSING = "button, a, summary, [role=switch], [role=tab]";
 /** Whether an element takes what is typed. */
 export const isTyping = (element) => element instanceof Element && element.matches(TYPING);
 
+/** Whether a key presses the control that has the focus: it must not mean anything else then. */
+const isPressing = ({ key, target }) => (key === " " || key === "Enter") && target instanceof Element && target.matches(PRESSING);
+
 function actionOf(event) {
   if (keysOff.value || event.ctrlKey || event.metaKey || event.altKey) return null;
   const key = keyOf(event);
-  // Space and Enter press the control that has the focus.
-  if (key === " " && event.target instanceof Element && event.target.matches(PRESSING)) return null;
   return Object.keys(ACTIONS).find((action) => bindings.value[action].includes(key)) ?? null;
 }
 
 const listeners = [];
 
 addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.isComposing || isTyping(event.target)) return;
+  if (event.defaultPrevented || event.isComposing || isTyping(event.target) || isPressing(event)) return;
   const action = actionOf(event);
   for (const { call } of [...listeners].sort((one, two) => two.level - one.level)) {
     if (!call(event, action)) continue;

@@ -3,6 +3,7 @@
 import { batch, computed, signal } from "./vendor/preact.js";
 import { get, post } from "./api.js";
 import { cardOf, idsOf, isEnough, load } from "./cards.js";
+import { later } from "./painted.js";
 import { prefetch } from "./pictures.js";
 import { unsaved } from "./outbox.js";
 import { counts } from "./state.js";
@@ -16,6 +17,9 @@ export const QUEUES = {
   unsure: { words: "Unsure", askedAs: "decide" },
   all: { words: "All images", askedAs: "free" },
 };
+
+/** Queues of images that others have answered, which is why they are in them. */
+export const OF_OTHERS = new Set(["disagreements", "unsure"]);
 
 const AHEAD = 24;
 const MOST_TAKEN = 64;
@@ -44,7 +48,7 @@ async function take(name, missing) {
   const known = new Set(line.value);
   const mine = line.value.filter((id) => !finished.value.has(id)).length;
   const n = Math.min(MOST_TAKEN, mine + missing);
-  const { ids } = await post("/api/take", { queue: name, n });
+  const { ids } = await post("/api/take", { queue: name, n, answered: OF_OTHERS.has(name) });
   const fresh = ids.filter((id) => !known.has(id));
   return fresh.length || ids.length < n ? fresh : beyond(name, known);
 }
@@ -62,7 +66,8 @@ async function extend(missing) {
   const name = queue.value;
   const fresh = await take(name, missing);
   if (name !== queue.value) return;
-  await load(fresh);
+  // A card that was loaded before may be asked about blind now, or have the answer of somebody else.
+  await load(fresh, { again: name !== "waiting" });
   const usable = fresh.filter((id) => cardOf(id) && !(name === "waiting" && isEnough(cardOf(id).answer)));
   drained.value = usable.length === 0;
   if (usable.length) line.value = [...line.value, ...usable];
@@ -104,8 +109,10 @@ async function measure(name) {
 /** Go to a place of the line. */
 export function moveTo(place) {
   position.value = Math.max(0, Math.min(place, line.value.length));
-  prefetch(line.value, position.value);
-  void topUp().catch(() => {});
+  later(() => {
+    prefetch(line.value, position.value);
+    void topUp().catch(() => {});
+  });
 }
 
 /** Show an image: where it is in the line, or put in before the present one. */

@@ -65,8 +65,9 @@ async function stillRight(rows) {
 
 /** What other people did, and what was missed while the stream was away. */
 const EVENTS = {
-  async answer({ id, reviewer }) {
-    if (reviewer === job.value.reviewer) return;
+  async answer({ id, serial, reviewer }) {
+    // Our own rows are no news, but for those of another tab.
+    if (reviewer === job.value.reviewer && (outbox.isUnderWay(id) || (cardOf(id)?.base ?? 0) >= serial)) return;
     leave([id]);
     if (cardOf(id) && !outbox.isUnderWay(id)) await load([id], { again: true });
   },

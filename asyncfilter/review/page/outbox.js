@@ -6,6 +6,7 @@
 import { batch as together, computed, signal } from "./vendor/preact.js";
 import { ApiError, get, online, post } from "./api.js";
 import { OUTBOX, add, everything, isDurable, remove } from "./database.js";
+import { later } from "./painted.js";
 
 const MOST_ROWS = 200;
 const MOST_BYTES = 60_000; // the server takes 65,536
@@ -68,7 +69,7 @@ export function enqueue(added) {
   // Written and sent side by side: whichever is first, the person has lost nothing.
   const write = add(OUTBOX, scoped).catch(() => {});
   for (const row of scoped) written.set(row, write);
-  void run();
+  later(run);
 }
 
 /** Try at once, instead of after the present wait. */

@@ -1,5 +1,6 @@
 // The picture of a card, as large as its place allows. What is drawn over it (boxes) lies exactly on it.
 import { html, useLayoutEffect, useRef, useSignal } from "./vendor/preact.js";
+import { afterPaint } from "./painted.js";
 import { pictureOf, sizeOf } from "./pictures.js";
 import { basename } from "./text.js";
 
@@ -22,17 +23,6 @@ function useSize(element) {
 function fit([width, height], [across, down]) {
   const scale = Math.min(across / width, down / height, MOST_ENLARGED);
   return [Math.max(1, Math.floor(width * scale)), Math.max(1, Math.floor(height * scale))];
-}
-
-/** Calls `then` once what is in the document now has been painted. */
-function afterPaint(then) {
-  let stopped = false;
-  requestAnimationFrame(() => {
-    const channel = new MessageChannel();
-    channel.port1.onmessage = () => !stopped && then();
-    channel.port2.postMessage(null);
-  });
-  return () => (stopped = true);
 }
 
 function altOf(card) {

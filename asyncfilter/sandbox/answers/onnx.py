@@ -1,7 +1,7 @@
 """Labels from an image classifier in ONNX format (extra ``onnx``), by the runner that jobs use.
 
-The model takes RGB pictures, uint8 [N, height, width, 3] or [N, 3, height, width], and returns one score per line of the
-label file. Parents and categories are those of the sandbox's small taxonomy.
+The model takes RGB pictures of uint8, and returns one score per line of the label file. Parents and categories are
+those of the sandbox's small taxonomy.
 """
 
 from __future__ import annotations

@@ -114,12 +114,15 @@ async def job_access(job: Job, clients: AwsClients) -> Finding:
             bucket_region, cautions = store.region, store.cautions
         else:
             cautions = await aws.check_s3_targets(plain, clients)
-        _, found = await aws.open_detector(job, clients, bucket_region=bucket_region)
+        found, answers = None, ""
+        if PROFILES[job.detector.kind].is_service:
+            _, found = await aws.open_detector(job, clients, bucket_region=bucket_region)
+            answers = ", the detector answers"
         if PROFILES[job.detector.kind].needs_model:
             return await _model(job, clients.session)
     except AsyncFilterError as error:
         return Finding.failed("job", error)
-    text = "the source can be listed, its targets exist, the detector answers"
+    text = f"the source can be listed, its targets exist{answers}"
     if cautions:
         return Finding(name="job", health=Health.NOTE, text=f"{text}; {'; '.join(cautions)}")
     return Finding(name="job", health=Health.OK, text=text, facts={"detector_region": found})

@@ -14,9 +14,11 @@ from asyncfilter.errors import AsyncFilterError, CredentialsError
 from asyncfilter.folders import check_folder
 from asyncfilter.job.spec import Aws, DetectorKind, Job
 from asyncfilter.model import StoreKind, folder_of
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.findings import Finding, Health
 from asyncfilter.wiring.doctor import account, machine, network
 from asyncfilter.wiring.doctor.network import Service
+from asyncfilter.wiring.doctor.own_model import is_offline, of_own_job, of_own_model, uses_s3
 from asyncfilter.wiring.located import with_checked_list
 
 _TIMEOUT_S = 5.0
@@ -41,10 +43,18 @@ async def diagnose(job: Job | None = None, aws: Aws | None = None) -> list[Findi
     return [
         machine.program(),
         machine.open_files(),
-        *await _of_aws(job, settings),
+        *(await _of_job(job, settings)),
         *of_list,
         await to_thread.run_sync(machine.checkpoint, place),
     ]
+
+
+async def _of_job(job: Job | None, settings: Aws) -> list[Finding]:
+    """What is outside of this machine, where the job needs that, and its own model."""
+    if job is not None and is_offline(job):
+        return await of_own_job(job)
+    found = await _of_aws(job, settings)
+    return found if job is None else [*found, *await of_own_model(job)]
 
 
 async def _of_list(job: Job | None) -> tuple[Job | None, list[Finding]]:
@@ -90,6 +100,7 @@ class _Look:
         self._aws = aws
         self._clients = clients
         self._session = clients.session
+        self._calls_service = job is None or PROFILES[job.detector.kind].is_service
 
     async def all(self) -> list[Finding]:
         """In the order of the screen."""
@@ -106,7 +117,8 @@ class _Look:
             network.proxies(reached),
         ]
         if not has_keys or all(one.error is not None for one in reached):
-            names = ["quota", "ai opt-out", *(["job", "permissions"] if self._job else [])]
+            of_service = ["quota", "ai opt-out"] if self._calls_service else []
+            names = [*of_service, *(["job", "permissions"] if self._job else [])]
             return findings + [Finding.unknown(name, _NO_ANSWER if has_keys else _NO_KEYS) for name in names]
         partition = "aws" if caller is None else caller.partition
         return findings + await _together(*self._asked(own_region, partition))
@@ -123,9 +135,12 @@ class _Look:
     def _services(self, own_region: str | None) -> list[Service]:
         region = own_region or self._session.region or _ANY_REGION
         job = self._job
-        is_s3 = job is None or StoreKind.S3 in {job.source.store, *job.target_stores}
+        is_s3 = job is None or uses_s3(job)
+        s3 = [Service(name="s3", region=region, is_required=True)] if is_s3 else []
+        if not self._calls_service:
+            return s3
         return [
-            *([Service(name="s3", region=region, is_required=True)] if is_s3 else []),
+            *s3,
             Service(name="rekognition", region=region, is_required=True),
             Service(name="service-quotas", region=region, is_required=False),
             Service(name="sts", region=self._session.region or _ANY_REGION, is_required=False),
@@ -135,10 +150,9 @@ class _Look:
         session, job = self._session, self._job
         region = own_region or session.region or _ANY_REGION
         kind = DetectorKind.REKOGNITION if job is None else job.detector.kind
-        asked: list[Callable[[], Awaitable[Finding]]] = [
-            lambda: account.quota(session, kind, region),
-            lambda: account.ai_opt_out(session),
-        ]
+        asked: list[Callable[[], Awaitable[Finding]]] = []
+        if self._calls_service:
+            asked += [lambda: account.quota(session, kind, region), lambda: account.ai_opt_out(session)]
         if job is not None and job.source.store is not StoreKind.OWN:
             asked += [lambda: self._job_access(job), lambda: account.permissions(job, self._clients, partition)]
         return asked

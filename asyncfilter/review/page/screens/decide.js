@@ -9,9 +9,9 @@ import { MachineBoxes } from "../boxes/machine.js";
 import { cardOf, load, verdictOf, watch } from "../cards.js";
 import { bindings, digitOf, keyName, keysOff, useKeys } from "../keys.js";
 import * as line from "../line.js";
-import { Icon, Verdict, keepFocus } from "../parts.js";
+import { Foreign, Icon, Verdict, keepFocus } from "../parts.js";
 import { Photo } from "../photo.js";
-import { sizeOf } from "../pictures.js";
+import { pictureOf, sizeOf } from "../pictures.js";
 import { arrivals, replaceState, route } from "../routes.js";
 import { job } from "../state.js";
 import { WORDS, count } from "../text.js";
@@ -38,6 +38,8 @@ function onPainted(id) {
   pressedAt = null;
   setTimeout(() => line.current.value === id && (readyId.value = id), SEEN_MS);
 }
+
+const canBeDrawnOn = (card) => pictureOf(card).state.value !== "broken";
 
 const askedAs = () => line.QUEUES[line.queue.value].askedAs;
 
@@ -76,7 +78,7 @@ function Bar({ card, group, modes }) {
     <div class="tools">
       <button class="quiet" data-testid="group" data-count=${group.count} disabled=${!group.count} onMouseDown=${keepFocus}
         onClick=${() => (modes.open.value = "group")}><${Icon} name="group" /><span>${group.count ? `${count(group.count)} alike` : "Alike"}</span>${shortcut("group")}</button>
-      <button class="quiet" data-testid="boxes-open" aria-pressed=${String(modes.open.value === "boxes")} onMouseDown=${keepFocus}
+      <button class="quiet" data-testid="boxes-open" aria-pressed=${String(modes.open.value === "boxes")} disabled=${!canBeDrawnOn(card)} onMouseDown=${keepFocus}
         onClick=${() => (modes.open.value = modes.open.value === "boxes" ? null : "boxes")}><${Icon} name="boxes" /><span>Boxes</span>${shortcut("boxes")}</button>
     </div>
   </div>`;
@@ -88,7 +90,7 @@ function useDecideKeys(card, group, modes) {
     if (event.key === "Escape" && modes.open.value) return ((modes.open.value = null), true);
     if (modes.open.value === "group") return false; // the group has the keys
     if (event.repeat && action) return true;
-    const digit = digitOf(event);
+    const digit = action ? null : digitOf(event);
     if (card && digit && !keysOff.value && !event.ctrlKey && !event.altKey && !event.metaKey) return toggleLabel(card, digit);
     switch (action) {
       case "keep":
@@ -107,7 +109,7 @@ function useDecideKeys(card, group, modes) {
         if (group.count) modes.open.value = "group";
         return true;
       case "boxes":
-        if (card) modes.open.value = modes.open.value === "boxes" ? null : "boxes";
+        if (card) modes.open.value = modes.open.value === "boxes" || !canBeDrawnOn(card) ? null : "boxes";
         return true;
       case "machine":
       case "full":
@@ -126,7 +128,7 @@ function useDecideKeys(card, group, modes) {
 function Card({ card, modes }) {
   const group = useGroup(card, readyId.value === card.id);
   useDecideKeys(card, group, modes);
-  const editing = modes.open.value === "boxes";
+  const editing = modes.open.value === "boxes" && canBeDrawnOn(card);
   return html`<article class="card" data-testid="card" data-id=${card.id} data-position=${line.position.value + 1} aria-label="The picture to decide"
       data-ready=${String(readyId.value === card.id)} data-blind=${String(Boolean(card.blind))} data-verdict=${verdictOf(card)}>
     <div class="looking">
@@ -136,6 +138,7 @@ function Card({ card, modes }) {
           <${Boxes} key=${card.id} card=${card} picture=${picture} size=${size} editing=${editing} askedAs=${askedAs()}
             onDone=${() => (modes.open.value = null)} />`}
       <//>
+      ${card.why && !editing && html`<p class="why brief" aria-hidden="true"><${Foreign} text=${card.why} /></p>`}
       <div class="verdict-badge"><${Verdict} verdict=${verdictOf(card)} /></div>
       ${editing
         ? html`<${BoxFields} card=${card} picture=${sizeOf(card)} askedAs=${askedAs()} onDone=${() => (modes.open.value = null)} />`

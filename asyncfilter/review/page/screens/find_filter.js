@@ -1,14 +1,18 @@
 // Filters and orders of Find: plain functions over the cards that are loaded.
 import { cardOf, changes, verdictOf } from "../cards.js";
+import { visible } from "../text.js";
 
 export const VERDICTS = { keep: "Keep", reject: "Reject", review: "Review", unsure: "Unsure", unresolved: "Disagreement", answered: "Answered", open: "Not answered", failed: "Failed" };
 
-export const SORTS = { uncertainty: "Most uncertain", score: "Highest score", "-score": "Lowest score", key: "Key", answered: "Newest answer" };
+export const SORTS = { uncertainty: "Most uncertain", score: "Highest score", "-score": "Lowest score", key: "Key", answered: "Newest answer", run: "Order of the run" };
+
+/** Text as people see it, and type it, in lower case. */
+const shown = (text) => visible(text).toLowerCase();
 
 /** The score that filters and orders use: of the label looked for, else of the rule. */
 function scoreOf(card, label) {
   if (!label) return card.score ?? null;
-  return card.labels?.find(({ name }) => name.toLowerCase() === label)?.confidence ?? null;
+  return card.labels?.find(({ name }) => shown(name) === label)?.confidence ?? null;
 }
 
 function hasVerdict(card, wanted) {
@@ -22,14 +26,14 @@ function hasVerdict(card, wanted) {
 
 function hasLabel(card, label) {
   const names = [...(card.answer?.labels ?? []), ...(card.labels ?? []).map(({ name }) => name)];
-  return names.some((name) => name.toLowerCase() === label);
+  return names.some((name) => shown(name) === label);
 }
 
 const TESTS = {
   verdict: (card, wanted) => hasVerdict(card, wanted),
   label: (card, wanted) => hasLabel(card, wanted.toLowerCase()),
-  reviewer: (card, wanted) => card.answer?.reviewer === wanted,
-  text: (card, wanted) => card.key.toLowerCase().includes(wanted.toLowerCase()),
+  reviewer: (card, wanted) => card.answer != null && visible(card.answer.reviewer) === wanted,
+  text: (card, wanted) => shown(card.key).includes(wanted.toLowerCase()) || card.key.toLowerCase().includes(wanted.toLowerCase()),
   min: (card, wanted, { label }) => (scoreOf(card, label?.toLowerCase()) ?? -1) >= Number(wanted),
   max: (card, wanted, { label }) => (scoreOf(card, label?.toLowerCase()) ?? -1) <= Number(wanted),
 };
@@ -39,6 +43,7 @@ const ORDERS = {
   score: (one, two) => (two.score ?? -1) - (one.score ?? -1),
   "-score": (one, two) => (one.score ?? 101) - (two.score ?? 101),
   answered: (one, two) => (two.answer?.serial ?? -1) - (one.answer?.serial ?? -1),
+  run: (one, two) => one.id - two.id,
 };
 
 /** Whether any filter or order is set, for which all cards must be known. */

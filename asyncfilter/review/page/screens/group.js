@@ -5,6 +5,7 @@ import { cardOf, load, verdictOf, watch } from "../cards.js";
 import { LEVEL, bindings, keyName, useKeys } from "../keys.js";
 import { Dialog, Icon, keepFocus } from "../parts.js";
 import { WORDS, basename, count } from "../text.js";
+import { Thumb } from "../thumb.js";
 
 const LIMIT = 24;
 const REST_MS = 200; // a person who goes on asks for no group
@@ -41,7 +42,7 @@ function Member({ id, chosen, onToggle }) {
   const card = watch(id).value;
   const on = chosen.has(id);
   return html`<button class="member" data-testid="group-tile" data-id=${id} aria-pressed=${String(on)} aria-label=${`${basename(card.key)}: ${on ? "in the group" : "left out"}`}
-    onMouseDown=${keepFocus} onClick=${() => onToggle(id)}><img src=${card.thumb} alt="" draggable=${false} /></button>`;
+    onMouseDown=${keepFocus} onClick=${() => onToggle(id)}><${Thumb} card=${card} /></button>`;
 }
 
 export function Group({ card, group, onDecide, onClose }) {

@@ -11,9 +11,6 @@ const USUAL_S = 3;
 
 const xOf = (percent) => (percent / 100) * WIDTH;
 
-/** Images with a score of at least `percent`; `bins[p]` are those from p to below p + 1. */
-export const atLeast = (bins, percent) => bins.slice(Math.max(0, Math.ceil(percent))).reduce((sum, one) => sum + one, 0);
-
 /** How long people take for so many images, at the pace of this page or three seconds each. */
 function hours(images) {
   const minutes = pace.value ? (images / pace.value) * 60 : (images * USUAL_S) / 60;
@@ -37,16 +34,18 @@ function Handle({ name, testid, value, low, high, onChange, chart }) {
   return html`<div class=${`threshold ${testid}`} style=${{ left: `${value}%` }} role="slider" tabindex="0" data-testid=${testid} aria-label=${name}
       aria-valuemin=${low} aria-valuemax=${high} aria-valuenow=${value} aria-valuetext=${`${name} ${value}`} onKeyDown=${onKey}
       onPointerDown=${(event) => event.currentTarget.setPointerCapture(event.pointerId)} onPointerMove=${drag}>
-    <span class="flag">${value}</span>
+    <span class="flag" style=${{ transform: `translateX(-${value}%)` }}>${value}</span>
   </div>`;
 }
 
-export function Histogram({ bins, keep, ask, onKeep, onAsk, words }) {
+/** `bins[p]` are the images with a score from p to below p + 1, `atLeast(t)` is the number of those from t on. */
+export function Histogram({ bins, atLeast, keep, ask, onKeep, onAsk, words }) {
   const chart = useRef(null);
   const most = Math.max(1, ...bins.slice(1)); // 0 is "not seen at all", which would flatten all others
-  const kept = atLeast(bins, keep);
-  const asked = atLeast(bins, ask) - kept;
-  const alternative = `${words}: ${count(kept)} images from ${keep} on, ${count(asked)} from ${ask} to ${keep}, ${count(atLeast(bins, 0) - kept - asked)} below.`;
+  const kept = atLeast(keep);
+  const asked = atLeast(ask) - kept;
+  const left = atLeast(0) - kept - asked;
+  const alternative = `${words}: ${count(kept)} images from ${keep} on, ${count(asked)} from ${ask} to ${keep}, ${count(left)} below.`;
   const tall = (number) => Math.min(BASE - 8, Math.max(1.5, (number / most) * (BASE - 8)));
   const zone = (percent) => (percent >= keep ? "kept" : percent >= ask ? "asked" : "left");
   return html`<div class="histogram-box">
@@ -64,7 +63,7 @@ export function Histogram({ bins, keep, ask, onKeep, onAsk, words }) {
       <div><dt>Would be kept</dt><dd data-testid="would-keep" data-count=${kept}>${count(kept)}</dd></div>
       <div><dt>Would be asked</dt><dd data-testid="would-ask" data-count=${asked}>${count(asked)}</dd></div>
       <div><dt>People's time</dt><dd>${hours(asked)}</dd></div>
-      <div><dt>Left to the other rules</dt><dd>${count(atLeast(bins, 0) - kept - asked)}</dd></div>
+      <div><dt>Left to the other rules</dt><dd>${count(left)}</dd></div>
     </dl>
   </div>`;
 }

@@ -21,14 +21,34 @@ function binsOf(thresholds) {
   return bins;
 }
 
-/** The same from the cards, where no draw was made. */
-function binsOfCards() {
+/** How many images of a draw have at least a score: a draw counted them at whole percents, and at the threshold of then. */
+function atLeastOf(thresholds) {
+  const sorted = [...thresholds].sort((one, two) => one.threshold - two.threshold);
+  return (percent) => sorted.find(({ threshold }) => threshold >= percent)?.images ?? 0;
+}
+
+/** The scores of the cards, the lowest first, where no draw was made. */
+function scoresOfCards() {
   void changes.value;
+  return allIds.value.map((id) => cardOf(id)?.score).filter((score) => score != null).sort((one, two) => one - two);
+}
+
+/** How many of sorted scores are at least `percent`. */
+function atLeastIn(scores) {
+  return (percent) => {
+    let [low, high] = [0, scores.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (scores[middle] < percent) low = middle + 1;
+      else high = middle;
+    }
+    return scores.length - low;
+  };
+}
+
+function binsOfScores(scores) {
   const bins = Array(PLACES).fill(0);
-  for (const id of allIds.value) {
-    const score = cardOf(id)?.score;
-    if (score != null) bins[Math.min(PLACES - 1, Math.max(0, Math.floor(score)))] += 1;
-  }
+  for (const score of scores) bins[Math.min(PLACES - 1, Math.max(0, Math.floor(score)))] += 1;
   return bins;
 }
 
@@ -41,11 +61,12 @@ function Milestones({ part, certified }) {
   })}</ol>`;
 }
 
-/** What the answers say at the present threshold. */
-function Present({ rule }) {
-  const row = rule.thresholds.find(({ threshold }) => threshold === rule.keep_from);
-  if (!row || !row.n) return html`<p class="faint">Too few answers for a figure yet: ${plural(rule.parts.taken.missing ?? 0, "answer")} to the next milestone.</p>`;
-  return html`<p>At ${percent(rule.keep_from)}: <b>${count(row.good)}</b> of ${count(row.n)} were right, so between <b>${share(row.low)}</b> and <b>${share(row.high)}</b> are.</p>`;
+/** What the answers say at a threshold. */
+function Shown({ rule, keep }) {
+  const row = rule.thresholds.find(({ threshold }) => threshold === keep);
+  if (!rule.parts.taken.images) return html`<p class="faint">No image has such a score: there is nothing to audit.</p>`;
+  if (!row || !row.n) return html`<p class="faint">Too few answers for a figure at ${percent(keep)} yet${rule.parts.taken.missing ? `: ${plural(rule.parts.taken.missing, "answer")} to the next milestone` : ""}.</p>`;
+  return html`<p>At ${percent(keep)}: <b>${count(row.good)}</b> of ${count(row.n)} were right, so between <b>${share(row.low)}</b> and <b>${share(row.high)}</b> are.</p>`;
 }
 
 function Certificate({ rule }) {
@@ -67,16 +88,16 @@ ${advice.set.length ? `\n${advice.set.join(" ")}` : ""}</code></pre></section>`;
 
 function Rule({ rule }) {
   // What the job has now; a rule without a threshold of its own begins at its floor.
-  const ask = useSignal(Math.round(rule.ask_from ?? rule.floor ?? 0));
-  const keep = useSignal(Math.max(ask.peek(), Math.round(rule.keep_from ?? rule.floor ?? 0)));
+  const ask = useSignal(rule.ask_from ?? rule.floor ?? 0);
+  const keep = useSignal(Math.max(ask.peek(), rule.keep_from ?? rule.floor ?? 0));
   const described = job.value.rules[rule.rule]?.text ?? `rule ${rule.rule}`;
   const { taken } = rule.parts;
   return html`<section class="rule" data-testid="rule" data-rule=${rule.rule} aria-label=${`Rule ${rule.rule}`}>
     <h2><${Foreign} text=${described} /></h2>
     ${rule.outdated && html`<p class="why">This rule was changed since its draw.</p>`}
-    <${Histogram} bins=${binsOf(rule.thresholds)} keep=${keep.value} ask=${ask.value} onKeep=${(value) => (keep.value = value)}
+    <${Histogram} bins=${binsOf(rule.thresholds)} atLeast=${atLeastOf(rule.thresholds)} keep=${keep.value} ask=${ask.value} onKeep=${(value) => (keep.value = value)}
       onAsk=${(value) => (ask.value = value)} words="Images of the draw by score" />
-    <${Present} rule=${rule} />
+    <${Shown} rule=${rule} keep=${keep.value} />
     <${Certificate} rule=${rule} />
     <${Milestones} part=${taken} certified=${rule.certified?.milestone} />
     ${rule.losses && rule.losses.recall_low != null && html`<p>Lost: between ${count(rule.losses.lost_low)} and ${count(rule.losses.lost_high)} images; recall at least ${share(rule.losses.recall_low)}.</p>`}
@@ -94,12 +115,12 @@ function Agreement({ agreement }) {
 /** Without a draw: the scores of all images, so that thresholds can be tried. */
 function Scores() {
   const of = (verdict) => job.value.rules.find((rule) => rule.verdict === verdict && rule.confidence != null)?.confidence;
-  const keep = useSignal(Math.round(of("keep") ?? 80));
-  const ask = useSignal(Math.min(keep.peek(), Math.round(of("review") ?? of("keep") ?? 60)));
-  const bins = binsOfCards();
-  if (!bins.some(Boolean)) return null;
+  const keep = useSignal(of("keep") ?? 80);
+  const ask = useSignal(Math.min(keep.peek(), of("review") ?? of("keep") ?? 60));
+  const scores = scoresOfCards();
+  if (!scores.length) return null;
   return html`<section class="rule" data-testid="rule" data-rule="all" aria-label="Scores of all images"><h2>Scores of ${indexed.value ? "all images" : "the images read so far"}</h2>
-    <${Histogram} bins=${bins} keep=${keep.value} ask=${ask.value} onKeep=${(value) => (keep.value = value)} onAsk=${(value) => (ask.value = value)} words="Images by score" /></section>`;
+    <${Histogram} bins=${binsOfScores(scores)} atLeast=${atLeastIn(scores)} keep=${keep.value} ask=${ask.value} onKeep=${(value) => (keep.value = value)} onAsk=${(value) => (ask.value = value)} words="Images by score" /></section>`;
 }
 
 function Answers() {

@@ -59,7 +59,8 @@ export function Combobox({ testid, id, label, known, onChoose, onLeave = () => {
   const open = useSignal(false);
   const at = useSignal(-1);
   const field = useRef(null);
-  const needle = text.value.trim().toLowerCase();
+  const isAsItWas = !clears && text.value === value; // then all labels are offered in its place
+  const needle = isAsItWas ? "" : text.value.trim().toLowerCase();
   const found = known.filter((one) => one.toLowerCase().includes(needle)).slice(0, SUGGESTED);
   const choose = (chosen) => {
     if (chosen.trim()) onChoose(chosen);
@@ -67,11 +68,21 @@ export function Combobox({ testid, id, label, known, onChoose, onLeave = () => {
     at.value = -1;
     if (!clears) open.value = false;
   };
+  const leave = () => {
+    text.value = clears ? "" : value;
+    open.value = false;
+    field.current.blur();
+    onLeave();
+  };
+  const onFocus = () => {
+    open.value = true;
+    if (!clears) field.current.select(); // what is typed takes the place of what was there
+  };
   const onKey = (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) at.value = Math.max(-1, Math.min(found.length - 1, at.value + step));
     else if (event.key === "Enter") choose(at.value >= 0 ? found[at.value] : text.value);
-    else if (event.key === "Escape") (open.value = false), field.current.blur(), onLeave();
+    else if (event.key === "Escape") leave();
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -81,7 +92,7 @@ export function Combobox({ testid, id, label, known, onChoose, onLeave = () => {
   return html`<div class="combobox">
     <input ref=${field} data-testid=${testid} id=${id} role="combobox" aria-label=${label} aria-expanded=${String(shown)} aria-controls=${list}
       aria-autocomplete="list" aria-activedescendant=${at.value >= 0 ? `${list}-${at.value}` : null} autocomplete="off" maxlength=${MOST_CHARACTERS}
-      placeholder=${label} value=${text.value} onFocus=${() => (open.value = true)} onBlur=${() => (open.value = false)}
+      placeholder=${label} value=${text.value} onFocus=${onFocus} onBlur=${() => (open.value = false)}
       onInput=${(event) => ((text.value = event.target.value), (open.value = true), (at.value = -1))} onKeyDown=${onKey} />
     <ul id=${list} role="listbox" aria-label=${`${label}: suggestions`} hidden=${!shown}>
       ${found.map((one, index) => html`<li role="option" id=${`${list}-${index}`} aria-selected=${String(index === at.value)}

@@ -29,25 +29,55 @@ function Curve() {
     viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none"><polyline points=${points.join(" ")} /></svg>`;
 }
 
+const dollars = (micros) => `$${(micros / 1e6).toFixed(2)}`;
+const SPAN = 15; // pulses that a rate is the mean of: half a minute
+
+/** How much a figure grows in a second; null while that is not known. */
+function growth(name) {
+  const recent = pulses.value.slice(-SPAN);
+  const [first, last] = [recent[0], recent.at(-1)];
+  const seconds = recent.length > 1 ? last.at_unix_s - first.at_unix_s : 0;
+  return seconds > 0 ? (last[name] - first[name]) / seconds : null;
+}
+
+/** Figures: their words, and how each is shown; the goal of some is another figure. */
 const FIGURES = {
-  examined: ["Examined", count],
+  rate: ["Requests a second", (value) => value.toFixed(1), "tps", count],
+  examined: ["Examined", count, "max_images", count],
+  matches: ["Kept by the rules", count, "wanted_matches", count],
+  spent_micros: ["Spent", dollars, "budget_micros", dollars],
   attempts: ["Requests", count],
   throttled: ["Throttled", count],
   retried: ["Retried", count],
-  allowed_tps: ["Allowed a second", (value) => value.toFixed(1)],
-  in_flight: ["In flight", count],
-  p50_ms: ["Median latency", (value) => `${count(Math.round(value))} ms`],
-  p95_ms: ["95 % latency", (value) => `${count(Math.round(value))} ms`],
-  spent_micros: ["Spent", (value) => `$${(value / 1e6).toFixed(2)}`],
 };
+const GOALS = ["examined", "matches", "spent_micros"];
+
+function duration(seconds) {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  return seconds < 5400 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** When the first goal is reached at the present pace; null without a goal, or while nothing grows. */
+function remaining(last) {
+  const times = GOALS.filter((name) => last[FIGURES[name][2]] != null && growth(name) > 0)
+    .map((name) => Math.max(0, last[FIGURES[name][2]] - last[name]) / growth(name));
+  return times.length ? duration(Math.min(...times)) : null;
+}
 
 function Pulse() {
   const last = pulses.value.at(-1);
   if (!last) return html`<div data-testid="pulse" class="pulse"><p class="faint">${job.value.running ? "A run goes on; its first figures come within seconds." : "No run is going on."}</p></div>`;
-  const shown = Object.entries(FIGURES).filter(([name]) => last[name] != null);
+  const figures = { ...last, rate: last.running === false ? null : growth("attempts") };
+  const shown = Object.entries(FIGURES).filter(([name]) => figures[name] != null);
+  const left = last.running === false ? null : remaining(last);
   return html`<div data-testid="pulse" class="pulse">
     <${Curve} />
-    <dl class="figures">${shown.map(([name, [words, format]]) => html`<div><dt>${words}</dt><dd>${format(last[name])}</dd></div>`)}</dl>
+    <dl class="figures">
+      ${shown.map(([name, [words, format, goal, ofGoal]]) => html`<div><dt>${words}</dt><dd>${format(figures[name])}
+        ${last[goal] != null && html` <span class="faint">of ${ofGoal(last[goal])}</span>`}</dd></div>`)}
+      ${left && html`<div><dt>Ends in about</dt><dd>${left}</dd></div>`}
+      ${Object.entries(last.failed_by ?? {}).map(([cause, number]) => html`<div><dt>Failed: ${words(cause)}</dt><dd>${count(number)}</dd></div>`)}
+    </dl>
     ${last.at_unix_s && html`<p class="faint">As of ${clock(last.at_unix_s)}</p>`}
   </div>`;
 }

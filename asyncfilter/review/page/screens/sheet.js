@@ -4,12 +4,16 @@ import { announce, answer, done, undo } from "../answers.js";
 import { post } from "../api.js";
 import { cardOf, load, watch } from "../cards.js";
 import { useKeys } from "../keys.js";
-import { QUEUES } from "../line.js";
+import { OF_OTHERS, QUEUES } from "../line.js";
+import { settled, unsaved } from "../outbox.js";
 import { Icon, Verdict, keepFocus } from "../parts.js";
 import { replaceState, route } from "../routes.js";
 import { WORDS, basename, count } from "../text.js";
+import { Thumb } from "../thumb.js";
 
 const SIZES = [12, 24, 36, 60];
+const SAVED_MS = 2000;
+const AGAIN_MS = 300;
 const SEEN_MS = 150; // as in Decide: nothing is committed before it was seen
 
 const ids = signal([]);
@@ -17,16 +21,36 @@ const marks = signal({}); // id -> verdict
 const at = signal(0);
 const state = signal("loading"); // loading, ready, empty
 let shownAt = 0;
+let turn = 0;
 const committed = new Set(); // until the server knows them it offers them again
 
 /** What the machine would say; a blind card tells nothing, so that all start alike. */
 const premark = (card) => (!card.blind && (card.rule_verdict ?? card.verdict) === "reject" ? "reject" : "keep");
 
+/** The next ids of a queue. Before the server has what was committed last, it offers that again. */
+async function next(queue, size) {
+  await settled(SAVED_MS);
+  const { ids: taken } = await post("/api/take", { queue, n: Math.min(64, size), answered: OF_OTHERS.has(queue) });
+  await load(taken, { again: queue !== "waiting" });
+  const fresh = taken.filter((id) => cardOf(id) && !committed.has(id)).slice(0, size);
+  return fresh.length || !taken.length || !unsaved.value ? fresh : null;
+}
+
+/** As `next`, again and again until the server answers; null when another page of pictures was wanted meanwhile. */
+async function patiently(queue, size) {
+  const mine = (turn += 1);
+  for (;;) {
+    const found = await next(queue, size).catch(() => null);
+    if (mine !== turn || found) return mine === turn ? found : null;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
+}
+
 async function fill(queue, size) {
   state.value = "loading";
-  const { ids: taken } = await post("/api/take", { queue, n: Math.min(64, size) });
-  await load(taken);
-  ids.value = taken.filter((id) => cardOf(id) && !committed.has(id)).slice(0, size);
+  const found = await patiently(queue, size);
+  if (!found) return;
+  ids.value = found;
   marks.value = Object.fromEntries(ids.value.map((id) => [id, premark(cardOf(id))]));
   at.value = 0;
   state.value = ids.value.length ? "ready" : "empty";
@@ -46,12 +70,13 @@ function commit(queue, size) {
   const shownMs = (performance.now() - shownAt) / changes.length;
   answer(changes, { how: "sheet", askedAs: QUEUES[queue].askedAs, shownMs });
   announce("keep", changes.filter(({ verdict }) => verdict === "keep").length);
-  void fill(queue, size).catch(() => {});
+  void fill(queue, size);
 }
 
 async function takeBack() {
   const back = await undo();
   if (!back) return;
+  turn += 1; // what is on its way is not wanted any more
   back.forEach((id) => committed.delete(id));
   ids.value = back;
   marks.value = Object.fromEntries(back.filter(cardOf).map((id) => [id, marks.value[id] ?? premark(cardOf(id))]));
@@ -71,7 +96,7 @@ function Tile({ id, index }) {
   return html`<div role="gridcell" id=${`sheet-${id}`} class=${`tile ${verdict} ${here ? "here" : ""}`} data-testid="sheet-tile" data-id=${id}
       data-verdict=${verdict} aria-label=${`${basename(card.key)}: ${WORDS[verdict]}`} aria-selected=${String(here)}
       onMouseDown=${keepFocus} onClick=${() => ((at.value = index), flip(id))}>
-    ${card.broken ? html`<span class="no-picture">No picture</span>` : html`<img src=${card.thumb} alt="" draggable=${false} />`}
+    <${Thumb} card=${card} />
     <${Verdict} verdict=${verdict} bare />
   </div>`;
 }
@@ -111,7 +136,10 @@ export function Sheet() {
   const queue = QUEUES[route.value.state.queue] ? route.value.state.queue : "waiting";
   const size = SIZES.includes(Number(route.value.state.size)) ? Number(route.value.state.size) : 24;
   useSheetKeys(grid, queue, size);
-  useEffect(() => void fill(queue, size).catch(() => (state.value = "empty")), [queue, size]);
+  useEffect(() => {
+    void fill(queue, size);
+    return () => void (turn += 1);
+  }, [queue, size]);
   useEffect(() => {
     if (state.value === "ready" && document.activeElement === document.body) grid.current?.focus({ preventScroll: true });
   }, [ids.value]);

@@ -4,6 +4,7 @@ import { verdictOf, watch } from "../cards.js";
 import * as line from "../line.js";
 import { Verdict, keepFocus } from "../parts.js";
 import { basename } from "../text.js";
+import { Thumb } from "../thumb.js";
 
 const BEFORE = 4;
 const AFTER = 8;
@@ -15,7 +16,7 @@ function Neighbour({ id, place }) {
   const verdict = verdictOf(card);
   return html`<button class="neighbour" data-testid="neighbour" data-id=${id} aria-current=${here ? "true" : null} tabindex="-1"
       aria-label=${`Show ${basename(card.key)}${verdict ? `, ${verdict}` : ""}`} onMouseDown=${keepFocus} onClick=${() => line.moveTo(place)}>
-    ${card.broken ? html`<span class="no-picture"></span>` : html`<img src=${card.thumb} alt="" loading="lazy" fetchpriority="low" draggable=${false} />`}
+    <${Thumb} card=${card} words="" loading="lazy" fetchpriority="low" />
     <${Verdict} verdict=${verdict} bare />
   </button>`;
 }

@@ -1,0 +1,57 @@
+"""``--on``: where images are examined, in place of what the job says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from asyncfilter.errors import UsageError
+from asyncfilter.job.spec import Cluster, Job
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="WHERE",
+        help="Where images are examined: local (this process), ray, or ray:HOST:PORT. Default: as `cluster` in the job "
+        "says, else local.",
+        show_default=False,
+    ),
+]
+
+
+def placed(job: Job, on: str | None) -> Job:
+    """The job with ``--on`` in place of ``cluster.engine`` and ``cluster.address``.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if on is None:
+        return job
+    if on == "local":
+        return replace(job, cluster=None)
+    engine, colon, address = on.partition(":")
+    if engine != "ray":
+        raise UsageError(f"--on {on}: expected local, ray or ray:HOST:PORT", hint="See `asyncfilter run --help`.")
+    cluster = job.cluster or Cluster()
+    return replace(job, cluster=replace(cluster, address=_address(on, address) if colon else cluster.address))
+
+
+def _address(on: str, address: str) -> str:
+    """The address of ``ray:HOST:PORT``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    from asyncfilter.job.schema.cluster import check_address  # noqa: PLC0415  pydantic, for those who need it
+    from asyncfilter.job.schema.types import SEEN  # noqa: PLC0415
+
+    try:
+        return check_address(address)
+    except ValueError as error:
+        why = str(error).replace(SEEN, address)
+        raise UsageError(
+            f"--on {on}: {why}", hint="Give --on ray:HOST:PORT, the address of the cluster's GCS."
+        ) from error

@@ -1,0 +1,83 @@
+"""The model versions of the answers of one checkpoint, by lane: where they differ the run says so, or ends."""
+
+from __future__ import annotations
+
+from asyncfilter.clock import Clock
+from asyncfilter.engine.core.cautions import Cautions
+from asyncfilter.engine.core.stopping import StopSignal
+from asyncfilter.errors import AsyncFilterError
+from asyncfilter.events import Emit, ModelVersionsDiffer
+from asyncfilter.model import StopReason
+from asyncfilter.records.progress import LaneTotals, Totals
+
+_HINT = "Set detector.lanes_must_agree to false to go on with both, or begin anew with --fresh and other lanes."
+
+
+class ModelVersions:
+    """Compares the model version of each lane's answers with those of the checkpoint.
+
+    Invariant: with ``must_agree``, no answer is judged whose version is not that of the first answer.
+
+    Args:
+        totals: The sums of the run, with the versions of every lane that the checkpoint has known.
+        must_agree: End the run at the first answer that differs.
+        stop_signal: Ends the run.
+        cautions: Has the one sentence about differing versions.
+        emit: Called with the one event about them.
+        clock: Time of the event.
+    """
+
+    def __init__(
+        self,
+        totals: Totals,
+        *,
+        must_agree: bool,
+        stop_signal: StopSignal,
+        cautions: Cautions,
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        self._totals = totals
+        self._must_agree = must_agree
+        self._stop_signal = stop_signal
+        self._cautions = cautions
+        self._emit = emit
+        self._clock = clock
+        self._agreed = next((version for lane in totals.lanes.values() for version in lane.model_versions), "")
+        self._is_said = False
+
+    def begin(self) -> None:
+        """Compare the versions that the checkpoint holds; where they must agree and do not, the run ends."""
+        if any(version != self._agreed for lane in self._totals.lanes.values() for version in lane.model_versions):
+            self._differ()
+
+    def note(self, sums: LaneTotals, version: str) -> bool:
+        """Note the version of an answer.
+
+        Args:
+            sums: Of the lane that gave the answer.
+            version: As the service gave it; empty where it gave none.
+
+        Returns:
+            Whether the answer must not be judged.
+        """
+        if version not in sums.model_versions and version:
+            sums.model_versions = (*sums.model_versions, version)
+        if version == self._agreed or not version:
+            return False
+        if not self._agreed:
+            self._agreed = version
+            return False
+        if not self._is_said:
+            self._differ()
+        return self._must_agree
+
+    def _differ(self) -> None:
+        self._is_said = True
+        versions = {name: list(lane.model_versions) for name, lane in self._totals.lanes.items() if lane.model_versions}
+        self._emit(ModelVersionsDiffer(at_unix_s=self._clock.unix(), versions=versions))
+        described = "; ".join(f"{name}: {', '.join(found)}" for name, found in versions.items())
+        message = f"the answers are of different model versions ({described})"
+        self._cautions.say(f"{message}: the same image may be labelled differently")
+        if self._must_agree:
+            self._stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=_HINT))

@@ -1,0 +1,149 @@
+"""A Ray that is started for a run, and found again by the next head when that run was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from asyncfilter.errors import AccessError
+from asyncfilter.fleet.keeper import ENVIRONMENT
+
+START_S = 90.0
+_STOP_S = 30.0
+_CHECK_S = 0.1
+_KEEPER = Path(__file__).with_name("keeper.py")
+
+
+class _Note(msgspec.Struct):
+    """What is noted beside the checkpoint while our Ray runs."""
+
+    folder: str
+
+
+class OwnRay:
+    """A Ray of our own on this machine, held by this process.
+
+    Attributes:
+        address: Host and port.
+    """
+
+    def __init__(self, folder: Path, note: Path, lock: BinaryIO, address: str) -> None:
+        self.address = address
+        self._folder = folder
+        self._note = note
+        self._lock = lock
+
+    @classmethod
+    def found(cls, note: Path) -> OwnRay | None:
+        """The Ray that a killed run over the same checkpoint has left; None where there is none."""
+        try:
+            folder = Path(msgspec.json.decode(note.read_bytes(), type=_Note).folder)
+        except (OSError, msgspec.DecodeError):
+            return None
+        address = _address(folder)
+        if address is None or folder.stat().st_uid != os.getuid():
+            note.unlink(missing_ok=True)
+            return None
+        lock = _hold(folder)
+        return None if lock is None else cls(folder, note, lock, address)
+
+    @classmethod
+    def start(cls, note: Path, *, cpus: int) -> OwnRay:
+        """Start one; takes some seconds.
+
+        Raises:
+            AccessError: It does not start.
+        """
+        # A short path: the sockets of Ray are in it.
+        folder = Path(tempfile.mkdtemp(prefix="afray-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108  0700
+        token = folder / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        (folder / "head").touch(mode=0o600)
+        lock = _hold(folder)
+        if lock is None:
+            raise AccessError(f"{folder} is locked by another process", hint="Run the command again.")
+        keeper = subprocess.Popen(  # noqa: S603  this interpreter and a file of this package
+            [sys.executable, str(_KEEPER), str(folder), str(cpus)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        started = cls(folder, note, lock, "")
+        try:
+            started.address = _awaited(folder, keeper)
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.touch(mode=0o600)
+            note.write_bytes(msgspec.json.encode(_Note(str(folder))))
+        except BaseException:
+            started.stop()
+            raise
+        return started
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which it can be reached."""
+        return {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(self._folder / "token")}
+
+    def stop(self) -> None:
+        """Stop it, with all its processes."""
+        self._note.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self._folder / "stop").touch()
+        self._lock.close()
+        until_s = time.monotonic() + _STOP_S
+        while self._folder.exists() and time.monotonic() < until_s:
+            time.sleep(_CHECK_S)
+
+
+def _hold(folder: Path) -> BinaryIO | None:
+    """The lock that tells the keeper that a head lives; None where another one does."""
+    lock = (folder / "head").open("r+b")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # The keeper looks at it for a moment, several times a second.
+        time.sleep(_CHECK_S / 2)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return None
+    return lock
+
+
+def _address(folder: Path) -> str | None:
+    """Where Ray listens; None while it does not."""
+    try:
+        return (folder / "r" / "ray_current_cluster").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _awaited(folder: Path, keeper: subprocess.Popen[bytes]) -> str:
+    """The address of a Ray that starts.
+
+    Raises:
+        AccessError: It does not start.
+    """
+    until_s = time.monotonic() + START_S
+    while time.monotonic() < until_s and keeper.poll() is None:
+        if (address := _address(folder)) is not None:
+            return address
+        time.sleep(_CHECK_S)
+    log = folder / "log"
+    last = log.read_text(errors="replace").strip().splitlines()[-3:] if log.exists() else []
+    raise AccessError(
+        f"no Ray could be started on this machine: {' '.join(last) or 'it ended without a word'}",
+        hint="Give the address of a Ray that runs (cluster.address), or --on local.",
+    )

@@ -1,0 +1,392 @@
+"""Workers as actors of Ray: where to find a Ray, how its actors are started and found again, and wires to them.
+
+Only this module imports Ray, and only when a run needs it. Ray places the actors, restarts them and carries frames;
+everything else is ours: liveness, flow control, fencing and repetition.
+
+An actor is *detached*: it outlives the head that started it, so that the next head finds what it keeps. Its name has
+the checkpoint and the fingerprint of the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from asyncfilter.errors import AccessError, AsyncFilterError, UsageError
+from asyncfilter.fleet.faults import error_of
+from asyncfilter.fleet.messages import Fault
+from asyncfilter.fleet.wires import Loss, Wire, WireLostError
+
+NAMESPACE = "asyncfilter"
+EXTRA_HINT = "pip install 'asyncfilter[ray]'"
+_REACH_S = 5.0
+_LOOK_S = 2.0
+_START_S = 300.0
+_CONCURRENCY = 1_000
+_GB = 1_000_000_000
+
+Actor = Any
+"""Ray's handle of an actor; its type is known where Ray is installed."""
+
+
+class PerWorker(msgspec.Struct, frozen=True, kw_only=True):
+    """What Ray is asked for, for each worker."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_gb: float | None = None
+
+
+def import_ray() -> Any:  # noqa: ANN401  the module
+    """The module ``ray``.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        import ray  # noqa: PLC0415  hundreds of milliseconds, for those who need it
+    except ImportError as exc:
+        raise UsageError("a fleet on Ray needs the extra `ray`", hint=f"Install it: {EXTRA_HINT}") from exc
+    return ray
+
+
+def check_installed() -> None:
+    """Check that Ray is installed, without importing it.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if find_spec("ray") is None:
+        raise UsageError("a fleet on Ray needs the extra `ray`", hint=f"Install it: {EXTRA_HINT}")
+
+
+def running_address() -> str | None:
+    """The address of a Ray that runs: that of the environment, or on this machine; None without one."""
+    if given := os.environ.get("RAY_ADDRESS"):
+        return given
+    note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    try:
+        found = note.read_text().strip()
+    except OSError:
+        return None
+    return found if found and _answers(found) else None
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def connect(address: str, environment: Mapping[str, str]) -> None:
+    """Connect this process to a Ray; to be called in a thread of the main thread's choice.
+
+    Args:
+        address: Host and port.
+        environment: Variables with which it can be reached.
+
+    Raises:
+        AccessError: There is none, or it refuses the token.
+        UsageError: It has another version, or would need Ray Client.
+    """
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"{address}: over Ray Client each message would pass a proxy",
+            hint="Run the command inside of the cluster, and give HOST:PORT.",
+        )
+    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", **environment})
+    ray = import_ray()
+    if not _answers(address):
+        raise AccessError(f"no Ray answers at {address}", hint="Check cluster.address, --on and RAY_ADDRESS.")
+    before = signal.getsignal(signal.SIGTERM)
+    # Ray takes 127.0.0.1 for this machine's other address otherwise, where a Ray of our own does not listen.
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = not address.startswith("127.0.0.1:")  # noqa: SLF001
+    # Ray tells of dead workers on stdout, where the result of the command goes; events tell of them here.
+    if hasattr(ray._private.worker, "print_to_stdstream"):  # noqa: SLF001
+        ray._private.worker.print_to_stdstream = _say_nothing  # noqa: SLF001
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    except Exception as exc:
+        raise _translated(address, exc) from exc
+    finally:
+        if signal.getsignal(signal.SIGTERM) is not before:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _say_nothing(*_args: object, **_kwargs: object) -> None:
+    """Print nothing."""
+
+
+def _translated(address: str, error: Exception) -> AsyncFilterError:
+    why = " ".join(str(error).split())[:500]
+    if "ersion mismatch" in why:
+        return UsageError(
+            f"the Ray at {address} does not fit: {why}", hint="Install the same versions of Ray and Python."
+        )
+    if "uthenticat" in why or "oken" in why:
+        return AccessError(
+            f"the Ray at {address} refuses the token: {why}",
+            hint="Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the cluster's token.",
+        )
+    return AccessError(f"the Ray at {address} cannot be used: {why}", hint="Check the cluster, then run again.")
+
+
+def has_tokens() -> bool:
+    """Whether this process talks to Ray with a token."""
+    return os.environ.get("RAY_AUTH_MODE") == "token"
+
+
+def disconnect() -> None:
+    """Leave Ray; it goes on."""
+    import_ray().shutdown()
+
+
+def total_cpus() -> float:
+    """The cores of the cluster."""
+    return float(import_ray().cluster_resources().get("CPU", 0.0))
+
+
+def end_this_actor() -> None:
+    """End the actor that this process is, for good; Ray restarts one that only exits."""
+    ray = import_ray()
+    ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+
+
+def on_sigterm(leave: Callable[[], object]) -> None:
+    """Call ``leave`` at the first SIGTERM to the actor that this process is, in place of an end at once.
+
+    Methods of an asynchronous actor never run in the main thread, where alone Python lets a handler be set. But what
+    the handler of Ray's worker calls is a name of its module. Where a Ray has no such name, SIGTERM ends the actor.
+    """
+    module, name = import_ray()._private.worker, "raise_sys_exit_with_custom_error_message"  # noqa: SLF001
+    end = getattr(module, name, None)
+    if end is None:
+        return
+
+    def called(*_args: object, **_kwargs: object) -> None:
+        setattr(module, name, end)
+        leave()
+
+    setattr(module, name, called)
+
+
+def node_of_this_actor() -> str:
+    """Id of the node of the actor that this process is."""
+    return str(import_ray().get_runtime_context().get_node_id())
+
+
+class RayHub:
+    """``Hub`` of actors.
+
+    Args:
+        actor_class: Of the workers: made with ``spec`` and a name, with ``take``, ``give`` and ``opened``.
+        spec: What a worker is told.
+        name: Begins the names of the actors; other names that begin with ``family`` are of former jobs.
+        family: See ``name``.
+        address: Of the cluster.
+        most: Most workers; None for as many as the cores hold.
+        per_worker: What Ray is asked for.
+    """
+
+    def __init__(
+        self,
+        actor_class: type,
+        spec: bytes,
+        *,
+        name: str,
+        family: str,
+        address: str,
+        most: int | None,
+        per_worker: PerWorker,
+    ) -> None:
+        self.address = address
+        self._ray = import_ray()
+        self._class = actor_class
+        self._spec = spec
+        self._name = name
+        self._family = family
+        self._per_worker = per_worker
+        self._most = most
+        self._ready: asyncio.Queue[Wire | AsyncFilterError] = asyncio.Queue()
+        self._actors: dict[str, Actor] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def next(self) -> Wire:
+        """See ``Hub``.
+
+        Raises:
+            AccessError: A worker cannot work.
+            UsageError: Likewise.
+        """
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        found = await self._ready.get()
+        if isinstance(found, AsyncFilterError):
+            raise found
+        return found
+
+    async def close(self) -> None:
+        """See ``Hub``."""
+        for task in (self._looking, *self._opening):
+            if task is not None:
+                task.cancel()
+        with anyio.move_on_after(_REACH_S):
+            await anyio.to_thread.run_sync(self._end_all, abandon_on_cancel=True)
+
+    # -- Actors ----------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Find the actors that are there, start those that are missing, and do so again while the run goes on."""
+        while True:
+            try:
+                names = await anyio.to_thread.run_sync(self._present)
+                for name in names:
+                    if name not in self._actors:
+                        self._open(name, await anyio.to_thread.run_sync(self._found, name))
+                for name in [name for name in self._actors if name not in names]:
+                    del self._actors[name]
+                for number in range(1, self.wanted() + 1):
+                    name = f"{self._name}-{number}"
+                    if name not in self._actors:
+                        self._open(name, await anyio.to_thread.run_sync(self._started, name))
+            except Exception as error:  # noqa: BLE001  Ray may raise anything
+                await self._ready.put(_translated(self.address, error))
+                return
+            await anyio.sleep(_LOOK_S)
+
+    def wanted(self) -> int:
+        """Workers that there should be."""
+        if self._most is not None:
+            return self._most
+        return max(1, int(total_cpus() // self._per_worker.cpus))
+
+    def _present(self) -> list[str]:
+        """Names of our actors that live; those of former jobs are ended."""
+        names = [entry for entry in self._ray.util.list_named_actors() if entry.startswith(self._family)]
+        for name in [name for name in names if not name.startswith(self._name)]:
+            if (actor := self._found(name)) is not None:
+                self._ray.kill(actor, no_restart=True)
+        return [name for name in names if name.startswith(self._name)]
+
+    def _found(self, name: str) -> Actor:
+        try:
+            return self._ray.get_actor(name)
+        except ValueError:
+            return None
+
+    def _started(self, name: str) -> Actor:
+        asked = self._per_worker
+        options: dict[str, Any] = {} if asked.memory_gb is None else {"memory": int(asked.memory_gb * _GB)}
+        made = self._ray.remote(self._class).options(
+            name=name,
+            lifetime="detached",
+            num_cpus=asked.cpus,
+            num_gpus=asked.gpus,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=_CONCURRENCY,
+            get_if_exists=True,
+            **options,
+        )
+        return made.remote(self._spec, name)
+
+    def _open(self, name: str, actor: Actor) -> None:
+        if actor is None:
+            return
+        self._actors[name] = actor
+        task = asyncio.create_task(self._offer(name, actor))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _offer(self, name: str, actor: Actor) -> None:
+        """Offer a worker once its ports are open."""
+        try:
+            fault = await actor.opened.remote()
+        except self._ray.exceptions.RayError as error:
+            if (unfit := _unfit(error)) is not None:
+                await self._ready.put(unfit)
+            return  # what ended meanwhile is started again
+        if fault:
+            found = error_of(msgspec.msgpack.decode(fault, type=Fault))
+            await self._ready.put(found)
+            return
+        await self._ready.put(RayWire(self, name, actor))
+
+    def is_gone(self, name: str) -> bool:
+        """Whether an actor will never answer again."""
+        return self._found(name) is None
+
+    def end(self, name: str) -> None:
+        """End one actor."""
+        if (actor := self._actors.get(name)) is not None:
+            self._ray.kill(actor, no_restart=True)
+
+    def _end_all(self) -> None:
+        for name in {*self._present(), *self._actors}:
+            if (actor := self._actors.get(name) or self._found(name)) is not None:
+                self._ray.kill(actor, no_restart=True)
+
+
+class RayWire:
+    """``Wire`` to one actor: a call brings a frame, and one that waits fetches the next."""
+
+    def __init__(self, hub: RayHub, name: str, actor: Actor) -> None:
+        self.name = name
+        self._hub = hub
+        self._actor = actor
+
+    async def send(self, frame: bytes) -> None:
+        """See ``Wire``."""
+        try:
+            self._actor.take.remote(frame)
+        except Exception as error:
+            raise WireLostError(Loss.CONNECTION, str(error)) from error
+
+    async def receive(self, session: str) -> bytes:
+        """See ``Wire``."""
+        try:
+            frame = await self._actor.give.remote(session)
+        except Exception as error:
+            is_final = await anyio.to_thread.run_sync(self._hub.is_gone, self.name)
+            raise WireLostError(_loss(error), str(error), is_final=is_final) from error
+        if not isinstance(frame, bytes):
+            raise WireLostError(Loss.PROCESS, "no bytes")
+        return frame
+
+    async def end(self) -> None:
+        """See ``Wire``."""
+        await anyio.to_thread.run_sync(self._hub.end, self.name)
+
+
+def _loss(error: Exception) -> Loss:
+    why = str(error).lower()
+    if "node" in why and ("died" in why or "dead" in why or "preempt" in why or "failed" in why):
+        return Loss.NODE
+    return Loss.CONNECTION if "unavailable" in why else Loss.PROCESS
+
+
+def _unfit(error: Exception) -> UsageError | None:
+    """The error for a worker whose machine lacks what it needs; None for one that merely ended."""
+    why = str(error)
+    if "ModuleNotFoundError" in why or "ImportError" in why or "AttributeError" in why:
+        lines = [line for line in why.splitlines() if "Error" in line]
+        return UsageError(
+            f"the workers have no asyncfilter that fits: {lines[-1].strip() if lines else why[:200]}",
+            hint="Install one version of asyncfilter on all machines.",
+        )
+    return None

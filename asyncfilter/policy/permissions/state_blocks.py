@@ -1,0 +1,75 @@
+"""What commands do to a state in S3, each thing with the permissions that it needs, as in ``blocks``.
+
+Whoever may not list a bucket is told that a missing object is forbidden. A state that was never made must be told from
+one that may not be read, so that ``s3:ListBucket`` is among the permissions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from asyncfilter.policy.permissions.places import JobPlaces, Place
+from asyncfilter.policy.permissions.rows import Need
+
+
+def state_reading(places: JobPlaces) -> Iterator[Need]:
+    """A command that owns nothing, where the checkpoint is kept in S3: it fetches what is committed, and answers."""
+    if places.job.state is not None and not places.job.state.is_copy:
+        for place in places.states:
+            yield from _looking(place)
+
+
+def state_fetching(places: JobPlaces) -> Iterator[Need]:
+    """Fetching the state of a checkpoint."""
+    for place in places.states[:1]:
+        yield _reading(place)
+
+
+def state_looking(places: JobPlaces) -> Iterator[Need]:
+    """Looking at all objects of the state of a checkpoint."""
+    for place in places.states[:1]:
+        yield from _looking(place)
+
+
+def state_pruning(places: JobPlaces) -> Iterator[Need]:
+    """Deleting what the state of a checkpoint does not need any more."""
+    for place in places.states[:1]:
+        yield from _pruning(place)
+
+
+def state_owning(places: JobPlaces) -> Iterator[Need]:
+    """Owning a state: taking it, committing to it, and deleting what was replaced."""
+    for place in places.states:
+        yield from _pruning(place)
+        yield Need(
+            action="s3:PutObject", resource=place.objects, statement="WriteState", why="commit to the state in S3"
+        )
+
+
+# -- Parts of blocks ---------------------------------------------------------------------------------------------------
+
+
+def _reading(place: Place) -> Need:
+    why = "read checkpoint and answers in S3"
+    return Need(action="s3:GetObject", resource=place.objects, statement="ReadState", why=why)
+
+
+def _looking(place: Place) -> Iterator[Need]:
+    yield _reading(place)
+    yield Need(
+        action="s3:ListBucket",
+        resource=place.bucket,
+        statement="ListState",
+        why="see which objects of the state there are",
+        prefix=place.prefix,
+    )
+
+
+def _pruning(place: Place) -> Iterator[Need]:
+    yield from _looking(place)
+    yield Need(
+        action="s3:DeleteObject",
+        resource=place.objects,
+        statement="WriteState",
+        why="delete objects of the state that were replaced",
+    )

@@ -1,0 +1,318 @@
+"""A fleet around a run: its workers are found, what they kept is taken over, and at the end they are told to go.
+
+The engine sees a detector, a preparation and a capacity; the checkpoint tells the workers what has become durable.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import anyio
+import msgspec
+
+from asyncfilter import __version__
+from asyncfilter.clock import Clock, SystemClock
+from asyncfilter.engine.core.run_context import RunContext
+from asyncfilter.engine.examine.inputs import RunInputs
+from asyncfilter.engine.preview.overlays import OpenedView
+from asyncfilter.errors import AsyncFilterError
+from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
+from asyncfilter.fleet.crew import Crew, LateAnswer, LinkKey
+from asyncfilter.fleet.link import Terms
+from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, Losses
+from asyncfilter.fleet.transit import fleet_clock
+from asyncfilter.fleet.wires import Hub
+from asyncfilter.job.spec import Job
+from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.keeping import KeptState
+from asyncfilter.records.images import StoredImage
+from asyncfilter.records.progress import Batch, Totals
+from asyncfilter.wiring.examining import fingerprint
+from asyncfilter.wiring.overrides import Overrides
+
+PREFETCH_IMAGES = 2_048
+"""Images ahead of admission: the workers hold their bytes, and each prepares some at a time."""
+
+PREFETCH_AT_ONCE = 1_024
+
+_BATCH_ROWS = 1_000
+
+_MOST_AT_ONCE = 4_096
+"""Images under way for a model of one's own, whose workers each bring cores of their own."""
+
+
+class FleetTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of a fleet.
+
+    Attributes:
+        fingerprint: Of the job, as far as workers use it.
+        version: Of asyncfilter.
+        engine: What runs the workers.
+        least: Workers to begin with.
+        most: Workers at the most; None where that is not known.
+        wait_s: How long the first ones are waited for, seconds.
+    """
+
+    fingerprint: str
+    version: str = __version__
+    engine: str = "ray"
+    least: int = 1
+    most: int | None = None
+    wait_s: float = 120.0
+
+
+class Parts(NamedTuple):
+    """Parts of a run in one process."""
+
+    inputs: RunInputs
+    checkpoint: Checkpoint
+    context: RunContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """What a run uses in place of its own parts."""
+
+    inputs: RunInputs
+    checkpoint: Checkpoint
+    context: RunContext
+
+
+@asynccontextmanager
+async def with_fleet(
+    job: Job, overrides: Overrides, inputs: RunInputs, checkpoint: Checkpoint, context: RunContext
+) -> AsyncIterator[Fleet]:
+    """The fleet that a job asks for, or that the caller gives; the run's own parts where the job is kept at home.
+
+    Raises:
+        UsageError: The fleet cannot do what the job asks for.
+        AccessError: The cluster cannot be reached.
+        WaitEndedError: As ``open_fleet``; so is ``CheckpointError``.
+    """
+    if overrides.hub is not None:
+        terms = FleetTerms(fingerprint=fingerprint(job))
+        async with open_fleet(job, overrides.hub, terms, Parts(inputs, checkpoint, context)) as fleet:
+            yield fleet
+        return
+    if job.cluster is None:
+        yield Fleet(inputs=inputs, checkpoint=checkpoint, context=context)
+        return
+    from asyncfilter.wiring.ray_fleet import open_ray_fleet  # noqa: PLC0415  not needed by other fleets
+
+    async with open_ray_fleet(job, job.cluster, Parts(inputs, checkpoint, context)) as fleet:
+        yield fleet
+
+
+@asynccontextmanager
+async def open_fleet(job: Job, hub: Hub, terms: FleetTerms, parts: Parts) -> AsyncIterator[Fleet]:
+    """Find the workers and take over what they kept; the workers go when the context ends.
+
+    Args:
+        job: Has the limits.
+        hub: Starts and finds workers; it is closed at the end.
+        terms: What is asked of them.
+        parts: Those of the run in one process.
+
+    Raises:
+        WaitEndedError: Too few workers came.
+        UsageError: None fits.
+        CheckpointError: A later run has them.
+    """
+    inputs, checkpoint, context = parts
+    events = _BetweenStartAndEnd(context.emit)
+    context = msgspec.structs.replace(context, emit=events.emit)
+    crew = _crew(job, hub, terms, checkpoint, context)
+    events.on_end = crew.tell_end
+    failure: Exception | None = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(crew.run)
+            try:
+                await crew.gather(terms.least, wait_s=terms.wait_s, settle_s=job.limits.timeout_s)
+                view = DurableView(checkpoint, crew, context.state)
+                tasks.start_soon(view.tell_committed)
+                await _adopt(view, crew.kept_answers(), context)
+                yield _fleet(crew, terms, inputs, view, context)
+                await _keep_late(view, crew)
+            except Exception as error:  # noqa: BLE001  raised again below, outside of the task group
+                failure = error
+            await crew.say_bye()
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await hub.close()
+    if failure is not None:
+        raise failure
+
+
+def _crew(job: Job, hub: Hub, terms: FleetTerms, checkpoint: Checkpoint, context: RunContext) -> Crew:
+    agreed = Terms(
+        version=terms.version,
+        fingerprint=terms.fingerprint,
+        epoch=checkpoint.opened.epoch,
+        attempt_s=job.limits.timeout_s,
+    )
+    return Crew(hub, agreed, engine=terms.engine, emit=context.emit, clock=context.clock, now=_now_of(context.clock))
+
+
+def _now_of(clock: Clock) -> Callable[[], float]:
+    return fleet_clock if isinstance(clock, SystemClock) else clock.monotonic
+
+
+def _fleet(crew: Crew, terms: FleetTerms, inputs: RunInputs, view: DurableView, context: RunContext) -> Fleet:
+    losses = Losses()
+    detectors = [FleetDetector(crew, losses, backend.name) for backend in inputs.backends]
+    backends = tuple(
+        msgspec.structs.replace(backend, detector=detector)
+        for backend, detector in zip(inputs.backends, detectors, strict=True)
+    )
+    preparation = FleetPreparation(crew, losses, detectors) if inputs.preparation is not None else None
+    return Fleet(
+        inputs=msgspec.structs.replace(
+            inputs,
+            backends=backends,
+            preparation=preparation,
+            capacity=crew,
+            concurrency=inputs.concurrency if inputs.primary.most_in_flight is None else _MOST_AT_ONCE,
+            prefetch_images=PREFETCH_IMAGES,
+            prefetch_at_once=PREFETCH_AT_ONCE,
+        ),
+        checkpoint=view,
+        context=msgspec.structs.replace(context, workers=crew.statistics, workers_wanted=terms.most),
+    )
+
+
+class DurableView(OpenedView):
+    """The checkpoint itself; workers are told what has become durable.
+
+    Args:
+        checkpoint: Open, and locked.
+        crew: The workers.
+        state: Where answers become durable, beyond this machine; None where the file is enough.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, crew: Crew, state: KeptState | None) -> None:
+        super().__init__(checkpoint, checkpoint.opened)
+        self._state = state
+        self._uncommitted: deque[tuple[int, list[LinkKey]]] = deque()
+        self._added = anyio.Event()
+        self._commit = checkpoint.commit
+        self._crew = crew
+        self._next_id = checkpoint.opened.next_id
+        self.commit = self._committed
+
+    async def _committed(self, batch: Batch) -> None:
+        await self._commit(batch)
+        for row in batch.new:
+            self._next_id = max(self._next_id, row.id + 1)
+        self._note_durable([(row.key, row.etag) for row in (*batch.new, *batch.positioned)])
+
+    def _note_durable(self, objects: list[LinkKey]) -> None:
+        """Tell the workers what is durable, at once or when S3 has it."""
+        if self._state is None:
+            self._crew.durable(objects)
+        elif objects:
+            self._uncommitted.append((self._state.mark(), objects))
+            self._added.set()
+
+    async def tell_committed(self) -> None:
+        """Tell the workers what S3 has, until cancelled or until it can have no more."""
+        if self._state is None:
+            return
+        while True:
+            while self._uncommitted:
+                mark, objects = self._uncommitted.popleft()
+                try:
+                    await self._state.wait_committed(mark)
+                except AsyncFilterError:
+                    return  # the run ends by it; the workers keep what they have
+                self._crew.durable(objects)
+            self._added = anyio.Event()
+            await self._added.wait()
+
+    async def add_spare(self, answers: Sequence[LateAnswer], totals: Totals | None = None) -> int:
+        """Store answers as cached rows, but for those of objects whose labels are stored; how many were stored.
+
+        Args:
+            answers: Any number of them.
+            totals: Sums to write with the last ones; ``adopted`` is filled in.
+        """
+        wanted = await self._unknown(answers)
+        for start in range(0, len(wanted), _BATCH_ROWS):
+            rows = [self._spare(answer) for answer in wanted[start : start + _BATCH_ROWS]]
+            if totals is not None:
+                totals.adopted += len(rows)
+            await self._committed(Batch(new=rows, totals=totals))
+        self._note_durable([(answer.image.key, answer.image.etag) for answer in answers])
+        self.opened = msgspec.structs.replace(self.opened, next_id=self._next_id, totals=totals or self.opened.totals)
+        return len(wanted)
+
+    async def _unknown(self, answers: Sequence[LateAnswer]) -> list[LateAnswer]:
+        """One answer for each object whose labels are not stored."""
+        found = {(answer.image.key, answer.image.etag): answer for answer in answers}
+        keys = sorted({key for key, _ in found})
+        for start in range(0, len(keys), _BATCH_ROWS):
+            for row in await self.by_keys(keys[start : start + _BATCH_ROWS]):
+                if row.decision is not None or row.detection is not None:
+                    found.pop((row.key, row.etag), None)
+        return list(found.values())
+
+    def _spare(self, answer: LateAnswer) -> StoredImage:
+        row = StoredImage(
+            id=self._next_id,
+            seq=None,
+            key=answer.image.key,
+            etag=answer.image.etag,
+            size_bytes=answer.image.size_bytes,
+            detection=answer.detection,
+        )
+        self._next_id += 1
+        return row
+
+
+async def _adopt(view: DurableView, kept: Sequence[LateAnswer], context: RunContext) -> None:
+    """Store what the workers of a former head have kept: nothing of it is paid for again."""
+    if not kept:
+        return
+    totals = msgspec.structs.replace(view.opened.totals)
+    adopted = await view.add_spare(kept, totals)
+    context.emit(
+        AnswersAdopted(
+            at_unix_s=context.clock.unix(), offered=len(kept), adopted=adopted, from_epoch=view.opened.epoch - 1
+        )
+    )
+
+
+async def _keep_late(view: DurableView, crew: Crew) -> None:
+    """Store answers that came for no ask under way, where their images have none."""
+    if late := crew.late_answers():
+        await view.add_spare(late)
+
+
+class _BetweenStartAndEnd:
+    """Holds events back until the first event of the run, and lets none follow the last one."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._held: list[Event] | None = []
+        self._is_over = False
+        self.on_end: Callable[[], None] | None = None
+
+    def emit(self, event: Event) -> None:
+        """Emit an event, hold it back, or drop it."""
+        if self._is_over:
+            return
+        if self._held is not None and not isinstance(event, RunStarted):
+            self._held.append(event)
+            return
+        if isinstance(event, RunEnded) and self.on_end is not None:
+            self.on_end()
+        self._is_over = isinstance(event, RunEnded)
+        self._emit(event)
+        held, self._held = self._held, None
+        for late in held or ():
+            self._emit(late)

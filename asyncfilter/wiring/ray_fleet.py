@@ -1,0 +1,179 @@
+"""A fleet on Ray: whether the job is worth sending, where Ray is, and the actors that a run over a checkpoint has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio.to_thread
+import msgspec
+
+from asyncfilter.engine.examine.inputs import RunInputs
+from asyncfilter.errors import UsageError
+from asyncfilter.events import KeptAtHome, after_start
+from asyncfilter.fleet import rays
+from asyncfilter.fleet.own_ray import OwnRay
+from asyncfilter.job.spec import Cluster, Job, Precheck
+from asyncfilter.model import StoreKind, uri_of
+from asyncfilter.wiring.examining import fingerprint, worker_spec
+from asyncfilter.wiring.fleet import Fleet, FleetTerms, Parts, open_fleet
+from asyncfilter.wiring.fleet_actor import ExaminerActor
+
+REFERENCE_MS, HEADER_MS = 0.2, 0.3
+"""Processor time of an image in this process, milliseconds: by reference, and with its header read (scale.md)."""
+
+_FINGERPRINT_CHARS = 12
+_UID_CHARS = 16
+_NO_TOKENS = (
+    "the Ray at {} has no token authentication: whoever reaches its ports runs code on all its machines; set "
+    "RAY_AUTH_MODE=token"
+)
+
+
+class _Cluster(NamedTuple):
+    """A Ray that this process is connected to; ``own`` where it was started for the run."""
+
+    address: str
+    own: OwnRay | None
+
+
+@asynccontextmanager
+async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncIterator[Fleet]:
+    """The fleet of a run; the run's own parts where workers would only make the job dearer.
+
+    Raises:
+        UsageError: Ray is not installed or does not fit, or the job needs what only this machine has.
+        AccessError: The cluster cannot be reached or refuses the token; a worker cannot work.
+        WaitEndedError: Too few workers came.
+    """
+    rays.check_installed()
+    if not cluster.sends_all and not is_worth_sending(job, parts):
+        yield _kept_at_home(job, parts)
+        return
+    async with AsyncExitStack() as stack:
+        found = await _connected(job, cluster, stack)
+        if found.own is None:
+            check_foreign(job, found.address)
+        if found.own is None and not rays.has_tokens():
+            parts = parts._replace(inputs=_with_caution(parts.inputs, _NO_TOKENS.format(found.address)))
+        hub = _hub(job, cluster, parts, found)
+        terms = FleetTerms(fingerprint=fingerprint(job), least=cluster.least, most=hub.wanted(), wait_s=cluster.wait_s)
+        yield await stack.enter_async_context(open_fleet(job, hub, terms, parts))
+
+
+def is_worth_sending(job: Job, parts: Parts) -> bool:
+    """Whether an image takes more time here than to send it: its pixels, its bytes, or a model of one's own."""
+    return job.convert or job.near_duplicates or job.detector.own is not None or not parts.inputs.by_reference
+
+
+def _kept_at_home(job: Job, parts: Parts) -> Fleet:
+    ms = REFERENCE_MS if job.precheck is Precheck.NONE else HEADER_MS
+    message = (
+        f"this job spends {ms:g} ms of processor time an image; workers would not make it faster, so it runs in this "
+        "process (cluster.send: all sends it all the same)"
+    )
+    context = parts.context
+    event = KeptAtHome(at_unix_s=context.clock.unix(), message=message, ms_an_image=ms)
+    return Fleet(
+        inputs=_with_caution(parts.inputs, f"kept_at_home: {message}"),
+        checkpoint=parts.checkpoint,
+        context=msgspec.structs.replace(context, emit=after_start(context.emit, [event])),
+    )
+
+
+def _with_caution(inputs: RunInputs, message: str) -> RunInputs:
+    return msgspec.structs.replace(inputs, cautions=(*inputs.cautions, message))
+
+
+# -- Where Ray is ------------------------------------------------------------------------------------------------------
+
+
+async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack) -> _Cluster:
+    """Connect to the Ray of the job until ``stack`` is closed; one of our own is stopped then."""
+    found = _Cluster(cluster.address, None)
+    if cluster.address == "auto":
+        found = await anyio.to_thread.run_sync(_found_or_started, job, cluster)
+    environment = {}
+    if found.own is not None:
+        stack.push_async_callback(anyio.to_thread.run_sync, found.own.stop)
+        environment = found.own.environment()
+    rays.connect(found.address, environment)
+    stack.callback(rays.disconnect)
+    return found
+
+
+def _found_or_started(job: Job, cluster: Cluster) -> _Cluster:
+    """The Ray that a killed run has left, one that runs, or a new one."""
+    note = _note(job)
+    if (own := OwnRay.found(note)) is not None:
+        return _Cluster(own.address, own)
+    if (address := rays.running_address()) is not None:
+        return _Cluster(address, None)
+    own = OwnRay.start(note, cpus=max(_cores(), int(cluster.least * cluster.cpus)))
+    return _Cluster(own.address, own)
+
+
+def _note(job: Job) -> Path:
+    """Where it is noted that a Ray of our own runs: beside the checkpoint."""
+    return job.checkpoint.with_name(f"{job.checkpoint.name}.ray")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_foreign(job: Job, address: str) -> None:
+    """Check that the job needs nothing of this machine.
+
+    Raises:
+        UsageError: It does: a profile, or a folder.
+    """
+    profiles = [("aws.profile", job.aws.profile), *((f"lane {one.name}", one.profile) for one in job.detector.lanes)]
+    named = [key for key, profile in profiles if profile is not None]
+    if named:
+        raise UsageError(
+            f"{named[0]}: the workers of the Ray at {address} have roles, not the profiles of this machine",
+            hint="Take the profile out of the job, and give workers and this machine a role.",
+        )
+    if job.source.store is StoreKind.FOLDER:
+        raise UsageError(
+            f"source: the workers of the Ray at {address} cannot read the folders of this machine",
+            hint="Put the images into S3, or let the command start a Ray of its own (unset RAY_ADDRESS).",
+        )
+
+
+# -- Workers -----------------------------------------------------------------------------------------------------------
+
+
+def _uid(job: Job, parts: Parts) -> str:
+    """Names the checkpoint in the cluster; that of a state in S3 is the same on every machine that takes it over."""
+    if job.state is not None:
+        place = f"{uri_of(job.state.bucket, job.state.prefix)}{job.name}"
+        return hashlib.sha256(place.encode()).hexdigest()[:_UID_CHARS]
+    return parts.checkpoint.opened.uid or "own"
+
+
+def _hub(job: Job, cluster: Cluster, parts: Parts, found: _Cluster) -> rays.RayHub:
+    family = f"asyncfilter-{_uid(job, parts)}-"
+    primary = parts.inputs.primary
+    spec = worker_spec(
+        job,
+        region=primary.region,
+        bucket_region=parts.inputs.bucket_region,
+        sends_files=found.own is None,
+        cpus=cluster.cpus,
+        gpus=cluster.gpus,
+    )
+    return rays.RayHub(
+        ExaminerActor,
+        spec,
+        name=f"{family}{fingerprint(job)[:_FINGERPRINT_CHARS]}",
+        family=family,
+        address=found.address,
+        most=cluster.most,
+        per_worker=rays.PerWorker(cpus=cluster.cpus, gpus=cluster.gpus, memory_gb=cluster.memory_gb),
+    )
