@@ -515,6 +515,18 @@ def test_with_lanes_that_must_agree_the_first_differing_answer_is_kept_and_not_j
     assert agreed.this_run.calls == 200 - paid
 
 
+def test_answers_of_runs_without_lanes_are_compared_too() -> None:
+    """Their version is read from some of them; with lanes that must agree, a differing answer ends the run."""
+    stage = Lanes(images=10)
+    stage.run(None, msgspec.structs.replace(lane("", LaneDetector()), by=""))
+    stage.keys += ["later.jpg"]
+    job = make_bare_job(detector={"lanes_must_agree": True})
+    summary = stage.run(job, lane("b", LaneDetector(version="3.1")))
+    assert summary.stop_reason is StopReason.ERRORS
+    assert f"b: 3.1; {OTHER}: 3.0" in str(summary.error)
+    assert summary.counts.keep == 10
+
+
 def test_versions_are_remembered_over_the_runs_of_one_checkpoint() -> None:
     """A lane that joins later is compared with the answers that are there."""
     stage = Lanes(images=10)
