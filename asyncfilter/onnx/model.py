@@ -55,6 +55,7 @@ class ModelSettings:
         device: ``cpu``, ``cuda`` or ``auto``.
         least_pct: The least confidence of a label that is kept, percent.
         most_labels: Most labels of an image.
+        cores: Cores that calls may use; None for all that this process may.
     """
 
     model: str
@@ -66,6 +67,7 @@ class ModelSettings:
     device: str = "cpu"
     least_pct: float = 0.5
     most_labels: int = 20
+    cores: int | None = None
 
 
 class Classifier:
@@ -166,7 +168,7 @@ def open_classifier(settings: ModelSettings) -> Classifier:
     classifier = Classifier(settings, content, labels, taken, output_of(session, settings.output, settings.model))
     classifier.add_session(session)
     classifier.check()
-    for _ in range(1, _sessions_at_once(settings.threads, device)):
+    for _ in range(1, _sessions_at_once(settings, device)):
         # With one thread a session runs in the thread that calls it: all calls can share its memory.
         classifier.add_session(session if settings.threads == 1 else opened())
     return classifier
@@ -177,8 +179,9 @@ def _most_images(settings: ModelSettings, taken: ModelInput, frame: Frame) -> in
     return 1 if taken.takes_one else max(1, min(settings.batch, fitting))
 
 
-def _sessions_at_once(threads: int, device: str) -> int:
-    if device == "cuda":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads)
+def _sessions_at_once(settings: ModelSettings, device: str) -> int:
+    return 1 if device == "cuda" else max(1, (settings.cores or _own_cores()) // settings.threads)
+
+
+def _own_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
