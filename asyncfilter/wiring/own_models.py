@@ -214,7 +214,8 @@ def _opened(detector: DetectorSpec, cores: int | None) -> tuple[Classifier, tupl
         most_labels=detector.max_labels,
         cores=cores,
     )
-    return open_classifier(settings), tuple(cautions)
+    classifier = open_classifier(settings)
+    return classifier, (*cautions, *classifier.cautions)
 
 
 def _check_same(detector: DetectorSpec, classifier: Classifier) -> None:
