@@ -8,6 +8,7 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.reading import open_for_reading
 from asyncfilter.cli.terminal import print_out, write_json
+from asyncfilter.fleet.note import read_noted
 from asyncfilter.policy.cautions.label_names import uses_boxes
 from asyncfilter.policy.removal_query import removal_query
 from asyncfilter.report.terminal.status import draw_status, status_mapping
@@ -38,6 +39,10 @@ def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -
     if loaded.state is not None:
         state = deferred.read_state_status(loaded, *(() if copy is None else (copy.head, copy.age_s)))
     if options.as_json:
-        write_json(status_mapping(found, checkpoint, loaded, pending, labels, answers=answers, state=state))
+        workers = read_noted(loaded.checkpoint)
+        mapping = status_mapping(
+            found, checkpoint, loaded, pending, labels, answers=answers, state=state, workers=workers
+        )
+        write_json(mapping)
     else:
         print_out(draw_status(found, checkpoint, loaded, pending, labels, answers=answers, state=state))
