@@ -33,7 +33,7 @@ from asyncfilter.errors import (
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Put, Refusal, StateStore
 from asyncfilter.state.fetching import SeenHead, read_head
-from asyncfilter.state.head import Head, Owner, check_file_format, differing_identity, encode_head
+from asyncfilter.state.head import Head, Owner, check_file_format, decode_head, differing_identity, encode_head
 from asyncfilter.state.names import Held, StatePlace, new_id
 from asyncfilter.state.tenure import DRAINS_AFTER_S, Tenure, Verdict, Vigil
 
@@ -119,6 +119,8 @@ class StateOwner:
         changes = {"commit": self.head.commit + 1, "nonce": new_id(), "written": _utc_now()} | changes
         head = msgspec.structs.replace(self.head, **changes)
         body = encode_head(head)
+        # Nothing is written that nobody could read.
+        decode_head(body, self.place)
         unanswered_s: float | None = None
         while True:
             sent_s = self.now_s()

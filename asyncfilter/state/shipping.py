@@ -43,6 +43,7 @@ from asyncfilter.state.making import (
     ship_segment,
     ship_snapshot,
 )
+from asyncfilter.state.names import StatePlace
 from asyncfilter.state.owner import StateOwner, Taken
 from asyncfilter.state.restore import Restored
 from asyncfilter.state.segments import MOST_ROWS, Reserved
@@ -59,6 +60,9 @@ _FLUSH_S = 30.0
 
 _CLOSE_S = 20.0
 
+_DELETE_AFTER_S = 3600.0
+"""Objects that are named no more stay for so long: others may still read them."""
+
 _TIDY_AFTER_S = 60.0
 """A run that is over before looks for nothing to delete."""
 
@@ -72,7 +76,7 @@ class Names:
         grant: What was granted with its cut.
         read: What its cut holds.
         number: Of the commit that made its cut.
-        joined: Segments in place of those with the keys ``replaced``.
+        joined: Segments in place of the first ones, whose keys are ``replaced``.
     """
 
     def __init__(self) -> None:
@@ -82,16 +86,22 @@ class Names:
         self.read: CutRead | None = None
         self.number = 0
         self.joined: list[Segment] = []
-        self.replaced: frozenset[str] = frozenset()
+        self.replaced: list[str] = []
 
-    def apply(self, head: Head) -> tuple[Snapshot | None, list[Segment]]:
-        """Snapshot and segments of the next head."""
-        segments = [segment for segment in head.segments if segment.key not in self.replaced]
-        if self.joined:
-            return head.snapshot, [*self.joined, *segments]
-        if self.snapshot is None:
-            return head.snapshot, segments
-        return self.snapshot, segments if not self.is_blocking else []
+    def apply(self, head: Head, place: StatePlace) -> tuple[Snapshot | None, list[Segment]]:
+        """Snapshot and segments of the next head, whatever the last one names by now."""
+        if self.snapshot is not None:
+            later = [one for one in head.segments if _commit_of(one, place) > self.snapshot.commit]
+            return self.snapshot, later
+        count = len(self.replaced)
+        if [one.key for one in head.segments[:count]] != self.replaced:
+            return head.snapshot, head.segments
+        return head.snapshot, [*self.joined, *head.segments[count:]]
+
+
+def _commit_of(segment: Segment, place: StatePlace) -> int:
+    name = place.parse(segment.key)
+    return -1 if name is None else name.commit
 
 
 class StateShipping:
@@ -327,7 +337,7 @@ class StateShipping:
         changes: dict[str, Any] = {"owner": None} if lets_go else {}
         made, self._made = self._made, None
         if made is not None:
-            changes["snapshot"], changes["segments"] = made.apply(self._owner.head)
+            changes["snapshot"], changes["segments"] = made.apply(self._owner.head, self._owner.place)
         grant, read = await self._cut(changes, made)
         replaced = self._owner.head.named_keys
         head = await self._rewrite(changes, made)
@@ -347,7 +357,8 @@ class StateShipping:
         try:
             return await self._owner.rewrite(**changes)
         except BaseException:
-            self._made = made  # named by the next head
+            if made is not None:
+                self._offer(made)
             raise
 
     async def _cut(self, changes: dict[str, Any], made: Names | None) -> tuple[Grant | None, CutRead | None]:
@@ -376,10 +387,8 @@ class StateShipping:
             changes["segments"] = [*changes.get("segments", self._owner.head.segments), segment]
             self._describe(changes, read, grant)
             snapshot: Snapshot | None = changes.get("snapshot", self._owner.head.snapshot)
-            if not self._is_making and snapshot is not None and needs_snapshot(snapshot, changes["segments"]):
-                names = Names()
-                names.replaced = frozenset(one.key for one in changes["segments"])
-                self._make(partial(self._snapshot, names, cut, reserved, commit))
+            if self._is_idle and snapshot is not None and needs_snapshot(snapshot, changes["segments"]):
+                self._make(partial(self._snapshot, Names(), cut, reserved, commit))
                 handed_on = True
             return grant, read
         finally:
@@ -401,8 +410,8 @@ class StateShipping:
         if self._blocking is not None:
             if made is not self._blocking:
                 return
-            # What was written since is in the next commit.
-            self._blocking, number = None, made.number
+            # What was written since is in the next commit, for which somebody may wait already.
+            self._blocking, number, self._is_wanted = None, made.number, True
         if read is not None:
             self._images = read.images
             await self._file.confirm(commit)
@@ -422,18 +431,35 @@ class StateShipping:
         self._make(partial(self._snapshot, names, cut, reserved, commit))
 
     async def _snapshot(self, names: Names, cut: Cut, reserved: Reserved | None, commit: int) -> None:
-        names.snapshot = await ship_snapshot(self._owner, cut, commit, reserved, self._path)
-        self._made = names
+        try:
+            names.snapshot = await ship_snapshot(self._owner, cut, commit, reserved, self._path)
+        except AsyncFilterError:
+            if names is self._blocking:
+                # The next commit cuts anew, and needs a snapshot again.
+                await self._file.note_whole()
+                self._blocking = None
+            raise
+        self._offer(names)
         self.hurry()
 
     async def _join(self, names: Names, segments: list[Segment]) -> None:
         names.joined = await join(self._owner, segments)
-        names.replaced = frozenset(segment.key for segment in segments)
-        self._made = names
+        names.replaced = [segment.key for segment in segments]
+        self._offer(names)
+
+    def _offer(self, names: Names) -> None:
+        """Let the next head name it; something that nothing waits for gives way."""
+        if self._made is None or names.is_blocking:
+            self._made = names
 
     def _maintain(self, head: Head) -> None:
-        if not self._is_making and len(head.segments) >= JOIN_AT:
+        if self._is_idle and len(head.segments) >= JOIN_AT:
             self._make(partial(self._join, Names(), head.segments[:-KEEP_NEWEST]))
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing is made beside the commits, or was made and is not named yet."""
+        return not self._is_making and self._made is None
 
     def _make(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` beside the commits, one at a time."""
@@ -449,7 +475,7 @@ class StateShipping:
         self._tasks.start_soon(guarded)
 
     def _forget(self, keys: set[str]) -> None:
-        due_s = self._owner.now_s() + 3600
+        due_s = self._owner.now_s() + _DELETE_AFTER_S
         self._due_deletions += [(due_s, key) for key in sorted(keys)]
 
     async def _delete_due(self) -> None:
