@@ -27,6 +27,7 @@ from asyncfilter.errors import (
     CheckpointError,
     StateAwayError,
     StateLostError,
+    StoreError,
     unexpected,
 )
 from asyncfilter.events import Emit, Event, StateBehind, StateCommitted, StateLost, StateOwned, StateRestoredEvent
@@ -147,7 +148,7 @@ class StateShipping:
         self._blocking: Names | None = None
         self._made: Names | None = None
         self._tasks: TaskGroup | None = None
-        self._is_making = False
+        self._is_making = self._is_too_large = False
         self._changed = anyio.Event()
         self._due_deletions: list[tuple[float, str]] = []
         self._events: list[Event] = []
@@ -386,14 +387,20 @@ class StateShipping:
             segment = await ship_segment(self._owner, read.packed, commit, read.rows)
             changes["segments"] = [*changes.get("segments", self._owner.head.segments), segment]
             self._describe(changes, read, grant)
-            snapshot: Snapshot | None = changes.get("snapshot", self._owner.head.snapshot)
-            if self._is_idle and snapshot is not None and needs_snapshot(snapshot, changes["segments"]):
+            if self._is_worth_a_snapshot(changes):
                 self._make(partial(self._snapshot, Names(), cut, reserved, commit))
                 handed_on = True
             return grant, read
         finally:
             if not handed_on:
                 cut.reader.close()
+
+    def _is_worth_a_snapshot(self, changes: dict[str, Any]) -> bool:
+        """Whether the segments of the next head are so large that a new snapshot should be made now."""
+        snapshot: Snapshot | None = changes.get("snapshot", self._owner.head.snapshot)
+        if snapshot is None or self._is_too_large or not self._is_idle:
+            return False
+        return needs_snapshot(snapshot, changes["segments"])
 
     def _proposed(self) -> Grant | None:
         return None if self._purse is None else self._purse.propose()
@@ -433,11 +440,15 @@ class StateShipping:
     async def _snapshot(self, names: Names, cut: Cut, reserved: Reserved | None, commit: int) -> None:
         try:
             names.snapshot = await ship_snapshot(self._owner, cut, commit, reserved, self._path)
-        except AsyncFilterError:
+        except AsyncFilterError as error:
             if names is self._blocking:
                 # The next commit cuts anew, and needs a snapshot again.
                 await self._file.note_whole()
                 self._blocking = None
+            elif isinstance(error, StoreError):
+                # Too large for one request: segments go on, joined now and then.
+                self._is_too_large = True
+                return
             raise
         self._offer(names)
         self.hurry()
