@@ -45,9 +45,10 @@ from asyncfilter.state.making import (
     ship_snapshot,
 )
 from asyncfilter.state.names import StatePlace
-from asyncfilter.state.owner import StateOwner, Taken
+from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.restore import Restored
 from asyncfilter.state.segments import MOST_ROWS, Reserved
+from asyncfilter.state.taking import Taken
 from asyncfilter.state.tenure import BEHIND_AFTER_S, CommitPace
 from asyncfilter.state.unnamed import STRAY_S, plan_prune
 

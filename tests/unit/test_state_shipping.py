@@ -20,9 +20,9 @@ from asyncfilter.records.progress import Batch, Totals
 from asyncfilter.state import making, shipping
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
-from asyncfilter.state.owner import Claim, take
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.state.shipping import StateShipping, running
+from asyncfilter.state.taking import Claim, take
 from asyncfilter.testing.state_store import MemoryStateStore
 from tests.kit.checkpoints import IDENTITY, stored_image
 from tests.kit.states import PLACE
