@@ -33,6 +33,7 @@ from asyncfilter.errors import (
 from asyncfilter.events import Emit, Event, StateBehind, StateCommitted, StateLost, StateOwned, StateRestoredEvent
 from asyncfilter.model import StateHolder, StateRestored, StateSummary
 from asyncfilter.ports.keeping import Grant, Purse
+from asyncfilter.state.beside import Cleaning, Names
 from asyncfilter.state.head import Head, Segment, Snapshot
 from asyncfilter.state.making import (
     JOIN_AT,
@@ -44,13 +45,11 @@ from asyncfilter.state.making import (
     ship_segment,
     ship_snapshot,
 )
-from asyncfilter.state.names import StatePlace
 from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.restore import Restored
 from asyncfilter.state.segments import MOST_ROWS, Reserved
 from asyncfilter.state.taking import Taken
 from asyncfilter.state.tenure import BEHIND_AFTER_S, CommitPace
-from asyncfilter.state.unnamed import STRAY_S, plan_prune
 
 _ROW_BYTES = 260
 """Bytes that a row of an image takes in a segment, before one was made."""
@@ -61,49 +60,6 @@ _FLUSH_S = 30.0
 """How long the end of a command waits for a copy; S3 as the truth is waited for until it counts as away."""
 
 _CLOSE_S = 20.0
-
-_DELETE_AFTER_S = 3600.0
-"""Objects that are named no more stay for so long: others may still read them."""
-
-_TIDY_AFTER_S = 60.0
-"""A run that is over before looks for nothing to delete."""
-
-
-class Names:
-    """What the next head names in place of what the last one names, once a background task has made it.
-
-    Attributes:
-        snapshot: A new snapshot; None without one.
-        is_blocking: Nothing else can hold what it holds.
-        grant: What was granted with its cut.
-        read: What its cut holds.
-        number: Of the commit that made its cut.
-        joined: Segments in place of the first ones, whose keys are ``replaced``.
-    """
-
-    def __init__(self) -> None:
-        self.snapshot: Snapshot | None = None
-        self.is_blocking = False
-        self.grant: Grant | None = None
-        self.read: CutRead | None = None
-        self.number = 0
-        self.joined: list[Segment] = []
-        self.replaced: list[str] = []
-
-    def apply(self, head: Head, place: StatePlace) -> tuple[Snapshot | None, list[Segment]]:
-        """Snapshot and segments of the next head, whatever the last one names by now."""
-        if self.snapshot is not None:
-            later = [one for one in head.segments if _commit_of(one, place) > self.snapshot.commit]
-            return self.snapshot, later
-        count = len(self.replaced)
-        if [one.key for one in head.segments[:count]] != self.replaced:
-            return head.snapshot, head.segments
-        return head.snapshot, [*self.joined, *head.segments[count:]]
-
-
-def _commit_of(segment: Segment, place: StatePlace) -> int:
-    name = place.parse(segment.key)
-    return -1 if name is None else name.commit
 
 
 class StateShipping:
@@ -151,7 +107,7 @@ class StateShipping:
         self._tasks: TaskGroup | None = None
         self._is_making = self._is_too_large = False
         self._changed = anyio.Event()
-        self._due_deletions: list[tuple[float, str]] = []
+        self._cleaning = Cleaning(owner, clock)
         self._events: list[Event] = []
         self._emit: Emit | None = self._events.append
         self._note_start()
@@ -245,7 +201,7 @@ class StateShipping:
         """Commit until ``close``; errors end up in ``error``."""
         self._tasks = tasks
         tasks.start_soon(self._watch)
-        tasks.start_soon(self._tidy)
+        tasks.start_soon(self._cleaning.tidy)
         while not self._is_closing and not self._owner.tenure.is_lost:
             await self._wait_due()
             if not self._is_closing:
@@ -279,17 +235,6 @@ class StateShipping:
                 self._is_wanted = True
             # Waiters compare clocks: what they wait for may have come with time alone.
             self._notify()
-
-    async def _tidy(self) -> None:
-        """Delete what no head has named for a day: left by processes that were killed."""
-        await self._clock.sleep(_TIDY_AFTER_S)
-        try:
-            plan = await plan_prune(self._owner.store, self._owner.place)
-        except AsyncFilterError:
-            return  # for the next run, or `state prune`
-        for one in [] if plan is None else plan.objects:
-            if (one.age_s or 0.0) >= STRAY_S:
-                await self._owner.delete(one.place.key)
 
     async def _wait_due(self) -> None:
         while not self._is_closing:
@@ -343,7 +288,7 @@ class StateShipping:
         grant, read = await self._cut(changes, made)
         replaced = self._owner.head.named_keys
         head = await self._rewrite(changes, made)
-        self._forget(replaced - head.named_keys)
+        self._cleaning.forget(replaced - head.named_keys)
         await self._count(number, grant, read, made)
         if read is not None and (rows := read.rows):
             wall_s, size_bytes = self._owner.now_s() - began_s, self._owner.bytes_sent - sent
@@ -353,7 +298,7 @@ class StateShipping:
                 )
             )
         self._maintain(head)
-        await self._delete_due()
+        await self._cleaning.delete_due()
 
     async def _rewrite(self, changes: dict[str, Any], made: Names | None) -> Head:
         try:
@@ -485,19 +430,6 @@ class StateShipping:
                 self._is_making = False
 
         self._tasks.start_soon(guarded)
-
-    def _forget(self, keys: set[str]) -> None:
-        due_s = self._owner.now_s() + _DELETE_AFTER_S
-        self._due_deletions += [(due_s, key) for key in sorted(keys)]
-
-    async def _delete_due(self) -> None:
-        """Delete a few objects that no head has named for an hour."""
-        now_s = self._owner.now_s()
-        for due_s, key in self._due_deletions[:10]:
-            if due_s > now_s:
-                return
-            await self._owner.delete(key)
-            self._due_deletions.pop(0)
 
     # -- Words ---------------------------------------------------------------------------------------------------------
 

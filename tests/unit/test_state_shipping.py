@@ -17,7 +17,7 @@ from asyncfilter.events import Event, StateCommitted
 from asyncfilter.model import ListedObject, S3Location
 from asyncfilter.ports.keeping import Grant
 from asyncfilter.records.progress import Batch, Totals
-from asyncfilter.state import making, shipping
+from asyncfilter.state import beside, making, shipping
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
 from asyncfilter.state.restore import restore, restore_newest
@@ -130,7 +130,7 @@ async def test_large_segments_are_replaced_by_a_snapshot_made_beside_the_commits
 ) -> None:
     """Segments after it stay; what is replaced is deleted when its time has come."""
     monkeypatch.setattr(making, "SNAPSHOT_BYTES", 100)
-    monkeypatch.setattr(shipping, "_DELETE_AFTER_S", 0.0)
+    monkeypatch.setattr(beside, "_DELETE_AFTER_S", 0.0)
     async with ship() as one:  # type: ignore[attr-defined]
         for _ in range(12):
             await one.commit(10)
