@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import anyio
@@ -23,6 +24,7 @@ from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
 from asyncfilter.fleet.crew import Crew, LateAnswer, LinkKey
 from asyncfilter.fleet.link import Terms
+from asyncfilter.fleet.note import keep_noted
 from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, Losses
 from asyncfilter.fleet.transit import fleet_clock
 from asyncfilter.fleet.wires import Hub
@@ -55,6 +57,7 @@ class FleetTerms(msgspec.Struct, frozen=True, kw_only=True):
         least: Workers to begin with.
         most: Workers at the most; None where that is not known.
         wait_s: How long the first ones are waited for, seconds.
+        note: Where the workers are noted for ``status``; None for nowhere.
     """
 
     fingerprint: str
@@ -63,6 +66,7 @@ class FleetTerms(msgspec.Struct, frozen=True, kw_only=True):
     least: int = 1
     most: int | None = None
     wait_s: float = 120.0
+    note: Path | None = None
 
 
 class Parts(NamedTuple):
@@ -135,6 +139,8 @@ async def open_fleet(job: Job, hub: Hub, terms: FleetTerms, parts: Parts) -> Asy
                 await crew.gather(terms.least, wait_s=terms.wait_s, settle_s=job.limits.timeout_s)
                 view = DurableView(checkpoint, crew, context.state)
                 tasks.start_soon(view.tell_committed)
+                if terms.note is not None:
+                    tasks.start_soon(keep_noted, terms.note, crew.statistics, context.clock.sleep)
                 await _adopt(view, crew.kept_answers(), context)
                 yield _fleet(crew, terms, inputs, view, context)
                 await _keep_late(view, crew)

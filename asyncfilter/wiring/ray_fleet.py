@@ -16,6 +16,7 @@ from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import UsageError
 from asyncfilter.events import KeptAtHome, after_start
 from asyncfilter.fleet import rays
+from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.job.spec import Cluster, Job, Precheck
 from asyncfilter.model import StoreKind, uri_of
@@ -61,7 +62,13 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         if found.own is None and not rays.has_tokens():
             parts = parts._replace(inputs=_with_caution(parts.inputs, _NO_TOKENS.format(found.address)))
         hub = _hub(job, cluster, parts, found)
-        terms = FleetTerms(fingerprint=fingerprint(job), least=cluster.least, most=hub.wanted(), wait_s=cluster.wait_s)
+        terms = FleetTerms(
+            fingerprint=fingerprint(job),
+            least=cluster.least,
+            most=hub.wanted(),
+            wait_s=cluster.wait_s,
+            note=note_path(job.checkpoint),
+        )
         yield await stack.enter_async_context(open_fleet(job, hub, terms, parts))
 
 

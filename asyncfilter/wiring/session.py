@@ -133,7 +133,7 @@ async def open_run(
         answers = await known_answers(job, checkpoint.opened.answers, overrides, stack)
         emit = _with_thresholds_told(job, context)
         context = msgspec.structs.replace(context, model=model, emit=emit, answers=answers, state=state)
-        stored_checkpoint = checkpoint
+        stored_checkpoint, home = checkpoint, inputs
         if use is not None and (overrides.hub is not None or job.cluster is not None):
             from asyncfilter.wiring.fleet import with_fleet  # noqa: PLC0415  not needed by most runs
 
@@ -142,8 +142,9 @@ async def open_run(
         if state is not None:
             from asyncfilter.wiring.owned_state import paid_while_owned  # noqa: PLC0415  not needed by most runs
 
-            inputs = paid_while_owned(inputs, state)
-        ready = await resolve(job, checkpoint, inputs, overrides, context)
+            inputs, home = paid_while_owned(inputs, state), paid_while_owned(home, state)
+        # Reference images are few, and may be of any place: they are examined here.
+        ready = await resolve(job, checkpoint, home, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
         yield OpenRun(ready=ready, stored=stored_checkpoint, inputs=inputs, sink=sink, context=context)

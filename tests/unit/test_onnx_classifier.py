@@ -93,7 +93,7 @@ def four_channels() -> bytes:
         ),
         (colour_model([[1.0, 0.0]] * 3), "labels", r"l\.txt: has 4 labels; .*m\.onnx gives 2 scores"),
         (colour_model(COLOURS, shape=("N", "H", "W", 3)), "preprocess", "leaves the size of its input open"),
-        (colour_model(COLOURS, kind=FLOAT), "preprocess", "this key is missing"),
+        (colour_model(COLOURS, kind=FLOAT), "preprocess", "it is missing"),
         (model(graph([node("Nonsense", ["a"], ["b"])], [], [], [])), "model", "not a model that onnxruntime can use"),
         (
             model(graph([node("Mine", ["a"], ["b"], "own.ops")], [], [], [])),
