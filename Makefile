@@ -46,9 +46,9 @@ $(RUNS): requirements/run.txt
 	@touch $@
 
 # Most of the time of tests/cli is waiting for processes: three at a time use two cores.
-test: $(READY) browser ## run the tests, three processes at a time
-	@printf '%s\n' tests/web "$(wildcard tests/contract/test_[a-l]*.py)" "$(wildcard tests/contract/test_[m-z]*.py)" \
-	"$(wildcard tests/cli/test_[a-l]*.py)" "$(wildcard tests/cli/test_[m-z]*.py)" "tests/property tests/engine" "tests/unit tests/real" \
+test: $(READY) browser ## run the tests, three processes at a time, the longest first
+	@printf '%s\n' "$(wildcard tests/cli/test_[a-l]*.py)" "$(wildcard tests/cli/test_[m-z]*.py)" "tests/property tests/engine" \
+	"$(wildcard tests/contract/test_[m-z]*.py)" "$(wildcard tests/contract/test_[a-l]*.py)" "tests/unit tests/real" tests/web \
 	| xargs -P 3 -L 1 $(BIN)/python -m pytest -q
 
 # The browser of the tests of the review page: those skip with a reason where there is none.
@@ -121,6 +121,8 @@ lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --extra dev --extra datasets --extra onnx --extra pandas --extra parquet --extra sandbox-training -o requirements/dev.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt -o requirements/run.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt --extra sandbox-training -o requirements/train.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt --extra onnx -o requirements/onnx.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt --extra onnx --extra ray -o requirements/cluster.txt pyproject.toml requirements/cluster.in
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/audit.txt requirements/audit.in
 	for name in build docs; do $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe -o requirements/$$name.txt requirements/$$name.in; done
 
@@ -138,11 +140,12 @@ bench-quick: $(READY) ## the same in two minutes; rewrites nothing
 bench-check: $(READY) ## has the program become slower than in the committed results?
 	$(BIN)/python -m benchmarks --check $(BENCH)
 
-sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, for hours
+sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 lost machines, for hours
 	$(BIN)/python -m tests.kit.sweep signals
 	$(BIN)/python -m tests.kit.sweep kills
 	$(BIN)/python -m tests.kit.sweep leases --moments 100
 	$(BIN)/python -m tests.kit.sweep trainings --moments 100
+	$(BIN)/python -m tests.kit.sweep states --moments 50
 
 clean:           ## remove what make made
 	rm -rf $(VENV) $(AUDIT) $(RUN) $(DOCS) $(DIST) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo .asyncfilter-demo-train requirements/page/node_modules

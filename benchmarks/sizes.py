@@ -15,6 +15,7 @@ class Sizes:
         calls: Detections and copies by each client.
         whole: Images of a whole run, by peer; the numbers differ because the speeds of the peers differ.
         list_ours, list_peer: Listed keys; the processor time per key is compared.
+        ranged: Keys that are listed in ranges.
         quotas_tps: Real quotas, by the rate that the peer is given: ``right`` is the real quota, ``half`` is twice the
             real quota, ``unknown`` is a rate far above it.
         peer_quotas_tps: The same for the obvious build.
@@ -40,6 +41,7 @@ class Sizes:
     whole: dict[str, int]
     list_ours: int
     list_peer: int
+    ranged: int
     quotas_tps: dict[str, tuple[int, ...]]
     peer_quotas_tps: dict[str, tuple[int, ...]]
     modes: tuple[str, ...]
@@ -67,6 +69,7 @@ FULL = Sizes(
     whole={"one_by_one": 1_500, "threads": 2_000, "obvious": 2_500, "fallback": 6_000, "ours": 60_000},
     list_ours=1_000_000,
     list_peer=100_000,
+    ranged=1_000_000,
     quotas_tps={"right": (5, 50, 500, 2_000, 5_000), "half": (5, 50, 500, 2_000), "unknown": (5, 50, 500, 2_000)},
     peer_quotas_tps={"right": (5, 50, 500), "half": (5, 50)},
     modes=("window", "bucket"),
@@ -94,6 +97,7 @@ QUICK = Sizes(
     whole={"one_by_one": 200, "threads": 300, "obvious": 300, "fallback": 500, "ours": 4_000},
     list_ours=50_000,
     list_peer=5_000,
+    ranged=50_000,
     quotas_tps={"right": (5, 50), "half": (50,), "unknown": (50,)},
     peer_quotas_tps={"right": (50,)},
     modes=("window",),

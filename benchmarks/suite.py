@@ -19,6 +19,7 @@ from benchmarks.workloads import (
     overshoot,
     pictures,
     quota,
+    ranges,
     resume,
     sandbox,
     startup,
@@ -43,3 +44,6 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "limiters": limiters.measure,
     "sandbox": sandbox.measure,
 }
+
+BY_NAME: dict[str, Callable[[Bench], dict[str, Any]]] = {"ranges": ranges.measure}
+"""Workloads that are measured with ``--only`` alone: their figures are not among the committed results."""

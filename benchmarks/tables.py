@@ -171,6 +171,22 @@ def _listing(measured: Document) -> str:
     return f"{_rounds(measured).capitalize()}.\n\n{table(head, rows)}"
 
 
+def _ranges(measured: Document) -> str:
+    rows = [
+        (
+            name,
+            f"{kind['serial']:,.0f}",
+            f"{kind['stored']:,.0f}",
+            f"{kind['counted']:,.0f}",
+            f"{kind['times']:.1f}",
+            f"{kind['stored_requests']:.3f}",
+        )
+        for name, kind in measured["keys"].items()
+    ]
+    head = ("keys", "serial keys/s", "run keys/s", "plan keys/s", "times", "requests for 1,000")
+    return f"{measured['ranges']} ranges, {measured['latency_s'] * 1000:.0f} ms a page.\n\n{table(head, rows)}"
+
+
 def _quota(measured: Document) -> str:
     rows = [
         (
@@ -311,6 +327,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "costs": ("Where the time of an image goes", _costs),
     "quota": ("Share of a quota", _quota),
     "listing": ("Listing", _listing),
+    "ranges": ("Listing in ranges", _ranges),
     "checkpoint": ("Checkpoint", _plain),
     "resume": ("Going on after many images", _plain),
     "memory": ("Memory, 1,000 calls in flight", _memory),

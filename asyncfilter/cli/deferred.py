@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         pulled_lines,
         pulled_mapping,
     )
+    from asyncfilter.state.status import read_state_status
     from asyncfilter.state.unnamed import Pruned
     from asyncfilter.wiring import (
         examine_sample,
@@ -98,7 +99,7 @@ if TYPE_CHECKING:
     )
     from asyncfilter.wiring.model_deletes import delete_models, plan_delete
     from asyncfilter.wiring.models import model_list, model_status
-    from asyncfilter.wiring.owned_state import begun_state, push_state
+    from asyncfilter.wiring.owned_state import begun_state, push_state, ship_answers
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.review_parts import ReviewOptions
     from asyncfilter.wiring.reviewing import Served, review_folder, review_job
@@ -106,12 +107,12 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.states import (
         find_state,
         for_reading,
+        holder_of,
         look_at_state,
         no_state_of,
         plan_pruning,
         prune_state,
         pull_state,
-        read_state_status,
     )
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
@@ -129,6 +130,7 @@ _HOMES = {
     "answers_mapping": "report.answers",
     "apply": "wiring",
     "audit": "wiring.audit",
+    "begun_state": "wiring.owned_state",
     "bench_mapping": "report.terminal.bench",
     "calibrate": "wiring.calibration",
     "check_options": "wiring.audit",
@@ -152,6 +154,7 @@ _HOMES = {
     "fits_checkpoint": "wiring.first_look",
     "for_reading": "wiring.states",
     "forget_lease": "wiring.leases",
+    "holder_of": "wiring.states",
     "import_answers": "wiring.answer_imports",
     "import_manifests": "wiring.model_changes",
     "import_shown": "wiring.model_changes",
@@ -191,8 +194,8 @@ _HOMES = {
     "prune_mapping": "report.terminal.states",
     "prune_state": "wiring.states",
     "pull_state": "wiring.states",
-    "begun_state": "wiring.owned_state",
     "push_state": "wiring.owned_state",
+    "ship_answers": "wiring.owned_state",
     "pulled_lines": "report.terminal.states",
     "pulled_mapping": "report.terminal.states",
     "question": "report.terminal.bench",
@@ -204,7 +207,7 @@ _HOMES = {
     "read_job_file": "wiring.calibration",
     "read_labels": "checkpoint",
     "read_sizes": "wiring.image_sizes",
-    "read_state_status": "wiring.states",
+    "read_state_status": "state.status",
     "read_status": "checkpoint",
     "read_stored_references": "checkpoint",
     "read_taken_over": "checkpoint",
@@ -271,6 +274,7 @@ __all__ = [
     "fits_checkpoint",
     "for_reading",
     "forget_lease",
+    "holder_of",
     "import_answers",
     "import_manifests",
     "import_shown",
@@ -337,6 +341,7 @@ __all__ = [
     "run_until_signal",
     "run_with_console",
     "set_answer",
+    "ship_answers",
     "start_model",
     "stop_due",
     "stop_expired",

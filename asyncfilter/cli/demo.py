@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from asyncfilter.cli.run import print_summary
 from asyncfilter.cli.signals import PROCESS
 from asyncfilter.cli.stderr import print_err, print_lines
 from asyncfilter.cli.terminal import write_json
+from asyncfilter.cli.where import On, placed
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
@@ -69,6 +71,7 @@ app = command_group()
         "asyncfilter demo",
         "asyncfilter demo --review     decide the uncertain pictures on a local page, until Ctrl-C",
         "asyncfilter demo --serve      keep the sandbox open afterwards, to try more",
+        "asyncfilter demo --on ray     examine by two workers, on a Ray that is started for it",
         "asyncfilter demo --train      train a model on drawn pictures, run it under a lease, correct and stop it",
     ),
 )
@@ -81,10 +84,13 @@ def demo(
         bool, typer.Option("--train", help="Show a model of Custom Labels from folders of pictures to its stop.")
     ] = False,
     review: Annotated[bool, typer.Option("--review", help="Serve the review page afterwards, until Ctrl-C.")] = False,
+    on: On = None,
     options: ResultOptions,
 ) -> None:
     """Show a whole run, or the way to a model."""
     if train:
+        if on not in {None, "local"}:
+            raise UsageError(f"--train and --on {on}: a training has no workers", hint="Leave one of them out.")
         _show_training(pictures=pictures, is_open=serve or review, as_json=options.as_json)
         return
     if serve and review:
@@ -95,7 +101,7 @@ def demo(
     )
     with SandboxProcess(_sandbox_options(pictures)) as sandbox:
         use_sandbox(sandbox)
-        summary = _run(deferred.load_job(path), as_json=options.as_json and not review)
+        summary = _run(_placed(deferred.load_job(path), on), as_json=options.as_json and not review)
         if summary.stop_reason is StopReason.INTERRUPTED:
             raise typer.Exit(summary.exit_code)
         if serve:
@@ -104,6 +110,12 @@ def demo(
             _review(path, as_json=options.as_json)
     if summary.stop_reason is not StopReason.COMPLETED:
         raise typer.Exit(summary.exit_code or ExitCode.SOME_FAILED)
+
+
+def _placed(job: Job, on: str | None) -> Job:
+    """The job with ``--on``: two workers, to which all images are sent."""
+    job = placed(job, on)
+    return job if job.cluster is None else replace(job, cluster=replace(job.cluster, least=2, most=2, sends_all=True))
 
 
 def _show_training(*, pictures: int, is_open: bool, as_json: bool) -> None:
@@ -180,7 +192,7 @@ Next steps
 async def _show_repetitions(job: Job) -> None:
     """Repeat the run, and apply other rules."""
     began_s = time.monotonic()
-    again = await deferred.run(job)
+    again = await deferred.run(replace(job, cluster=None))  # nothing is examined: no workers are needed
     took_s = time.monotonic() - began_s
     print_lines(f"\nThe same command again: {again.this_run.calls} calls, {took_s:.1f} s. All paid labels are kept.")
     lower = deferred.load_job(job.path or "", overrides=[f"rules[1].keep.confidence={_OTHER_CONFIDENCE}"])

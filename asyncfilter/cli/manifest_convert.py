@@ -98,7 +98,12 @@ def convert(
     _check(to, s3_path, images, options)
     place = s3_path if s3_path is not None or to.is_manifest else _NOWHERE
     conversion = Conversion(classes=options.labels(), names=file_names, s3_path=place, images=images)
-    with data_errors_told(WriteCounts().as_mapping(output=None), as_json=options.as_json), ExitStack() as stack:
+
+    def left_out() -> dict[str, object]:
+        skipped = +conversion.counts.skipped  # without zeros
+        return WriteCounts(skipped=skipped, rejected=conversion.rejects.total).as_mapping(output=None)
+
+    with data_errors_told(left_out, as_json=options.as_json), ExitStack() as stack:
         found, stream = _opened(source, from_, Aws(profile=profile), stack)
         _check_pair(found, to)
         try:

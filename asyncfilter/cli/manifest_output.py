@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,18 +127,21 @@ class ManifestOptions:
 
 
 @contextmanager
-def data_errors_told(counts: Mapping[str, object] | None = None, *, as_json: bool) -> Iterator[None]:
+def data_errors_told(
+    counts: Mapping[str, object] | Callable[[], Mapping[str, object]] | None = None, *, as_json: bool
+) -> Iterator[None]:
     """With ``--json``, write an object also where data that is wrong keeps the result from being written.
 
     Args:
-        counts: What stands in it beside the error.
+        counts: What stands in it beside the error; may be called for that.
         as_json: Whether ``--json`` is given.
     """
     try:
         yield
     except DataError as error:
         if as_json:
-            write_json({**(counts or {}), **error_mapping(error)})
+            beside = counts() if callable(counts) else counts
+            write_json({**(beside or {}), **error_mapping(error)})
         raise
 
 

@@ -25,16 +25,35 @@ from asyncfilter.policy.permissions import (
     caller_policy,
     commands_of,
     images_bucket,
+    lane_needs,
+    lanes_bucket_policy,
     needs_of,
     partition_of,
     policy_document,
 )
 from asyncfilter.policy.permissions.arns import PARTITIONS
-from asyncfilter.report.terminal.policy import check_mapping, draw_check, draw_commands, policy_mapping
+from asyncfilter.report.terminal.policy import (
+    LanePolicies,
+    check_mapping,
+    draw_check,
+    draw_commands,
+    lanes_mapping,
+    policy_mapping,
+)
 
 _NO_LONGER_NEEDED = (
     "note: Custom Labels reads images with the caller's permissions since its dataset operations exist; only projects "
     "from before need this bucket policy. What the caller needs for its console is in --json (caller_policy)."
+)
+
+_OF_LANES = (
+    "note: `policy` is for the job's own credentials, each of `lanes` for the identity that calls there: a role or a "
+    "profile of the lane, else the job's own."
+)
+_OF_BUCKET = (
+    "note: `bucket_policy` lets them read images from another account, beside what the bucket's policy has; within the "
+    "bucket's account it is not needed. The account of a profile stands for ACCOUNT-OF-... there. The role of a lane "
+    "must trust the job's credentials."
 )
 
 app = command_group()
@@ -93,7 +112,8 @@ class FactOptions:
     "policy",
     help=help_text(
         "Print the least-privilege IAM policy of a job: exactly the actions that its commands send, on its own buckets "
-        "and prefixes. The policy is on stdout, ready for IAM; which command needs which statement is on stderr. "
+        "and prefixes. The policy is on stdout, ready for IAM; which command needs which statement is on stderr. With "
+        "detector.lanes there is one for each lane, and the bucket policy beside. "
         "Nothing is asked of AWS without --check, which says what the caller lacks (exit 4) before the first paid "
         "call.",
         "asyncfilter policy job.yaml > policy.json",
@@ -177,11 +197,17 @@ def _refuse_contradictions(
 def _print_policy(job: Job, commands: Sequence[Command], facts: BucketFacts, *, as_json: bool) -> None:
     needs = needs_of(job, commands, facts)
     by_command = {command: needs_of(job, [command], facts) for command in commands}
+    lanes = LanePolicies(lane_needs(job, facts), lanes_bucket_policy(job, facts))
     if as_json:
-        write_json(policy_mapping(job.name, facts.partition, needs, by_command))
+        write_json(policy_mapping(job.name, facts.partition, needs, by_command, lanes))
         return
-    write_json(policy_document(needs))
+    document = policy_document(needs)
+    write_json({"policy": document, **lanes_mapping(lanes)} if lanes.needs else document)
     stderr_console().print(draw_commands(by_command))
+    if lanes.needs:
+        print_err(_OF_LANES)
+    if lanes.bucket_policy is not None:
+        print_err(_OF_BUCKET)
 
 
 def _check(job: Job, commands: Sequence[Command], facts: BucketFacts, *, try_writes: bool, as_json: bool) -> None:
@@ -215,7 +241,8 @@ def _print_bucket_policy(job: Job, bucket: str | None, partition: str, *, as_jso
 def _region(job: Job) -> str | None:
     """The region of the settings; the AWS config file is read only where nothing else names one."""
     model = ModelArn.match(job.detector.model or "")
-    named = job.detector.region if model is None else model.region
+    lanes = job.detector.lanes
+    named = lanes[0].region if lanes else job.detector.region if model is None else model.region
     if named is not None:
         return named
     with suppress(CredentialsError):  # the settings of another machine may be meant

@@ -9,6 +9,7 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, RunOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.signals import interruptible
 from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.report.terminal.refilter import draw_refilter, refilter_mapping
@@ -41,7 +42,9 @@ def refilter(
     """
     with interruptible() as signals:
         loaded = deferred.load_job(job, overrides=settings or ())
-        before = status_counts(deferred.read_status(loaded.checkpoint))
+        # Of a checkpoint in S3, what is committed: the file of this machine may be an old one, or not be there.
+        committed = load_for_reading(job, settings or ())
+        before = status_counts(deferred.read_status(committed.checkpoint))
         verb = functools.partial(deferred.refilter, loaded, dry_run=dry_run)
         summary = deferred.run_with_console(loaded, verb, signals, options.output(pays=False))
         if options.as_json:

@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Literal
 
 import anyio
@@ -71,10 +71,16 @@ class ExaminerPorts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         detector: Makes one paid attempt at an image by reference.
         preparation: Prepares an image; None where nothing is prepared.
+        lanes: In place of ``detector``, by the names of lanes; empty without lanes.
     """
 
     detector: Detector
+    lanes: Mapping[str, Detector] = {}
     preparation: Preparation | None = None
+
+    def at(self, lane: str) -> Detector:
+        """The detector of a lane, or the only one."""
+        return self.lanes.get(lane, self.detector)
 
 
 class _Session:
@@ -217,13 +223,13 @@ class Examiner:
 
     def _obey(self, session: _Session, message: object) -> None:
         match message:
-            case Examine(id=id_, image=image, turn_s=turn_s):
-                self._begin(self._examine, session, id_, image, self._ports.detector, turn_s)
-            case Send(id=id_, held=held, turn_s=turn_s):
+            case Examine(id=id_, image=image, turn_s=turn_s, lane=lane):
+                self._begin(self._examine, session, id_, image, self._ports.at(lane), turn_s)
+            case Send(id=id_, held=held, turn_s=turn_s, lane=lane):
                 if (found := session.held.get(held)) is None:
                     session.tell(Returned(id_, 0.0, "gone"))
                 else:
-                    self._begin(self._examine, session, id_, found[0], found[1].detector, turn_s)
+                    self._begin(self._examine, session, id_, found[0], _of(found[1], lane), turn_s)
             case Prepare(id=id_, image=image):
                 self._begin(self._prepare, session, id_, image)
             case LetGo(held=held_ids):
@@ -327,6 +333,11 @@ class Examiner:
             return True
         is_headless = now_s - self._heard_s > SILENCE_S
         return not self._attempts and (not self._kept or (self._reason == "idle" and is_headless))
+
+
+def _of(prepared: Prepared, lane: str) -> Detector:
+    """The detector of a prepared image."""
+    return prepared.detector if prepared.at_lane is None or not lane else prepared.at_lane(lane)
 
 
 def _failed(id_: int, late_s: float, error: Exception) -> Failed:

@@ -228,7 +228,7 @@ class Link:
 
     # -- Asks ------------------------------------------------------------------------------------------------------
 
-    async def examine(self, image: ObjectRef, *, held: int | None = None) -> Detection:
+    async def examine(self, image: ObjectRef, *, lane: str = "", held: int | None = None) -> Detection:
         """One paid attempt, by a turn of this moment.
 
         Raises:
@@ -241,7 +241,7 @@ class Link:
         until_s = now_s + self._terms.attempt_s + _MARGIN_S
         ask = _Ask(image, is_attempt=True, asked_s=now_s, until_s=until_s, held=held)
         id_ = self._next()
-        message = Examine(id_, WireImage.of(image), now_s) if held is None else Send(id_, held, now_s)
+        message = Examine(id_, WireImage.of(image), now_s, lane) if held is None else Send(id_, held, now_s, lane)
         answer = await self._ask(id_, ask, message)
         if isinstance(answer, Detection):
             return answer

@@ -99,11 +99,12 @@ class Greet(Message, frozen=True, tag=1):
 
 
 class Examine(Message, frozen=True, tag=2):
-    """Make one paid attempt, by a turn that was given at ``turn_s``."""
+    """Make one paid attempt, by a turn that was given at ``turn_s``, at a lane where there are lanes."""
 
     id: Count
     image: WireImage
     turn_s: Seconds
+    lane: Word = ""
 
 
 class Prepare(Message, frozen=True, tag=3):
@@ -119,6 +120,7 @@ class Send(Message, frozen=True, tag=4):
     id: Count
     held: Count
     turn_s: Seconds
+    lane: Word = ""
 
 
 class LetGo(Message, frozen=True, tag=5):

@@ -7,8 +7,7 @@ elsewhere first, at no cost.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Sequence
 
 from asyncfilter.errors import LostError, NotSentError
 from asyncfilter.fleet.crew import Crew
@@ -18,8 +17,6 @@ from asyncfilter.ports.examine import Prepared
 
 MOST_LOSSES = 3
 """An image that was under way on so many lost workers is tried once more, alone."""
-
-T = TypeVar("T")
 
 
 class Losses:
@@ -54,11 +51,13 @@ class FleetDetector:
     Args:
         crew: The workers.
         losses: Shared with the preparation.
+        lane: Name of the lane at which workers make the attempts; empty without lanes.
     """
 
-    def __init__(self, crew: Crew, losses: Losses) -> None:
+    def __init__(self, crew: Crew, losses: Losses, lane: str = "") -> None:
         self._crew = crew
         self._losses = losses
+        self.lane = lane
 
     async def detect(self, image: ObjectRef) -> Detection:
         """Make one paid attempt; see ``Detector``.
@@ -72,7 +71,7 @@ class FleetDetector:
         link = self._crew.least_loaded()
         if link is None:
             raise NotSentError("no worker has room")
-        return await self.attempt(image, link.examine(image))
+        return await self.attempt(image, link.examine(image, lane=self.lane))
 
     async def attempt(self, image: ObjectRef, examined: Awaitable[Detection]) -> Detection:
         """The result of one attempt; a loss is counted."""
@@ -89,7 +88,7 @@ class FleetDetector:
             # The turn is old by now; the worker stays reserved.
             raise NotSentError("a worker was waited for")
         try:
-            return await self.attempt(image, link.examine(image))
+            return await self.attempt(image, link.examine(image, lane=self.lane))
         finally:
             self._crew.not_alone(image.seq)
 
@@ -100,21 +99,22 @@ class FleetPreparation:
     Args:
         crew: The workers.
         losses: Shared with the detector.
-        detector: Makes attempts.
+        detectors: Make attempts, one for each lane.
     """
 
-    def __init__(self, crew: Crew, losses: Losses, detector: FleetDetector) -> None:
+    def __init__(self, crew: Crew, losses: Losses, detectors: Sequence[FleetDetector]) -> None:
         self._crew = crew
         self._losses = losses
-        self._detector = detector
+        self._detectors = detectors
 
     async def prepare(self, image: ObjectRef) -> Prepared | None:
         """Make one attempt, at no cost; see ``Preparation``."""
         held = await self.held(image)
         if held is None:
             return None
-        examination = _HeldImage(self, self._crew, self._detector, held)
-        return Prepared(detector=examination, let_go=examination.let_go)
+        examined = _HeldImage(self, self._detectors, held)
+        at_lane = examined.at if self._detectors[0].lane else None
+        return Prepared(detector=examined.at(self._detectors[0].lane), at_lane=at_lane, let_go=examined.let_go)
 
     async def held(self, image: ObjectRef) -> tuple[Link, int] | None:
         """Prepare an image on some worker: where it is held, or None where it needs not be held."""
@@ -135,32 +135,55 @@ class FleetPreparation:
 
 
 class _HeldImage:
-    """``Detector`` of one image that a worker holds."""
+    """Where an image is held; None once the worker needs not hold it."""
 
     def __init__(
-        self, preparation: FleetPreparation, crew: Crew, detector: FleetDetector, held: tuple[Link, int]
+        self, preparation: FleetPreparation, detectors: Sequence[FleetDetector], held: tuple[Link, int]
     ) -> None:
         self._preparation = preparation
-        self._crew = crew
-        self._detector = detector
-        self._held: tuple[Link, int] | None = held
+        self._detectors = {one.lane: one for one in detectors}
+        self.held: tuple[Link, int] | None = held
 
-    async def detect(self, image: ObjectRef) -> Detection:
-        """Make one paid attempt; see ``Detector``."""
-        if self._held is None:
-            return await self._detector.detect(image)
-        link, id_ = self._held
-        if id_ not in link.held or not link.can_be_asked:
-            link.let_go(id_)
-            self._held = await self._preparation.held(image)
-            raise NotSentError("the image was prepared again on another worker")
-        if link.is_reserved:
-            raise NotSentError(f"{link.name} examines an image alone")
-        return await self._detector.attempt(image, link.examine(image, held=id_))
+    def at(self, lane: str) -> _HeldDetector:
+        """The detector that makes its attempts at a lane."""
+        return _HeldDetector(self, self._detectors[lane])
+
+    async def found(self, image: ObjectRef) -> tuple[Link, int] | None:
+        """Where it is held, if it is still there.
+
+        Raises:
+            NotSentError: It was not there any more, and was prepared again.
+        """
+        if self.held is None:
+            return None
+        link, id_ = self.held
+        if id_ in link.held and link.can_be_asked:
+            return self.held
+        link.let_go(id_)
+        self.held = await self._preparation.held(image)
+        raise NotSentError("the image was prepared again on another worker")
 
     def let_go(self) -> None:
         """The image is over: its worker needs not hold it any more."""
-        if self._held is not None:
-            link, id_ = self._held
+        if self.held is not None:
+            link, id_ = self.held
             link.let_go(id_)
-            self._held = None
+            self.held = None
+
+
+class _HeldDetector:
+    """``Detector`` of one image that a worker holds, at one lane."""
+
+    def __init__(self, image: _HeldImage, detector: FleetDetector) -> None:
+        self._image = image
+        self._detector = detector
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """Make one paid attempt; see ``Detector``."""
+        held = await self._image.found(image)
+        if held is None:
+            return await self._detector.detect(image)
+        link, id_ = held
+        if link.is_reserved:
+            raise NotSentError(f"{link.name} examines an image alone")
+        return await self._detector.attempt(image, link.examine(image, lane=self._detector.lane, held=id_))

@@ -14,8 +14,8 @@ CUT = 0.7
 _BEGIN_GROWTH = 1.0
 """What each answer adds until the first cut: the window doubles in the time of one call."""
 _GROWTH = 0.5
-"""What each answer adds later: a half in the time of one call. So a window holds its size while a seventh of the answers
-are late, as on a machine that is busy with other things; less growth would end at a window of one there."""
+"""What each answer adds later: a half in the time of one call. So a window holds its size while a seventh of the
+answers are late, as on a machine that is busy with other things; less growth would end at a window of one there."""
 
 
 class Window:

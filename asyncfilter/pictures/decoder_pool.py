@@ -89,6 +89,11 @@ class DecoderPool:
         for process in tuple(self._all):
             self._end(process)
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes that there are now."""
+        return [process.pid for process in self._all]
+
     def reading(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
         """Hold memory for a file that is read to be decoded; it must be free again before it is decoded."""
         return self._room.taken(min(size_bytes, self.decoding_bytes))
@@ -246,6 +251,11 @@ class _Process:
             theirs.close()
             opened.pop_all()
             return cls(running, ours, lifeline)
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._running.pid
 
     @property
     def is_alive(self) -> bool:

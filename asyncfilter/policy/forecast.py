@@ -7,7 +7,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from math import ceil, floor
 
@@ -18,9 +18,10 @@ from asyncfilter.job.spec import ByHand, Job, Limits, Stop
 from asyncfilter.model import AnswersState, Counts, ListedObject, NothingFound, StopReason, Summary
 from asyncfilter.policy.by_hand import ReviewByPeople, review_by_people
 from asyncfilter.policy.intervals import CONFIDENCE, hits_in_whole
+from asyncfilter.policy.lane_prices import LanePrices, Place, least_micros, most_micros
 from asyncfilter.policy.pricing import PriceList
 from asyncfilter.policy.units import UnitTerms
-from asyncfilter.records.progress import MonthUse
+from asyncfilter.records.progress import LaneTotals, MonthUse
 
 HOUR_S = 3600
 _SHORTEST_MONTH_S = 28 * 24 * HOUR_S
@@ -76,20 +77,22 @@ class CheckpointTotals(msgspec.Struct, frozen=True, kw_only=True):
     matches: int = 0
     stop: StopReason | None = None
     images: int = 0
+    lanes: Mapping[str, LaneTotals] = {}
 
 
 class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
     """The price of calls, and their rate.
 
     Attributes:
-        prices: Of calls.
-        used: Images billed this month before the next one, those of the checkpoint among them.
+        prices: Of calls; of the lane where the next one costs most.
+        used: Images billed this month before the next one, those of the checkpoint among them; at that lane.
         month_left_s: Seconds until the month ends (UTC), when the tiers begin anew; None when that is not known.
         is_used_old: True when the job's ``pricing.used_this_month`` is of an earlier month, and not counted.
         hourly_micros: What the detector costs an hour while a run lasts.
         limit_tps: Calls a second; None when it is not known.
         tps_origin: The source of that figure, as text for reports.
         unit: Of the inference units of a model; None for detectors without a model.
+        lanes: The lanes of the job, which share the calls; ``limit_tps`` is the sum of their rates.
     """
 
     prices: PriceList
@@ -100,26 +103,41 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
     month_left_s: float | None = None
     is_used_old: bool = False
     unit: UnitTerms | None = None
+    lanes: tuple[LanePrices, ...] = ()
 
     def duration_s(self, calls: int) -> float | None:
         """Seconds that ``calls`` take at the rate; None when that is not known."""
         return None if self.limit_tps is None else calls / self.limit_tps
 
     def cost_micros(self, calls: int) -> int:
-        """Price of the next ``calls`` at the rate, including the detector's hourly price while they last."""
+        """Price of the next ``calls`` at the rate, including the detector's hourly price while they last.
+
+        With lanes it is the most that they can cost.
+        """
         time_micros = ceil(self.hourly_micros * (self.duration_s(calls) or 0.0) / HOUR_S)
         return self.calls_micros(calls) + time_micros
 
+    def least_micros(self, calls: int) -> int:
+        """As ``cost_micros``, with all calls at the cheapest lane."""
+        return self._over_months(calls, least_micros) if self.lanes else self.cost_micros(calls)
+
     def calls_micros(self, calls: int) -> int:
         """Price of the next ``calls`` at the rate, without the hourly price; each month has its tiers."""
+        return self._over_months(calls, most_micros)
+
+    def _over_months(self, calls: int, price: Callable[[Sequence[Place], int], int]) -> int:
+        now_at, then_at = self._places(), self._places(begins_anew=True)
         if self.month_left_s is None or self.limit_tps is None:
-            return self.prices.total_micros(self.used + 1, calls)
+            return price(now_at, calls)
         now = min(calls, max(1, floor(self.month_left_s * self.limit_tps)))
         # All months as short as the shortest: more tiers begin anew than will, so that the price is an upper bound.
         month_calls = max(1, floor(_SHORTEST_MONTH_S * self.limit_tps))
         months, rest = divmod(calls - now, month_calls)
-        price = self.prices.total_micros
-        return price(self.used + 1, now) + months * price(1, month_calls) + price(1, rest)
+        return price(now_at, now) + months * price(then_at, month_calls) + price(then_at, rest)
+
+    def _places(self, *, begins_anew: bool = False) -> list[Place]:
+        lanes = [(lane.prices, lane.used) for lane in self.lanes] or [(self.prices, self.used)]
+        return [Place(prices, 1 if begins_anew else used + 1) for prices, used in lanes]
 
     def affordable(self, micros: int) -> int:
         """The largest number of calls that cost no more than ``micros``, up to ``MOST_IMAGES``."""
@@ -163,6 +181,7 @@ class CostForecast(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         calls: Images that would be paid for before the run ends for ``ends``; stop rules are not foreseen.
         cost_micros: Their price; ``whole_micros`` is that of everything unpaid, whatever the limits.
+        least_micros: Their price if the cheapest lane makes all of them; without lanes as ``cost_micros``.
         duration_s: Time at the rate; None when that is not known.
         by_hand: The review of all candidates by people.
     """
@@ -173,6 +192,7 @@ class CostForecast(msgspec.Struct, frozen=True, kw_only=True):
     ends: StopReason
     whole_micros: int
     by_hand: ReviewByPeople
+    least_micros: int
 
 
 def forecast(plan_inputs: PlanInputs, limits: Limits, by_hand: ByHand | None = None) -> CostForecast:
@@ -200,6 +220,7 @@ def forecast(plan_inputs: PlanInputs, limits: Limits, by_hand: ByHand | None = N
         ends=reason,
         whole_micros=terms.cost_micros(survey.calls),
         by_hand=review_by_people(survey.candidates, by_hand or ByHand()),
+        least_micros=terms.least_micros(ends[reason]),
     )
 
 

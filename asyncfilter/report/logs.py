@@ -31,6 +31,11 @@ from asyncfilter.events import (
     RulesApplied,
     RunEnded,
     RunStarted,
+    StateBehind,
+    StateCommitted,
+    StateLost,
+    StateOwned,
+    StateRestoredEvent,
     ThresholdsAssumed,
     TurnsReturned,
     WorkerJoined,
@@ -147,9 +152,13 @@ class LogLines:
             WorkerLeft: self._as_it_is("info"),
             AnswersAdopted: self._as_it_is("info"),
             KeptAtHome: self._as_it_is("info"),
+            StateOwned: self._as_it_is("info"),
+            StateRestoredEvent: self._as_it_is("info"),
+            StateBehind: self._as_it_is("warning"),
+            StateLost: self._as_it_is("warning"),
         }
         if self._level == "debug":
-            often = (ImageExamined, ActionDone, AttemptFailed, TurnsReturned)
+            often = (ImageExamined, ActionDone, AttemptFailed, TurnsReturned, StateCommitted)
             listeners |= dict.fromkeys(often, self._as_it_is("debug"))
         return listeners
 

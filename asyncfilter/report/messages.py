@@ -90,12 +90,17 @@ FAILURES = {
     "target_unsafe": FailureMessage("its target is outside of its folder, or inside the source", "Change the target."),
     "image_rejected": FailureMessage("rejected by Rekognition", "Most are under 80 px on one side; nothing to do."),
     "image_too_large": FailureMessage("over 15 MB or 10,000 px", "Scale the images down, or set convert: true."),
-    "invalid_image_format": FailureMessage("not a readable JPEG or PNG", "Set convert: true, or leave the images out."),
+    "invalid_image_format": FailureMessage(
+        "not a readable image", "Leave the images out; set convert: true if Rekognition lacks only their format."
+    ),
     "invalid_request": FailureMessage("rejected by S3", "See the messages: asyncfilter export --failed."),
     "invalid_s3_object": FailureMessage(
         "not readable by Rekognition", "Check bucket policy, Requester Pays and kms:Decrypt."
     ),
     "kms_denied": FailureMessage("its KMS key may not be used", "Allow kms:Decrypt, and kms:GenerateDataKey."),
+    "model_failed": FailureMessage(
+        "the model gives no scores", "See the messages: asyncfilter export --failed; look at the images."
+    ),
     "no_etag": FailureMessage("the store gives no ETag", "Use a store that gives objects an ETag."),
     "not_restorable": FailureMessage(
         "its version is no longer behind the delete marker of apply", "Check its versions in S3."

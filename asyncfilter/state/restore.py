@@ -28,7 +28,7 @@ from asyncfilter.ports.state_store import StateStore
 from asyncfilter.state.fetching import fetch_segment, fetch_snapshot, read_head
 from asyncfilter.state.files import KINDS, FileKind, check_restored
 from asyncfilter.state.head import Head, Segment, check_file_format, damaged
-from asyncfilter.state.names import Held, StatePlace
+from asyncfilter.state.names import Held, StatePlace, new_id
 from asyncfilter.state.segments import apply_segment
 
 _AT_ONCE = 16
@@ -74,7 +74,8 @@ async def restore(store: StateStore, place: StatePlace, head: Head, path: Path, 
             f"{place.uri}: nothing was committed to it yet",
             hint="Run the job's command again where it began; it makes the first snapshot.",
         )
-    draft = path.with_name(f".{path.name}.restoring")
+    # The owner of a state is the only one who makes its file; copies are made by whoever wants one.
+    draft = path.with_name(f".{path.name}.{new_id()}.restoring" if is_copy else f".{path.name}.restoring")
     await to_thread.run_sync(_remove, draft)
     try:
         await fetch_snapshot(store, place, head.snapshot, draft)

@@ -47,6 +47,7 @@ from asyncfilter.state.owner import StateOwner, Taken
 from asyncfilter.state.restore import Restored
 from asyncfilter.state.segments import MOST_ROWS, Reserved
 from asyncfilter.state.tenure import BEHIND_AFTER_S, CommitPace
+from asyncfilter.state.unnamed import STRAY_S, plan_prune
 
 _ROW_BYTES = 260
 """Bytes that a row of an image takes in a segment, before one was made."""
@@ -57,6 +58,9 @@ _FLUSH_S = 30.0
 """How long the end of a command waits for a copy; S3 as the truth is waited for until it counts as away."""
 
 _CLOSE_S = 20.0
+
+_TIDY_AFTER_S = 60.0
+"""A run that is over before looks for nothing to delete."""
 
 
 class Names:
@@ -229,6 +233,7 @@ class StateShipping:
         """Commit until ``close``; errors end up in ``error``."""
         self._tasks = tasks
         tasks.start_soon(self._watch)
+        tasks.start_soon(self._tidy)
         while not self._is_closing and not self._owner.tenure.is_lost:
             await self._wait_due()
             if not self._is_closing:
@@ -239,7 +244,8 @@ class StateShipping:
         self._give_back()
         self._is_closing = True
         self._notify()
-        with anyio.move_on_after(_CLOSE_S):
+        is_answering = self._owner.tenure.silent_s(self._owner.now_s()) < BEHIND_AFTER_S
+        with anyio.move_on_after(_CLOSE_S if is_answering else _WATCH_S):
             while self._blocking is not None and self._made is None and self.error is None:
                 await self._wait_change()
             if not self._owner.tenure.is_lost and not isinstance(self.error, AccessError):
@@ -261,6 +267,17 @@ class StateShipping:
                 self._is_wanted = True
             # Waiters compare clocks: what they wait for may have come with time alone.
             self._notify()
+
+    async def _tidy(self) -> None:
+        """Delete what no head has named for a day: left by processes that were killed."""
+        await self._clock.sleep(_TIDY_AFTER_S)
+        try:
+            plan = await plan_prune(self._owner.store, self._owner.place)
+        except AsyncFilterError:
+            return  # for the next run, or `state prune`
+        for one in [] if plan is None else plan.objects:
+            if (one.age_s or 0.0) >= STRAY_S:
+                await self._owner.delete(one.place.key)
 
     async def _wait_due(self) -> None:
         while not self._is_closing:

@@ -169,7 +169,8 @@ async def measure(
         throughput=throughput(probe.samples, bench_plan.ceiling_tps),
         is_time_up=is_over and summary.stop_reason is StopReason.COMPLETED,
     )
-    if found.is_unit_limit and overrides.checkpoint is None:
+    # A state in S3 is not owned by a benchmark.
+    if found.is_unit_limit and overrides.checkpoint is None and job.state is None:
         await _keep_unit_tps(job, found.unit_tps)
     return found
 

@@ -5,9 +5,11 @@ The engine sees a detector, a preparation and a capacity; the checkpoint tells t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import anyio
@@ -18,14 +20,17 @@ from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.preview.overlays import OpenedView
+from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
-from asyncfilter.fleet.crew import Crew, LateAnswer
+from asyncfilter.fleet.crew import Crew, LateAnswer, LinkKey
 from asyncfilter.fleet.link import Terms
+from asyncfilter.fleet.note import keep_noted
 from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, Losses
 from asyncfilter.fleet.transit import fleet_clock
 from asyncfilter.fleet.wires import Hub
 from asyncfilter.job.spec import Job
 from asyncfilter.ports.checkpoint import Checkpoint
+from asyncfilter.ports.keeping import KeptState
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Batch, Totals
 from asyncfilter.wiring.examining import fingerprint
@@ -38,6 +43,9 @@ PREFETCH_AT_ONCE = 1_024
 
 _BATCH_ROWS = 1_000
 
+_MOST_AT_ONCE = 4_096
+"""Images under way for a model of one's own, whose workers each bring cores of their own."""
+
 
 class FleetTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of a fleet.
@@ -49,6 +57,7 @@ class FleetTerms(msgspec.Struct, frozen=True, kw_only=True):
         least: Workers to begin with.
         most: Workers at the most; None where that is not known.
         wait_s: How long the first ones are waited for, seconds.
+        note: Where the workers are noted for ``status``; None for nowhere.
     """
 
     fingerprint: str
@@ -57,6 +66,7 @@ class FleetTerms(msgspec.Struct, frozen=True, kw_only=True):
     least: int = 1
     most: int | None = None
     wait_s: float = 120.0
+    note: Path | None = None
 
 
 class Parts(NamedTuple):
@@ -127,7 +137,10 @@ async def open_fleet(job: Job, hub: Hub, terms: FleetTerms, parts: Parts) -> Asy
             tasks.start_soon(crew.run)
             try:
                 await crew.gather(terms.least, wait_s=terms.wait_s, settle_s=job.limits.timeout_s)
-                view = DurableView(checkpoint, crew)
+                view = DurableView(checkpoint, crew, context.state)
+                tasks.start_soon(view.tell_committed)
+                if terms.note is not None:
+                    tasks.start_soon(keep_noted, terms.note, crew.statistics, context.clock.sleep)
                 await _adopt(view, crew.kept_answers(), context)
                 yield _fleet(crew, terms, inputs, view, context)
                 await _keep_late(view, crew)
@@ -158,15 +171,19 @@ def _now_of(clock: Clock) -> Callable[[], float]:
 
 def _fleet(crew: Crew, terms: FleetTerms, inputs: RunInputs, view: DurableView, context: RunContext) -> Fleet:
     losses = Losses()
-    detector = FleetDetector(crew, losses)
-    backends = tuple(msgspec.structs.replace(backend, detector=detector) for backend in inputs.backends)
-    preparation = FleetPreparation(crew, losses, detector) if inputs.preparation is not None else None
+    detectors = [FleetDetector(crew, losses, backend.name) for backend in inputs.backends]
+    backends = tuple(
+        msgspec.structs.replace(backend, detector=detector)
+        for backend, detector in zip(inputs.backends, detectors, strict=True)
+    )
+    preparation = FleetPreparation(crew, losses, detectors) if inputs.preparation is not None else None
     return Fleet(
         inputs=msgspec.structs.replace(
             inputs,
             backends=backends,
             preparation=preparation,
             capacity=crew,
+            concurrency=inputs.concurrency if inputs.primary.most_in_flight is None else _MOST_AT_ONCE,
             prefetch_images=PREFETCH_IMAGES,
             prefetch_at_once=PREFETCH_AT_ONCE,
         ),
@@ -181,10 +198,14 @@ class DurableView(OpenedView):
     Args:
         checkpoint: Open, and locked.
         crew: The workers.
+        state: Where answers become durable, beyond this machine; None where the file is enough.
     """
 
-    def __init__(self, checkpoint: Checkpoint, crew: Crew) -> None:
+    def __init__(self, checkpoint: Checkpoint, crew: Crew, state: KeptState | None) -> None:
         super().__init__(checkpoint, checkpoint.opened)
+        self._state = state
+        self._uncommitted: deque[tuple[int, list[LinkKey]]] = deque()
+        self._added = anyio.Event()
         self._commit = checkpoint.commit
         self._crew = crew
         self._next_id = checkpoint.opened.next_id
@@ -194,7 +215,30 @@ class DurableView(OpenedView):
         await self._commit(batch)
         for row in batch.new:
             self._next_id = max(self._next_id, row.id + 1)
-        self._crew.durable((row.key, row.etag) for row in (*batch.new, *batch.positioned))
+        self._note_durable([(row.key, row.etag) for row in (*batch.new, *batch.positioned)])
+
+    def _note_durable(self, objects: list[LinkKey]) -> None:
+        """Tell the workers what is durable, at once or when S3 has it."""
+        if self._state is None:
+            self._crew.durable(objects)
+        elif objects:
+            self._uncommitted.append((self._state.mark(), objects))
+            self._added.set()
+
+    async def tell_committed(self) -> None:
+        """Tell the workers what S3 has, until cancelled or until it can have no more."""
+        if self._state is None:
+            return
+        while True:
+            while self._uncommitted:
+                mark, objects = self._uncommitted.popleft()
+                try:
+                    await self._state.wait_committed(mark)
+                except AsyncFilterError:
+                    return  # the run ends by it; the workers keep what they have
+                self._crew.durable(objects)
+            self._added = anyio.Event()
+            await self._added.wait()
 
     async def add_spare(self, answers: Sequence[LateAnswer], totals: Totals | None = None) -> int:
         """Store answers as cached rows, but for those of objects whose labels are stored; how many were stored.
@@ -209,7 +253,7 @@ class DurableView(OpenedView):
             if totals is not None:
                 totals.adopted += len(rows)
             await self._committed(Batch(new=rows, totals=totals))
-        self._crew.durable((answer.image.key, answer.image.etag) for answer in answers)
+        self._note_durable([(answer.image.key, answer.image.etag) for answer in answers])
         self.opened = msgspec.structs.replace(self.opened, next_id=self._next_id, totals=totals or self.opened.totals)
         return len(wanted)
 

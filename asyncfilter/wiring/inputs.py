@@ -60,7 +60,7 @@ async def open_inputs(
         elif job.detector.lanes:
             lanes, of_lanes = await _open_lanes(job, account, store.region, stack)
             backend, cautions = lanes[0].backend, (*store.cautions, *of_lanes)
-            preparation = overrides.preparation or _preparation(job, store, _sending(lanes), stack)
+            preparation = overrides.preparation or _preparation(job, store, sending_of(lanes), stack)
         else:
             opened = await OPENERS[job.detector.kind](job, account, store.region, use=use)
             if opened.close is not None:
@@ -69,13 +69,16 @@ async def open_inputs(
                 stack.push_async_callback(use.stop, opened.backend.held_model)
             backend = opened.backend
             sending = Sending(backend.detector, opened.send, store.region == backend.region, own=opened.own)
-            preparation = overrides.preparation or _preparation(job, store, sending, stack)
+            own = _preparation(job, store, sending, stack)
+            preparation = overrides.preparation or own
             cautions = (*store.cautions, *opened.cautions)
         inputs = inputs_of(job, store.source, backend, preparation, cautions=cautions)
         if lanes:
             inputs = _with_lanes(job, inputs, lanes)
         by_reference = all(lane.by_reference for lane in lanes) if lanes else store.region == backend.region
-        inputs = msgspec.structs.replace(inputs, places=store.places, by_reference=by_reference)
+        inputs = msgspec.structs.replace(
+            inputs, places=store.places, by_reference=by_reference, bucket_region=store.region
+        )
         yield await _with_list(job, inputs, store, account), store.sink
 
 
@@ -158,7 +161,8 @@ class Sending(NamedTuple):
     own: OwnModelDetector | None = None
 
 
-def _sending(lanes: tuple[OpenLane, ...]) -> Sending:
+def sending_of(lanes: tuple[OpenLane, ...]) -> Sending:
+    """How the lanes of a job examine images."""
     from asyncfilter.pictures.prepare import LanePorts  # noqa: PLC0415  as in `_preparation`
 
     ports = {lane.backend.name: LanePorts(lane.backend.detector, lane.send, lane.by_reference) for lane in lanes}

@@ -36,14 +36,15 @@ from asyncfilter.ports.examine import Detector, Preparation, Prepared
 from asyncfilter.ports.keeping import KeptState
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.records.progress import Batch
+from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
-from asyncfilter.state.names import Held
-from asyncfilter.state.owner import Claim, StateOwner, Taken, take
+from asyncfilter.state.names import Held, place_of
+from asyncfilter.state.owner import Claim, StateOwner, Taken, Told, take
 from asyncfilter.state.shipping import StateShipping, running
 from asyncfilter.state.tenure import COMMIT_EVERY_S
 from asyncfilter.state.working_copy import Standing, WorkingCopy, bring_up, check_beginning, standing_of
-from asyncfilter.wiring.states import Where, open_state_store, place_of
+from asyncfilter.wiring.states import Where, open_state_store
 
 
 async def has_state(job: Job) -> bool:
@@ -103,7 +104,34 @@ async def _owned(job: Job, context: RunContext, *, is_fresh: bool) -> AsyncItera
             raise
         async with checkpoint, running(await opening.shipping(owner, taken, copy, checkpoint)) as shipping:
             checkpoint.kept = shipping
-            yield checkpoint
+            async with answers_shipped(_answers_of(job, store, context.clock, opening.tell), opening.tell):
+                yield checkpoint
+
+
+def _answers_of(job: Job, store: StateStore, clock: Clock, told: Told) -> AnswersShipping:
+    """People's answers of a job, and their state beside that of its checkpoint."""
+    place = place_of(job)
+    assert place is not None  # noqa: S101  the job has a state
+    return AnswersShipping(
+        store=store,
+        place=place.answers,
+        path=job.answers_path,
+        host=ThisHost(),
+        clock=clock,
+        now_s=_now_of(clock),
+        told=told,
+    )
+
+
+async def ship_answers(job: Job) -> None:
+    """Write the answers file of a job to its state in S3, if it has one and the file has changed.
+
+    Raises:
+        AsyncFilterError: File or state cannot be used.
+    """
+    if job.state is not None:
+        async with open_state_store(job.aws) as store:
+            await _answers_of(job, store, SystemClock(), _unheard).ship()
 
 
 def _check_free(path: Path) -> None:
@@ -146,7 +174,7 @@ class _Opening:
             host=ThisHost(),
             clock=self.context.clock,
             now_s=_now_of(self.context.clock),
-            told=self._tell,
+            told=self.tell,
             begins=begins,
             is_fresh=is_fresh,
         )
@@ -171,7 +199,7 @@ class _Opening:
         async with _heart_beating(owner, self.context.clock):
             copy = await bring_up(self.store, owner.place, taken.head, path)
         if copy.aside is not None:
-            self._tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
+            self.tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
         return copy
 
     async def shipping(
@@ -193,7 +221,8 @@ class _Opening:
             _commit_removals_first(checkpoint, shipping)
         return shipping
 
-    def _tell(self, message: str) -> None:
+    def tell(self, message: str) -> None:
+        """Say a sentence about something that stops no run."""
         self.context.emit(JobWarning(at_unix_s=self.context.clock.unix(), message=message))
 
 

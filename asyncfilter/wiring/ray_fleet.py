@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,9 +16,10 @@ from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import UsageError
 from asyncfilter.events import KeptAtHome, after_start
 from asyncfilter.fleet import rays
+from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.job.spec import Cluster, Job, Precheck
-from asyncfilter.model import StoreKind
+from asyncfilter.model import StoreKind, uri_of
 from asyncfilter.wiring.examining import fingerprint, worker_spec
 from asyncfilter.wiring.fleet import Fleet, FleetTerms, Parts, open_fleet
 from asyncfilter.wiring.fleet_actor import ExaminerActor
@@ -26,6 +28,7 @@ REFERENCE_MS, HEADER_MS = 0.2, 0.3
 """Processor time of an image in this process, milliseconds: by reference, and with its header read (scale.md)."""
 
 _FINGERPRINT_CHARS = 12
+_UID_CHARS = 16
 _NO_TOKENS = (
     "the Ray at {} has no token authentication: whoever reaches its ports runs code on all its machines; set "
     "RAY_AUTH_MODE=token"
@@ -49,8 +52,6 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         WaitEndedError: Too few workers came.
     """
     rays.check_installed()
-    if job.detector.lanes:
-        raise UsageError("a fleet cannot serve detector.lanes yet", hint="Leave one of both out, or give --on local.")
     if not cluster.sends_all and not is_worth_sending(job, parts):
         yield _kept_at_home(job, parts)
         return
@@ -61,13 +62,19 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         if found.own is None and not rays.has_tokens():
             parts = parts._replace(inputs=_with_caution(parts.inputs, _NO_TOKENS.format(found.address)))
         hub = _hub(job, cluster, parts, found)
-        terms = FleetTerms(fingerprint=fingerprint(job), least=cluster.least, most=hub.wanted(), wait_s=cluster.wait_s)
+        terms = FleetTerms(
+            fingerprint=fingerprint(job),
+            least=cluster.least,
+            most=hub.wanted(),
+            wait_s=cluster.wait_s,
+            note=note_path(job.checkpoint),
+        )
         yield await stack.enter_async_context(open_fleet(job, hub, terms, parts))
 
 
 def is_worth_sending(job: Job, parts: Parts) -> bool:
     """Whether an image takes more time here than to send it: its pixels, its bytes, or a model of one's own."""
-    return job.convert or job.near_duplicates or not parts.inputs.by_reference
+    return job.convert or job.near_duplicates or job.detector.own is not None or not parts.inputs.by_reference
 
 
 def _kept_at_home(job: Job, parts: Parts) -> Fleet:
@@ -132,10 +139,12 @@ def check_foreign(job: Job, address: str) -> None:
     Raises:
         UsageError: It does: a profile, or a folder.
     """
-    if job.aws.profile is not None:
+    profiles = [("aws.profile", job.aws.profile), *((f"lane {one.name}", one.profile) for one in job.detector.lanes)]
+    named = [key for key, profile in profiles if profile is not None]
+    if named:
         raise UsageError(
-            f"aws.profile: the workers of the Ray at {address} have roles, not the profiles of this machine",
-            hint="Take aws.profile out of the job, and give workers and this machine a role.",
+            f"{named[0]}: the workers of the Ray at {address} have roles, not the profiles of this machine",
+            hint="Take the profile out of the job, and give workers and this machine a role.",
         )
     if job.source.store is StoreKind.FOLDER:
         raise UsageError(
@@ -147,13 +156,22 @@ def check_foreign(job: Job, address: str) -> None:
 # -- Workers -----------------------------------------------------------------------------------------------------------
 
 
+def _uid(job: Job, parts: Parts) -> str:
+    """Names the checkpoint in the cluster; that of a state in S3 is the same on every machine that takes it over."""
+    if job.state is not None:
+        place = f"{uri_of(job.state.bucket, job.state.prefix)}{job.name}"
+        return hashlib.sha256(place.encode()).hexdigest()[:_UID_CHARS]
+    return parts.checkpoint.opened.uid or "own"
+
+
 def _hub(job: Job, cluster: Cluster, parts: Parts, found: _Cluster) -> rays.RayHub:
-    family = f"asyncfilter-{parts.checkpoint.opened.uid or 'own'}-"
+    family = f"asyncfilter-{_uid(job, parts)}-"
     primary = parts.inputs.primary
     spec = worker_spec(
         job,
         region=primary.region,
-        by_reference=parts.inputs.by_reference,
+        bucket_region=parts.inputs.bucket_region,
+        sends_files=found.own is None,
         cpus=cluster.cpus,
         gpus=cluster.gpus,
     )

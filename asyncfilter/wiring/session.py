@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -41,6 +41,7 @@ from asyncfilter.records.known_model import NOTHING_KNOWN, KnownModel
 from asyncfilter.wiring.inputs import open_inputs
 from asyncfilter.wiring.known_answers import known_answers
 from asyncfilter.wiring.known_model import keep, known_model
+from asyncfilter.wiring.lane_terms import lane_prices, sum_tps
 from asyncfilter.wiring.lists import in_preview_order
 from asyncfilter.wiring.located import with_bucket
 from asyncfilter.wiring.model_memory import ModelMemory
@@ -132,7 +133,7 @@ async def open_run(
         answers = await known_answers(job, checkpoint.opened.answers, overrides, stack)
         emit = _with_thresholds_told(job, context)
         context = msgspec.structs.replace(context, model=model, emit=emit, answers=answers, state=state)
-        stored_checkpoint = checkpoint
+        stored_checkpoint, home = checkpoint, inputs
         if use is not None and (overrides.hub is not None or job.cluster is not None):
             from asyncfilter.wiring.fleet import with_fleet  # noqa: PLC0415  not needed by most runs
 
@@ -141,8 +142,9 @@ async def open_run(
         if state is not None:
             from asyncfilter.wiring.owned_state import paid_while_owned  # noqa: PLC0415  not needed by most runs
 
-            inputs = paid_while_owned(inputs, state)
-        ready = await resolve(job, checkpoint, inputs, overrides, context)
+            inputs, home = paid_while_owned(inputs, state), paid_while_owned(home, state)
+        # Reference images are few, and may be of any place: they are examined here.
+        ready = await resolve(job, checkpoint, home, overrides, context)
         if ignored := await _ignored_names(job, checkpoint, is_own=context.has_own_labels):
             inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, *ignored))
         yield OpenRun(ready=ready, stored=stored_checkpoint, inputs=inputs, sink=sink, context=context)
@@ -238,7 +240,7 @@ async def open_preview(job: Job, overrides: Overrides) -> AsyncIterator[Preview]
         names = msgspec.structs.replace(names, model=model)
         inputs, _ = await stack.enter_async_context(open_inputs(job, overrides))
         inputs = await in_preview_order(job.source, inputs, stack) if inputs.origin else inputs
-        terms = _terms(job, inputs.primary, checkpoint_totals, model, overrides.clock or SystemClock())
+        terms = _terms(job, inputs.backends, checkpoint_totals, model, overrides.clock or SystemClock())
         yield Preview(
             inputs=inputs,
             checkpoint_totals=checkpoint_totals,
@@ -284,8 +286,13 @@ async def _checkpoint_totals(
 
 
 def _terms(
-    job: Job, backend: DetectorBackend, checkpoint_totals: CheckpointTotals, model: KnownModel, clock: Clock
+    job: Job,
+    backends: Sequence[DetectorBackend],
+    checkpoint_totals: CheckpointTotals,
+    model: KnownModel,
+    clock: Clock,
 ) -> PricingTerms:
+    backend = backends[0]
     now_s = clock.unix()
     period = period_at(now_s)
     use = use_in(period.month, checkpoint_totals.month_use, job.pricing.used_this_month)
@@ -294,6 +301,19 @@ def _terms(
     limit_tps, tps_origin = backend.limit_tps, backend.tps_origin
     if unit is not None and unit.present_tps is not None and unit.present_tps != limit_tps:
         limit_tps, tps_origin = unit.present_tps, unit.described
+    lanes = lane_prices(backends, checkpoint_totals.lanes, period, free)
+    if lanes:
+        dearest = max(lanes, key=lambda lane: lane.next_micros)
+        return PricingTerms(
+            prices=dearest.prices,
+            used=dearest.used,
+            month_left_s=period.month_ends_s - now_s,
+            is_used_old=use.has_old_used,
+            hourly_micros=0,
+            limit_tps=sum_tps(lanes),
+            tps_origin="; ".join(dict.fromkeys(lane.origin for lane in lanes)),
+            lanes=lanes,
+        )
     return PricingTerms(
         prices=backend.prices or free,
         # The last minutes of a month cost what the first images of the next one cost.

@@ -209,6 +209,17 @@ def test_boxes_that_cannot_be_used_are_told(workspace: Workspace) -> None:
 
 
 @needs_globox
+def test_what_was_left_out_is_counted_where_nothing_is_written(workspace: Workspace) -> None:
+    """Exit code 1, no file, and the reasons in the object."""
+    write(workspace, image_line())
+    code, out, err = workspace.here("manifest", "convert", "in", "--to", "coco", "-o", "out", "--json")
+    found = json.loads(out)
+    assert (code, found["error"]["code"], found["output"]) == (1, "ERROR_EMPTY_MANIFEST", None), err
+    assert found["skipped"] == {"image_level": 1}
+    assert not (workspace.folder / "out").exists()
+
+
+@needs_globox
 def test_coco_document(workspace: Workspace) -> None:
     """Ids from 1, images in the order of lines, those without boxes, too; a score where a machine drew the box."""
     line = box_line(box(1, 2, 30, 40, 1), source_ref="", **D({"source-ref": "s3://pictures/b/2.jpg"}))

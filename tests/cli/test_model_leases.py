@@ -170,6 +170,18 @@ def test_what_is_over_is_stopped_first(workspace: Workspace) -> None:
     assert status(workspace) == "STOPPED"
 
 
+@pytest.mark.parametrize(
+    "command", [("permissions", "--bucket", "pictures"), ("evaluate", "--summary", "a", "--snapshot", "b")]
+)
+def test_commands_without_a_service_stop_what_is_over(workspace: Workspace, command: tuple[str, ...]) -> None:
+    """Whatever becomes of the command itself."""
+    start_elsewhere(workspace)
+    expire(workspace)
+    _, _, err = workspace.here("model", *command)
+    assert "its lease has expired" in err
+    assert status(workspace) == "STOPPED"
+
+
 def test_a_wait_for_what_is_over_is_bounded(workspace: Workspace) -> None:
     """``--timeout`` holds for the stop that comes first, too: exit code 75; every command that looks takes it."""
     start_elsewhere(workspace)

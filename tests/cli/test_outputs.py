@@ -385,13 +385,11 @@ def test_an_impossible_checkpoint_is_exit_3(
     assert stat.S_ISFIFO((tmp_path / "pipe.db").lstat().st_mode)
 
 
-@pytest.mark.parametrize(
-    "address", ["s3://bucket/x.db", "S3://b/x", "https://host/x.db", "s3:/b/x", "arn:aws:s3:::b/x"]
-)
+@pytest.mark.parametrize("address", ["S3://b/x", "https://host/x.db", "s3:/b/x", "arn:aws:s3:::b/x"])
 def test_a_checkpoint_elsewhere_is_refused_with_its_position(
     workspace: Workspace, tmp_path: Path, address: str
 ) -> None:
-    """A checkpoint is a file of this machine."""
+    """A checkpoint is a file of this machine, or below an address that begins with s3://."""
     write_job(tmp_path / "job.yaml", **JOB | {"checkpoint": address})
     code, _, err = workspace.here("run", str(tmp_path / "job.yaml"))
     assert code == 2

@@ -64,6 +64,20 @@ def test_each_command_has_its_own_policy(workspace: Workspace) -> None:
     assert all(need["without"] for need in needs if not need["required"])
 
 
+def test_lanes_have_policies_of_their_own(workspace: Workspace) -> None:
+    """One for the job's credentials, one for each lane, and the bucket policy; on stdout as in JSON."""
+    role = "arn:aws:iam::210987654321:role/lane"
+    lanes = [{"region": "us-east-1"}, {"name": "c", "region": "us-east-1", "role": role}]
+    with_lanes = ("job.yaml", "--set", f"detector={json.dumps({'lanes': lanes})}")
+    code, out, err = workspace.here("policy", *with_lanes)
+    printed, found = json.loads(out), workspace.json("policy", *with_lanes)
+    assert (code, set(printed), set(printed["lanes"])) == (0, {"policy", "lanes", "bucket_policy"}, {"us-east-1", "c"})
+    assert printed == {name: found[name] for name in printed}
+    assert printed["bucket_policy"]["Statement"][0]["Principal"] == {"AWS": role}
+    assert "bucket_policy" in err
+    assert "lanes" not in workspace.json("policy", "job.yaml")
+
+
 def test_facts_that_the_job_does_not_tell(workspace: Workspace) -> None:
     """Partition, versions and keys of KMS."""
     key = "arn:aws-cn:kms:cn-north-1:123456789012:key/1"

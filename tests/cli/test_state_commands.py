@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from asyncfilter.answers import open_answers
 from asyncfilter.checkpoint import read_images
 from asyncfilter.model import S3Location
 from asyncfilter.records.progress import Batch
@@ -18,8 +22,9 @@ from asyncfilter.sandbox.answers.folder import Noise
 from asyncfilter.sandbox.options import SyntheticSpec
 from asyncfilter.state.names import StatePlace
 from asyncfilter.testing.state_store import MemoryStateStore
+from tests.kit.answers import new_answer, subject
 from tests.kit.services import boto_client
-from tests.kit.states import SOMEBODY, HandMade, contents_of
+from tests.kit.states import SOMEBODY, HandMade, contents_of, put_answers
 from tests.kit.workspace import Workspace
 
 PLACE = StatePlace("states", "jobs/", "robins")
@@ -327,6 +332,37 @@ def test_reading_commands_read_what_is_committed_and_say_how_old_it_is(space: Wo
     assert list(read_images(state.path))
 
 
+def test_a_copy_is_read_where_there_is_no_file(space: Workspace, state: OnSandbox, paid: Path) -> None:
+    """The file of this machine is the truth, where there is one: S3 is not asked."""
+    space.job.write_text(space.job.read_text().replace("checkpoint:", "checkpoint_copy:"))
+    found = space.json("status", "job.yaml")
+    assert (found["examined"], found["state"]["mode"], found["state"]["commit"]) == (IMAGES, "copy", 3)
+    local = space.folder / ".asyncfilter" / "robins.db"
+    local.parent.mkdir()
+    shutil.copy(paid, local)
+    code, out, err = space.here("status", "job.yaml", "--json")
+    assert (code, err) == (0, "")
+    shown = json.loads(out)["state"]
+    assert shown == {
+        "uri": PLACE.uri,
+        "mode": "copy",
+        "state_id": "",
+        "epoch": 0,
+        "commit": 0,
+        "committed_rows": 0,
+        "behind_rows": IMAGES,
+        "age_s": None,
+    }
+    assert "nothing is committed yet" in " ".join(space.here("status", "job.yaml")[1].split())
+
+
+def test_status_shows_who_works_on_the_state(space: Workspace, state: OnSandbox) -> None:
+    """While the head is rewritten; a run on this machine is not asked."""
+    assert space.json("status", "job.yaml")["running"] is None
+    state.write_head(owner=SOMEBODY)
+    assert space.json("status", "job.yaml")["running"] == {"pid": 7, "host": "elsewhere", "since_unix_s": 1795867200.0}
+
+
 def test_reading_commands_without_a_state(space: Workspace, state: OnSandbox) -> None:
     """What needs a checkpoint is exit 3 and names the state; a plan needs none."""
     state.client.delete_object(Bucket="states", Key=PLACE.head.key)
@@ -334,3 +370,40 @@ def test_reading_commands_without_a_state(space: Workspace, state: OnSandbox) ->
     assert (code, out) == (3, "")
     assert PLACE.uri in err
     assert space.json("plan", "job.yaml")["known"] == 0
+
+
+def answer(path: Path, key: str) -> None:
+    """Somebody keeps an image."""
+    with open_answers(path) as answers:
+        answers.add([new_answer(about=subject(key))])
+
+
+def said(space: Workspace, *arguments: str) -> int:
+    """Rows of answers that a command sees."""
+    rows: int = space.json("answers", "list", "job.yaml", *arguments)["rows"]
+    return rows
+
+
+def test_answers_are_those_that_are_committed_and_those_of_this_machine(
+    space: Workspace, state: OnSandbox, tmp_path: Path
+) -> None:
+    """Who reads sees both, and changes no file; who adds answers has the committed ones in the file here."""
+    other, here = tmp_path / "other.answers.db", space.folder / ".asyncfilter" / "robins.answers.db"
+    answer(other, "a.jpg")
+    memory = MemoryStateStore()
+    put_answers(memory, other, PLACE.answers)
+    for place, stored in memory.objects.items():
+        state.put(place, stored.body)
+    assert said(space) == 1
+    assert not here.exists()
+    here.parent.mkdir()
+    answer(here, "b.jpg")
+    before = here.read_bytes()
+    assert said(space) == 2
+    assert here.read_bytes() == before
+    assert space.here("audit", "job.yaml")[0] == 0
+    with closing(sqlite3.connect(here)) as db:
+        assert db.execute("SELECT count(*) FROM answer").fetchone() == (2,)
+    found = space.json("state", "show", PLACE.answers.uri)
+    assert (found["uri"], found["ok"], found["rows"]) == (PLACE.answers.uri, True, 0)
+    assert space.json("state", "pull", PLACE.answers.uri, "-o", "pulled.db")["commit"] == 1

@@ -254,3 +254,38 @@ def test_the_budget_holds_with_grants(sandbox: SandboxProcess, machine: Callable
     assert done["stop_reason"] == "budget"
     assert (done["spent_usd"], space.billed()) == (0.02, 20)
     assert head(client)["spent_micros"] == 20_000
+
+
+def test_peoples_answers_go_along(machine: Callable[..., Workspace], client: Any) -> None:
+    """Imported on one machine, obeyed on the next; answers of both are merged, none is lost."""
+    first = machine(**STATE)
+    first.summary("run", "job.yaml")
+    keys = sorted(image.key for image in read_images(first.folder / ".asyncfilter" / "robins.db") if image.detection)
+    (first.folder / "said.csv").write_text(f"key,verdict\n{keys[0]},keep\n{keys[1]},reject\n")
+    code, _, err = first.here("answers", "import", "job.yaml", "said.csv")
+    assert code == 0, err
+    found = json.loads(client.get_object(Bucket="states", Key="jobs/robins.answers/head.json")["Body"].read())
+    assert (found["rows"], found["owner"]) == (2, None)
+    second = machine(**STATE)
+    done = second.summary("run", "job.yaml")
+    assert done["reviewed"]["keep"] + done["reviewed"]["reject"] == 2
+    (first.folder / "more.csv").write_text(f"key,verdict\n{keys[2]},reject\n")
+    (second.folder / "more.csv").write_text(f"key,verdict\n{keys[3]},reject\n")
+    for space in (first, second):
+        code, _, err = space.here("answers", "import", "job.yaml", "more.csv")
+        assert code == 0, err
+    again = first.summary("run", "job.yaml")
+    assert again["reviewed"]["keep"] + again["reviewed"]["reject"] == 4
+
+
+def test_removals_go_along(machine: Callable[..., Workspace], client: Any) -> None:
+    """What one machine has moved, the next one knows, and brings back."""
+    actions = {"reject": {"move": "s3://clean/bin/{key}"}}
+    first, second = (machine(**STATE, actions=actions) for _ in range(2))
+    pending = first.summary("run", "job.yaml")["pending_removals"]
+    assert pending
+    agreed = ("--yes", "--max-share", "1", "--expect")
+    assert first.json("apply", "job.yaml", *agreed, str(pending))["moved"] == pending
+    assert second.json("apply", "job.yaml", *agreed, "0")["planned"] == 0
+    assert second.json("undo", "job.yaml", "--yes", "--expect", str(pending))["restored"] == pending
+    assert client.list_objects_v2(Bucket="raw")["KeyCount"] == IMAGES

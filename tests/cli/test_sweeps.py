@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.lease_sweep import sweep_leases
+from tests.kit.state_sweep import sweep_states
 from tests.kit.sweep import sweep_kills, sweep_signals
 from tests.kit.training_sweep import sweep_trainings
 
@@ -34,6 +35,13 @@ def test_kills_of_trainings(tmp_path: Path) -> None:
     """No batch is sent again but the last, no training is paid for twice; the same command goes on to the end."""
     pytest.importorskip("numpy", reason="training in the sandbox needs the extra sandbox-training")
     sweep = sweep_trainings(tmp_path, moments=max(1, MOMENTS // 2), seed=SEED)
+    assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"
+
+
+@pytest.mark.slow
+def test_machines_are_lost(tmp_path: Path) -> None:
+    """With their disks, and the same command goes on elsewhere: what was committed is neither lost nor paid again."""
+    sweep = sweep_states(tmp_path, moments=max(1, MOMENTS // 2), seed=SEED)
     assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"
 
 

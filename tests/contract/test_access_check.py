@@ -29,7 +29,7 @@ from asyncfilter.wiring.access import check_permissions
 from tests.kit import jobs
 from tests.kit.services import serving
 
-BUCKETS = tuple(map(BucketSpec, ("raw", "clean", "quarantine")))
+BUCKETS = tuple(map(BucketSpec, ("raw", "clean", "quarantine", "states")))
 NO_SIMULATION = DenyRule("SimulatePrincipalPolicy")
 ACTIONS = {"keep": {"copy": "s3://clean/{key}"}, "reject": {"move": "s3://quarantine/{key}"}}
 RUN = (Command.RUN,)
@@ -227,3 +227,29 @@ async def test_the_root_user_has_no_policies_to_simulate() -> None:
     async with serving(SandboxOptions()), open_aws(Aws(), timeout_s=5, connections=4) as session:
         with pytest.raises(AccessError, match="root user"):
             await policy_sources(session, Caller(arn="arn:aws:iam::123456789012:root", account="123456789012"))
+
+
+@pytest.mark.parametrize(
+    ("deny", "missing"),
+    [
+        ((), set()),
+        ((DenyRule("GetObject", "raw/jobs/*"),), {"s3:GetObject"}),
+        ((DenyRule("ListObjectsV2", "raw/*"),), {"s3:ListBucket"}),
+    ],
+)
+async def test_the_permissions_of_a_state_are_tried(deny: tuple[DenyRule, ...], missing: set[str]) -> None:
+    """Reading and listing."""
+    sections = {"checkpoint": "s3://raw/jobs/"}
+    keys = ("birds/robin/1.jpg", "jobs/robins.state/head.json")
+    report, _ = await check(*deny, NO_SIMULATION, commands=(Command.STATUS,), sections=sections, keys=keys)
+    assert actions(report, Access.MISSING) == missing
+
+
+async def test_a_state_that_was_never_made_is_not_forbidden() -> None:
+    """Who may list its prefix alone is told that its head is forbidden."""
+    job = jobs.make_bare_job(source="s3://raw/birds/", actions=ACTIONS, checkpoint="s3://states/jobs/")
+    policy = policy_document(needs_of(job, [Command.STATUS], BucketFacts()))
+    report, _ = await check(commands=(Command.STATUS,), policy=policy, sections={"checkpoint": "s3://states/jobs/"})
+    assert report.is_ok
+    assert actions(report, Access.ALLOWED) >= {"s3:ListBucket"}
+    assert actions(report, Access.MISSING) == set()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncfilter import Job, run
+from asyncfilter import Job, plan, run
 from asyncfilter.aws.access import identity
 from asyncfilter.checkpoint import read_images
 from asyncfilter.errors import AccessError, CredentialsError, PermissionDeniedError, RegionMismatchError, UsageError
 from asyncfilter.policy.provenance import provenance_of
+from asyncfilter.report.as_json import json_text
+from asyncfilter.report.terminal.plan import plan_mapping
 from asyncfilter.sandbox import BucketSpec, DenyRule, Noise, Sandbox, SandboxOptions
 from asyncfilter.sandbox.options import ModelVersionSpec, SamplesSpec
 from asyncfilter.sandbox.rates import RateSpec
@@ -169,3 +172,24 @@ async def test_a_model_version_of_one_region_ends_a_run_whose_lanes_must_agree(t
         assert sandbox.stats().operations["DetectLabels"].billed - paid == again.this_run.calls
     assert again.complete
     assert again.counts.calls == summary.counts.calls + again.this_run.calls
+
+
+async def test_a_plan_has_the_sum_of_the_rates_and_the_prices_of_all_lanes(tmp_path: Path) -> None:
+    """Hours are those of the sum; the cost is an interval, of which ``cost_usd`` is the dearest end."""
+    lanes = [dict(LANES[0], tiers=[{"up_to": None, "usd": 0.002}]), LANES[1], dict(LANES[2], used_this_month=1_000_000)]
+    job = lane_job(tmp_path, *lanes)
+    async with serve() as sandbox:
+        found: dict[str, Any] = json.loads(json_text(plan_mapping(job, await plan(job))))
+        assert "DetectLabels" not in sandbox.stats().operations
+    assert found["lanes"] == [
+        {"name": "us-east-1", "region": "us-east-1", "account": "123456789012", "tps": 200.0, "by": "reference"}
+        | {"origin": found["lanes"][0]["origin"], "price_usd": 0.002},
+        {"name": "west", "region": "us-west-2", "account": "123456789012", "tps": 60.0, "by": "bytes"}
+        | {"origin": found["lanes"][1]["origin"], "price_usd": 0.001},
+        {"name": "other", "region": "us-east-1", "account": OTHER, "tps": 40.0, "by": "reference"}
+        | {"origin": found["lanes"][2]["origin"], "price_usd": 0.0008},
+    ]
+    calls = found["calls"]
+    assert found["cost_usd"] == pytest.approx(calls * 0.002)
+    assert found["cost_interval_usd"] == [pytest.approx(calls * 0.0008), pytest.approx(calls * 0.002)]
+    assert (found["tps"], found["hours"]) == (300.0, round(calls / 300 / 3600, 4))

@@ -37,7 +37,7 @@ FOLDERS = st.builds(
     st.integers(0, 30),
 )
 SETS = ANY | COUNTED | FOLDERS
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -204,6 +204,26 @@ def test_slow_down_halves_the_ranges_and_is_retried(keys: set[str], seed: int, e
     ranges = one.listing._ranges
     assert ranges is not None
     assert (ranges.width < 8) == (one.source.pages >= every)
+
+
+def test_throttles_of_requests_under_way_together_halve_once() -> None:
+    """Eight at once are one sign; what is throttled after its pause is another one."""
+    ranges = range_reader.RangeReader(
+        ListingReader(MemorySource(), repeat=None, where="", hint=""),  # type: ignore[arg-type]
+        most=8,
+        ranges=[],
+        cuts=KeyCuts(),
+        take=None,  # type: ignore[arg-type]
+    )
+    ranges.requests = 8
+    throttles = [range_reader._Throttles(ranges, request) for request in range(1, 9)]
+    for throttle in throttles:
+        throttle()
+    assert ranges.width == 4
+    throttles[0]()
+    assert ranges.width == 2
+    throttles[1]()
+    assert ranges.width == 1
 
 
 def test_a_listing_is_not_far_ahead_of_its_examination(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ class Shipped:
         self.folder, self.path = folder, folder / "robins.db"
         self.next_id, self.commit = 1, 0
         self.confirmed: int | None = None
-        self.images = ImageCount()
+        self.images: ImageCount | None = None
         self.restored: Path | None = None
         self.open()
 
@@ -49,7 +49,7 @@ class Shipped:
         self.file = ShippingFile(self.db, self.tables, self.path, log)
         self.file.bind("0" * 16, opened.epoch, self.commit)
         self.next_id, self.confirmed = opened.next_id, None
-        self.images = ImageCount.of(self.db)
+        self.images = None
 
     def reopen(self, *, ships: bool = True) -> None:
         """A process ended, and another one opens the file; or one between that ships nothing."""
@@ -80,7 +80,7 @@ class Shipped:
         """Cut what changed, and apply it to what S3 has; ``is_lost``: the commit did not arrive."""
         cut = self.file.cut(self.confirmed)
         with closing(cut.reader):
-            images = self.images.after(cut.reader)
+            images = ImageCount.of(cut.reader) if self.images is None else self.images.after(cut.reader)
             if is_lost:
                 self.confirmed = None
                 return
@@ -106,6 +106,7 @@ class Shipped:
             assert rows(theirs) == rows(mine)
             assert theirs.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert theirs.execute("PRAGMA foreign_key_check").fetchall() == []
+            assert self.images is not None
             assert mine.execute("SELECT count(*) FROM image").fetchone() == (self.images.rows,)
             expected = {id_ for (id_,) in mine.execute("SELECT id FROM image WHERE detection IS NOT NULL")}
         # As the next process on another machine opens it: every image is found by its content.

@@ -84,7 +84,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def shared(providers: Providers) -> SharedCredentials:
     """The credentials under test."""
-    return SharedCredentials(AioSession(), providers)  # type: ignore[arg-type]  # only ``find`` is used
+    return SharedCredentials(AioSession(), providers)
 
 
 async def ask(shared: SharedCredentials, times: int) -> list[str]:

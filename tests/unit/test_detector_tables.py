@@ -37,7 +37,7 @@ NEEDED: Mapping[DetectorKind, dict[str, str]] = {
 }
 """The keys that a kind needs."""
 
-MADE = {
+MADE: Mapping[DetectorKind, dict[str, Any]] = {
     DetectorKind.CUSTOM_LABELS: {"model": MODEL},
     DetectorKind.ONNX: {
         "model": "/m.onnx",

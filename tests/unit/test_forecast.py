@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncfilter.job import ByHand, Limits, PriceTier, Stop
 from asyncfilter.model import Counts, StopReason
 from asyncfilter.policy.by_hand import review_by_people
 from asyncfilter.policy.forecast import CheckpointTotals, ListingSurvey, PlanInputs, PricingTerms, estimate, forecast
+from asyncfilter.policy.lane_prices import LanePrices, Place, least_micros, most_micros
 from asyncfilter.policy.pricing import PriceList
 
 MILLI = PriceList(tiers=(PriceTier(up_to=None, micros=1000),), source="test")
@@ -205,3 +209,50 @@ def test_what_is_affordable_fits_and_one_more_does_not(month_left_s: float | Non
     calls = terms.affordable(budget_micros)
     assert terms.cost_micros(calls) <= budget_micros
     assert calls == 10**12 or terms.cost_micros(calls + 1) > budget_micros
+
+
+# -- Lanes -------------------------------------------------------------------------------------------------------------
+
+
+def lane(name: str, prices: PriceList, used: int = 0, tps: float = 5.0) -> LanePrices:
+    """A lane with a price list."""
+    return LanePrices(
+        name=name, region="us-east-1", account=None, tps=tps, origin="test", by="reference", prices=prices, used=used
+    )
+
+
+TIERS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 9)), min_size=1, max_size=3)
+
+
+def falling(steps: list[tuple[int, int]]) -> PriceList:
+    """Tiers of these lengths at these prices, highest first; the last has no end."""
+    prices, ends = sorted((micros for _, micros in steps), reverse=True), []
+    for length, _ in steps[:-1]:
+        ends.append((ends[-1] if ends else 0) + length)
+    tiers = [PriceTier(up_to=up_to, micros=micros) for up_to, micros in zip([*ends, None], prices, strict=True)]
+    return PriceList(tiers=tuple(tiers), source="test")
+
+
+@given(st.lists(st.tuples(TIERS, st.integers(1, 8)), min_size=1, max_size=3), st.integers(0, 9))
+def test_the_cost_of_lanes_is_between_the_cheapest_and_the_most(
+    lanes: list[tuple[list[tuple[int, int]], int]], calls: int
+) -> None:
+    """The most is that of the worst division of the calls, found by trying all of them."""
+    places = [Place(falling(steps), first) for steps, first in lanes]
+    divisions = (division for division in product(range(calls + 1), repeat=len(places)) if sum(division) == calls)
+    costs = [
+        sum(place.prices.total_micros(place.first, number) for place, number in zip(places, division, strict=True))
+        for division in divisions
+    ]
+    assert most_micros(places, calls) == max(costs)
+    assert least_micros(places, calls) == min(costs)
+
+
+def test_lanes_add_their_rates_and_the_dearest_decides_the_cost() -> None:
+    """Hours are those of the sum of the rates; a budget is that of the dearest lane."""
+    cheap = PriceList(tiers=(PriceTier(up_to=None, micros=250),), source="test")
+    found = plan_inputs(lanes=(lane("a", MILLI), lane("b", cheap)), limit_tps=20.0)
+    whole = forecast(found, Limits())
+    assert (whole.cost_micros, whole.least_micros, whole.duration_s) == (1_000_000, 250_000, 50.0)
+    assert forecast(found, Limits(budget_micros=400_000)).calls == 400
+    assert forecast(plan_inputs(), Limits()).least_micros == 1_000_000

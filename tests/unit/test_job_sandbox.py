@@ -152,3 +152,10 @@ def test_a_model_that_the_job_starts_does_not_run_yet(start: dict[str, str] | No
         [make_bare_job(detector=detector | ({} if start is None else {"start": start}))], pictures=1, seed=0
     )
     assert (found.model_arn, found.starts_model) == (DEFAULT_MODEL_ARN, start is not None)
+
+
+def test_the_bucket_of_a_state_is_there() -> None:
+    """A checkpoint in S3, or its copy, needs its bucket too."""
+    for key in ("checkpoint", "checkpoint_copy"):
+        found = contents_for([make_bare_job(**{key: "s3://my-state/jobs/"})], pictures=5, seed=1)
+        assert "my-state" in {one.name for one in found.buckets}

@@ -20,6 +20,7 @@ from asyncfilter.onnx.model import Classifier, ModelSettings, open_classifier
 from asyncfilter.onnx.preprocessing import preprocess_of
 from asyncfilter.onnx.runner import Runner
 from asyncfilter.onnx.scores import Found, Scores, decided, labels_of, shares_of
+from asyncfilter.onnx.session import open_session
 from tests.kit.onnx_models import (
     COLOUR_NAMES,
     COLOURS,
@@ -92,7 +93,7 @@ def four_channels() -> bytes:
         ),
         (colour_model([[1.0, 0.0]] * 3), "labels", r"l\.txt: has 4 labels; .*m\.onnx gives 2 scores"),
         (colour_model(COLOURS, shape=("N", "H", "W", 3)), "preprocess", "leaves the size of its input open"),
-        (colour_model(COLOURS, kind=FLOAT), "preprocess", "this key is missing"),
+        (colour_model(COLOURS, kind=FLOAT), "preprocess", "it is missing"),
         (model(graph([node("Nonsense", ["a"], ["b"])], [], [], [])), "model", "not a model that onnxruntime can use"),
         (
             model(graph([node("Mine", ["a"], ["b"], "own.ops")], [], [], [])),
@@ -180,7 +181,7 @@ def test_sessions_are_as_many_as_there_are_cores_for(tmp_path: Path, monkeypatch
     """Cores divided by threads, at least one; with one thread all share one session."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
     made: list[int] = []
-    real = model_module.open_session
+    real = open_session
 
     def counted(*args: Any, threads: int, **kwargs: Any) -> Any:
         made.append(threads)

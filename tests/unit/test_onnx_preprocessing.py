@@ -70,15 +70,14 @@ def noise(width: int, height: int) -> Image.Image:
 
 def plainly(config: dict[str, Any], picture: Image.Image, *, is_shortest: bool = False) -> Any:
     """The pixels as the slow image processors of transformers compute them, step by step; height, width, channel."""
-    size = config.get("size")
+    size: Any = config.get("size")
     if config.get("do_resize"):
         if is_shortest or (isinstance(size, dict) and "shortest_edge" in size):
-            edge = size["shortest_edge"] if isinstance(size, dict) else size
+            edge: int = size["shortest_edge"] if isinstance(size, dict) else size
             short, long = sorted(picture.size)
             new_long = int(edge * long / short)
             wanted = (edge, new_long) if picture.width <= picture.height else (new_long, edge)
         else:
-            assert size is not None
             wanted = (size["width"], size["height"]) if isinstance(size, dict) else (size, size)
         picture = picture.resize(wanted, resample=config.get("resample", 2), reducing_gap=None)
     image = np.asarray(picture)
@@ -219,7 +218,7 @@ def test_another_size_than_the_model_takes_is_told() -> None:
 
 def test_a_model_of_numbers_needs_settings() -> None:
     """A guess would be wrong in silence."""
-    with pytest.raises(OwnModelError, match="this key is missing") as caught:
+    with pytest.raises(OwnModelError, match="it is missing") as caught:
         steps_for(None, Tensor(8, 8, is_uint8=False))
     assert caught.value.key == "preprocess"
 

@@ -21,6 +21,8 @@ from asyncfilter.policy.permissions import (
     commands_of,
     documentation,
     images_bucket,
+    lane_needs,
+    lanes_bucket_policy,
     needs_of,
     partition_of,
     policy_document,
@@ -301,3 +303,50 @@ def test_readme_names_what_its_job_needs() -> None:
     required = {need.action for need in needs_of(job, [Command.RUN], BucketFacts()) if need.without is None}
     sentence = " ".join(text.split()).partition("A run of this job needs ")[2].partition(" region.")[0]
     assert set(re.findall(r"`(\w+:\w+)`", sentence)) == required
+
+
+ROLE = "arn:aws:iam::210987654321:role/lane"
+
+
+def test_each_lane_has_a_statement_set_of_its_own() -> None:
+    """Its paid call, its quota where it sets no rate, and the images; the job's own credentials become its role."""
+    lanes = [
+        {"region": "us-east-1"},
+        {"name": "b", "region": "us-east-1", "profile": "b", "tps": 5},
+        {"name": "c", "region": "us-east-1", "role": ROLE},
+    ]
+    job = make_bare_job(detector={"lanes": lanes})
+    found = {
+        name: {need.action for need in needs if need.without is None}
+        for name, needs in lane_needs(job, BucketFacts()).items()
+    }
+    assert found == {name: {"rekognition:DetectLabels", "s3:GetObject"} for name in ("us-east-1", "b", "c")}
+    quota = {
+        name for name, needs in lane_needs(job, BucketFacts()).items() if "ReadQuota" in {n.statement for n in needs}
+    }
+    assert quota == {"us-east-1", "c"}
+    own = {(need.action, need.resource) for need in needs_of(job, [Command.RUN], BucketFacts())}
+    assert {("sts:AssumeRole", ROLE), ("rekognition:DetectLabels", "*")} <= own
+    converting = lane_needs(make_bare_job(detector={"lanes": lanes}, convert=True), BucketFacts())
+    assert {need.action for need in converting["b"] if need.without is not None} == {"s3:GetObject"}
+
+
+def test_the_bucket_lets_the_lanes_of_other_identities_read() -> None:
+    """Roles and profiles, no lane with the job's own credentials; such lanes alone need no bucket policy."""
+    own, role = {"region": "us-east-1"}, {"name": "c/d", "region": "us-east-1", "role": ROLE}
+    profile = {"name": "b", "region": "us-east-1", "profile": "b"}
+    found = lanes_bucket_policy(make_bare_job(detector={"lanes": [own, role, profile]}), BucketFacts())
+    assert found is not None
+    assert [(one["Sid"], one["Principal"]["AWS"], one["Action"]) for one in found["Statement"]] == [
+        ("ReadAsLanecd1", ROLE, "s3:GetObject"),
+        ("ReadAsLaneb2", "arn:aws:iam::ACCOUNT-OF-b:root", "s3:GetObject"),
+    ]
+    assert lanes_bucket_policy(make_bare_job(detector={"lanes": [own]}), BucketFacts()) is None
+
+
+def test_a_job_whose_lanes_are_all_others_makes_no_paid_call_itself() -> None:
+    """Its own credentials list, copy, and become the roles."""
+    job = make_bare_job(detector={"lanes": [{"name": "c", "region": "us-east-1", "role": ROLE}]})
+    actions = {need.action for need in needs_of(job, [Command.RUN], BucketFacts())}
+    assert "rekognition:DetectLabels" not in actions
+    assert {"s3:ListBucket", "sts:AssumeRole"} <= actions

@@ -8,12 +8,14 @@ import zlib
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
 from asyncfilter.checkpoint import read_images, read_status
 from asyncfilter.errors import CheckpointError, CheckpointUnreadableError, CheckpointVersionError
 from asyncfilter.model import S3Location
+from asyncfilter.state import fetching
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.testing.state_store import MemoryStateStore
@@ -101,6 +103,11 @@ async def test_a_zip_bomb_is_not_inflated(state: HandMade, tmp_path: Path) -> No
     with pytest.raises(CheckpointUnreadableError, match="does not inflate"):
         await restored(state, tmp_path / "new.db")
     assert names_in(tmp_path) == ["origin"]
+    packed, into = tmp_path / "packed", tmp_path / "into"
+    await anyio.Path(packed).write_bytes(body)
+    with pytest.raises(CheckpointUnreadableError):
+        fetching._inflate_file(state.place, snapshot, packed, into)
+    assert (await anyio.Path(into).stat()).st_size <= 4096
 
 
 @pytest.mark.parametrize(
@@ -199,3 +206,29 @@ async def test_no_state_is_none(tmp_path: Path) -> None:
     made = HandMade(MemoryStateStore(), tmp_path / "origin")
     assert await read_head(made.store, made.place) is None
     assert await restore_newest(made.store, made.place, tmp_path / "new.db") is None
+
+
+@pytest.mark.parametrize("which", ["snapshot", "segment"])
+async def test_other_rows_of_the_same_size_are_found_by_their_digest(
+    state: HandMade, tmp_path: Path, which: str
+) -> None:
+    """An object that inflates to as many bytes, and would be applied: only the SHA-256 tells."""
+    head = state.head
+    assert head.snapshot is not None
+    named = head.snapshot if which == "snapshot" else head.segments[-1]
+    plain = zlib.decompress(state.store.objects[S3Location(state.place.bucket, named.key)].body)
+    body = zlib.compress(plain, 0)
+    changes = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    if which == "snapshot":
+        state.write_head(snapshot=msgspec.structs.replace(head.snapshot, **changes), commit=head.commit)
+    else:
+        state.write_head(segments=[*head.segments[:-1], msgspec.structs.replace(head.segments[-1], **changes)])
+    where = S3Location(state.place.bucket, named.key)
+    state.store.write(where, body)
+    await restored(state, tmp_path / "whole.db")
+    other = plain.replace(b'"robins"', b'"wrens!"').replace(b"birds/009", b"birds/999")
+    assert other != plain
+    state.store.write(where, zlib.compress(other, 0))
+    with pytest.raises(CheckpointUnreadableError, match="SHA-256"):
+        await restored(state, tmp_path / "new.db")
+    assert names_in(tmp_path) == ["origin", "whole.db"]

@@ -83,6 +83,30 @@ async def test_a_file_of_the_same_epoch_is_kept(state: HandMade, tmp_path: Path)
     assert state.store.requests == []
 
 
+async def test_an_old_copy_of_the_same_epoch_is_brought_up_to_date(state: HandMade, tmp_path: Path) -> None:
+    """Somebody put a backup in the place of the file: it lacks commits that the head names."""
+    path = local(state, tmp_path / "robins.db")
+    state.commit_segment()
+    state.commit_segment()
+    found = await bring_up(state.store, state.place, state.head, path)
+    assert found.standing is Standing.OLDER
+    assert contents_of(path) == contents_of(state.path)
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_missed(state: HandMade, tmp_path: Path) -> None:
+    """The process died before it noted that S3 has the rows that were on their way."""
+    path = local(state, tmp_path / "robins.db")
+    state.commit_segment()
+    assert (await bring_up(state.store, state.place, state.head, path)).standing is Standing.OLDER
+    path = local(state, tmp_path / "wrens.db")
+    with closing(connect(path, "rw")) as db:
+        ChangeLog(db).begin()
+        ChangeLog(db).bind(state.head.state_id, state.head.epoch, state.head.commit - 1)
+        db.execute("DELETE FROM unshipped")
+        db.execute("INSERT INTO shipping VALUES ('image', 1)")
+    assert (await bring_up(state.store, state.place, state.head, path)).standing is Standing.CURRENT
+
+
 async def test_an_older_file_becomes_the_state_and_its_answers_spare_rows(state: HandMade, tmp_path: Path) -> None:
     """Another machine went on: its rows count, and what only this machine paid for is kept without a position."""
     path = local(state, tmp_path / "robins.db")

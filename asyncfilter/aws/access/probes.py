@@ -84,6 +84,8 @@ class Probes:
             "DecryptSource": self._reading,
             "ReadReferences": self._reference,
             "ReadList": self._list,
+            "ReadState": self._state,
+            "ListState": self._state_listing,
             "Detect": self._detection,
             "FindModel": self._model,
             "DescribeModel": self._model,
@@ -169,6 +171,23 @@ class Probes:
             return NOT_TRIED
         await self._clients.s3.first_byte(*location(listed.address))
         return Outcome(Access.ALLOWED, "its first byte")
+
+    async def _state(self, need: Need) -> Outcome:
+        """Who may list the prefix of the state alone is told that a missing object is forbidden."""
+        bucket, _, head = sample(need.resource, "head.json").rpartition(":::")[2].partition("/")
+        try:
+            await self._clients.s3.first_byte(bucket, head)
+        except ErrorResponseError as exc:
+            if exc.response.status == 403 and not (await list_page(self._clients.s3, bucket, head, limit=1)).objects:
+                return Outcome(Access.UNKNOWN, "there is no state yet to try it with")
+            if exc.response.status != 404 or exc.response.code == "NoSuchBucket":
+                raise
+        return Outcome(Access.ALLOWED, "its head")
+
+    async def _state_listing(self, need: Need) -> Outcome:
+        bucket = need.resource.rpartition(":::")[2]
+        await list_page(self._clients.s3, bucket, sample(need.prefix or "", ""), limit=1)
+        return Outcome(Access.ALLOWED, "a listing of one key")
 
     async def _versioning(self, _need: Need) -> Outcome:
         await self._ask_source(Operation.GET_BUCKET_VERSIONING)

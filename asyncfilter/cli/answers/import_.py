@@ -31,6 +31,7 @@ from asyncfilter.datasets.answers.rows import read_rows
 from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Unit
 from asyncfilter.datasets.answers.words import VerdictWords
 from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.job.spec import Job
 from asyncfilter.report.answer_exchange import import_lines, import_mapping, problem_lines
 
 app = command_group()
@@ -157,6 +158,7 @@ def import_(
         found, serial = deferred.import_answers(
             place, read, reviewer=reviewer, default_reviewer=reviewer_of(None), dry_run=dry_run
         )
+    _ship(place.job, is_changed=bool(serial) and not dry_run)
     if caution is not None and serial and not dry_run:
         print_err(f"caution: {caution}")
     if found.notes.ignored_columns:
@@ -169,6 +171,12 @@ def import_(
         write_lines(import_lines(found, dry_run=dry_run))
     if not found.is_complete:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _ship(job: Job | None, *, is_changed: bool) -> None:
+    """Write the answers file to its state in S3, where the job has one."""
+    if is_changed and job is not None and job.state is not None:
+        deferred.run_async(lambda: deferred.ship_answers(job))
 
 
 # -- The file ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import open_manifest
-from asyncfilter.cli.model.options import ModelOptions, WaitOptions, run_verb
+from asyncfilter.cli.model.options import ModelOptions, WaitOptions, reap_first, run_verb
 from asyncfilter.cli.result_folder import check_folder, open_folder
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, bare_mapping, evaluate
@@ -102,6 +102,7 @@ class Request:
     def opened(self, options: ModelOptions) -> Iterator[EvaluationFiles]:
         """The files that are evaluated."""
         if self.project is None:
+            reap_first(self.waits)
             with _opened(str(self.summary), str(self.snapshot), options) as files:
                 yield files
             return

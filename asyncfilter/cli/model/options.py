@@ -170,8 +170,7 @@ def run_verb(
 
     async def reaping() -> R:
         if reaps:
-            for failure in await deferred.stop_due(print_err, timeout_s=timeout_s):
-                print_err(failure_text(failure))
+            await _reap(timeout_s)
         return await bounded(verb, what, waits)
 
     try:
@@ -180,6 +179,16 @@ def run_verb(
         if options.as_json:
             write_json({**bare, "error": {"code": error.code, "message": error.message}})
         raise
+
+
+def reap_first(waits: WaitOptions | None = None) -> None:
+    """Stop every model whose lease is over, ahead of a command that needs no service itself. Raises as ``run_verb``."""
+    wait_verb(lambda: _reap(None if waits is None else waits.timeout_s), "the stop", waits=None)
+
+
+async def _reap(timeout_s: float | None) -> None:
+    for failure in await deferred.stop_due(print_err, timeout_s=timeout_s):
+        print_err(failure_text(failure))
 
 
 async def bounded(verb: Callable[[], Awaitable[R]], what: str, waits: WaitOptions | None) -> R:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asyncfilter.cli.model.options import reap_first
 from asyncfilter.cli.options import ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json
@@ -77,6 +78,7 @@ def permissions(
     target = None if output is None else _bucket(output, "--output")
     if kms is not None and not _KEY.match(kms):
         raise UsageError(f"--kms {kms}: not the ARN of a KMS key", hint="Give arn:aws:kms:REGION:ACCOUNT:key/ID.")
+    reap_first()
     partition = partition_of(region)
     policy = model_policy(ModelPlaces(buckets=buckets, output=target, kms_key=kms, partition=partition))
     every = dict.fromkeys([*buckets, *([target] if target else [])])

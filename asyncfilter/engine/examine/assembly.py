@@ -283,6 +283,7 @@ class _Assembly:
             prefix=ranged.prefix,
             rank=ranged.rank,
             is_over=lambda: core.stop_signal.is_requested,
+            is_dry=core.options.dry_run,
         )
         core.stop_signal.on_request(listing.wake)
         return listing

@@ -46,6 +46,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
         capacity: How many attempts may be under way, where they are made on other machines; None on this one.
         prefetch_images: Images that are under preparation, or prepared and not yet admitted, at the most.
         by_reference: False where the detector cannot read the images itself, so that their bytes are sent.
+        bucket_region: Of a source in S3; None elsewhere.
         prefetch_at_once: Images under preparation at the most; None for as many as one process prepares.
     """
 
@@ -63,6 +64,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     prefetch_images: int = PREFETCH_IMAGES
     prefetch_at_once: int | None = None
     by_reference: bool = True
+    bucket_region: str | None = None
 
     @property
     def primary(self) -> DetectorBackend:

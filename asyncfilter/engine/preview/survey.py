@@ -58,6 +58,7 @@ def checkpoint_totals(
         matches=tally.matches,
         stop=stop,
         images=images,
+        lanes=totals.lanes,
     )
 
 

@@ -7,6 +7,7 @@ rows, ``results`` holds what a check of a caller found. No code here asks AWS an
 from asyncfilter.policy.permissions.arns import partition_of
 from asyncfilter.policy.permissions.bucket_policy import bucket_policy, caller_policy, images_bucket
 from asyncfilter.policy.permissions.document import policy_document
+from asyncfilter.policy.permissions.lanes import lane_needs, lanes_bucket_policy
 from asyncfilter.policy.permissions.needs import commands_by_need, commands_of, needs_of
 from asyncfilter.policy.permissions.places import BucketFacts
 from asyncfilter.policy.permissions.results import Access, AccessReport, AccessResult, How
@@ -25,6 +26,8 @@ __all__ = [
     "commands_by_need",
     "commands_of",
     "images_bucket",
+    "lane_needs",
+    "lanes_bucket_policy",
     "needs_of",
     "partition_of",
     "policy_document",

@@ -72,7 +72,7 @@ def detecting(places: JobPlaces) -> Iterator[Need]:
     """The paid call."""
     detector = places.job.detector
     profile = PROFILES[detector.kind]
-    if not profile.is_service:
+    if not profile.is_service or not _calls_itself(places):
         return
     yield Need(
         action=f"rekognition:{profile.operation}",
@@ -80,6 +80,21 @@ def detecting(places: JobPlaces) -> Iterator[Need]:
         statement="Detect",
         why="examine images; the paid calls",
     )
+
+
+def assuming(places: JobPlaces) -> Iterator[Need]:
+    """Becoming the roles of lanes."""
+    for lane in places.job.detector.lanes:
+        if lane.role is not None:
+            yield Need(
+                action="sts:AssumeRole", resource=lane.role, statement="AssumeLanes", why="call as the role of a lane"
+            )
+
+
+def _calls_itself(places: JobPlaces) -> bool:
+    """Whether the job's own credentials make paid calls: without lanes, or at one without a role or a profile."""
+    lanes = places.job.detector.lanes
+    return not lanes or any(lane.role is None and lane.profile is None for lane in lanes)
 
 
 def own_model(places: JobPlaces) -> Iterator[Need]:
@@ -149,8 +164,10 @@ def running(places: JobPlaces) -> Iterator[Need]:
 
 
 def quota(places: JobPlaces) -> Iterator[Need]:
-    """The quota, where the job sets no rate."""
-    if places.job.limits.tps is None:
+    """The quota, where the job sets no rate, or a lane with the job's credentials has none."""
+    lanes = places.job.detector.lanes
+    own = [lane for lane in lanes if lane.role is None and lane.profile is None]
+    if any(lane.tps is None for lane in own) if lanes else places.job.limits.tps is None:
         yield from own_quota(places)
 
 

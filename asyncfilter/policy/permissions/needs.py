@@ -13,6 +13,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind
 from asyncfilter.policy.permissions.blocks import (
     any_quota,
+    assuming,
     checking,
     clearing,
     copying,
@@ -118,13 +119,13 @@ def _both(one: Need, other: Need) -> Need:
     return replace(one, without=without, keeps_versions=versions)
 
 
-_EXAMINING: tuple[Block, ...] = (model, own_model, running, detecting, reading, references)
+_EXAMINING: tuple[Block, ...] = (model, own_model, running, assuming, detecting, reading, references)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.INIT: (listing,),
     Command.INIT_EXAMINE: (listing, any_quota, first_labels),
     Command.LABELS: (any_quota, labels),
-    Command.PLAN: (listing, listed, checking, quota, model, own_model, state_reading),
+    Command.PLAN: (listing, listed, checking, quota, model, own_model, assuming, state_reading),
     Command.SAMPLE: (listing, listed, looking, checking, quota, *_EXAMINING, state_owning),
     Command.BENCH: (listing, listed, looking, checking, own_quota, *_EXAMINING, state_owning),
     Command.RUN: (listing, listed, looking, checking, quota, *_EXAMINING, copying, tagging, state_owning),

@@ -62,9 +62,32 @@ def plan_mapping(job: Job, found: PlanResult) -> dict[str, object]:
         "thresholds": dict(found.plan_inputs.thresholds_pct),
         "answers": answers_state_mapping(found.plan_inputs.answers),
         **_units_mapping(found),
+        **_lanes_mapping(found),
         "cautions": list(found.cautions),
         "nothing_to_examine": None if nothing is None else nothing_mapping(nothing),
         "sample": None if found.sample is None else _sample_mapping(found),
+    }
+
+
+def _lanes_mapping(found: PlanResult) -> dict[str, object]:
+    """The lanes, and the cost if the cheapest and if the dearest of them make all calls; nothing without lanes."""
+    lanes, forecast = found.plan_inputs.terms.lanes, found.forecast
+    if not lanes:
+        return {}
+    return {
+        "cost_interval_usd": [usd_number(forecast.least_micros), usd_number(forecast.cost_micros)],
+        "lanes": [
+            {
+                "name": lane.name,
+                "region": lane.region,
+                "account": lane.account,
+                "tps": lane.tps,
+                "origin": lane.origin,
+                "by": lane.by,
+                "price_usd": usd_number(lane.next_micros),
+            }
+            for lane in lanes
+        ],
     }
 
 
@@ -183,10 +206,13 @@ def _listing_rows(found: PlanResult) -> Iterator[Row]:
 def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
     forecast, terms, checkpoint_totals = found.forecast, found.plan_inputs.terms, found.plan_inputs.checkpoint_totals
     estimate = " (price is an estimate)" if terms.prices.is_estimate else ""
+    least = f"{usd(forecast.least_micros)} to " if terms.lanes else ""
     yield (
         "cost",
         Text.assemble(
-            "at most ", (usd(forecast.cost_micros), "bold"), f" for {formatting.count(forecast.calls)} calls{estimate}"
+            least or "at most ",
+            (usd(forecast.cost_micros), "bold"),
+            f" for {formatting.count(forecast.calls)} calls{estimate}",
         ),
     )
     yield "", Text(f"{_price(found)}; {terms.prices.source}", "dim")
@@ -202,8 +228,23 @@ def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
         all_cost = usd(forecast.whole_micros)
         yield "limit", f"limits.max_images ends the run at {limit} images; all images would cost {all_cost}"
     yield "time", _time(found)
+    yield from _lane_rows(found)
     yield from _unit_rows(found)
     yield from _by_hand_rows(forecast.by_hand)
+
+
+def _lane_rows(found: PlanResult) -> Iterator[Row]:
+    """Where the calls may be made, how fast, and at what price."""
+    for index, lane in enumerate(found.plan_inputs.terms.lanes):
+        rate = (
+            "as fast as it allows" if lane.tps is None else f"{formatting.tps(lane.tps)} calls a second ({lane.origin})"
+        )
+        account = "" if lane.account is None else f", account {lane.account}"
+        price = f"{usd(1000 * lane.next_micros)} a thousand from the next image on"
+        yield (
+            ("" if index else "lanes"),
+            Text.assemble((lane.name, "bold"), f": {lane.region}{account}, {rate}, by {lane.by}, {price}"),
+        )
 
 
 def _unit_rows(found: PlanResult) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from rich.console import RenderableType
 
@@ -14,6 +15,7 @@ from asyncfilter.policy.permissions import (
     Need,
     policy_document,
 )
+from asyncfilter.policy.permissions.document import Document
 from asyncfilter.report.formatting import count
 from asyncfilter.report.terminal.facts import Facts
 from asyncfilter.report.terminal.text import Text
@@ -27,9 +29,9 @@ _LABEL_COLUMNS = 8
 
 
 def policy_mapping(
-    name: str, partition: str, needs: Sequence[Need], by_command: Mapping[Command, Sequence[Need]]
+    name: str, partition: str, needs: Sequence[Need], by_command: Mapping[Command, Sequence[Need]], lanes: LanePolicies
 ) -> dict[str, object]:
-    """The policy of all commands together, and for each of them its own with the reasons."""
+    """The policy of all commands together, and for each of them its own with the reasons; those of lanes beside."""
     return {
         "name": name,
         "partition": partition,
@@ -38,7 +40,23 @@ def policy_mapping(
             command.value: {"policy": policy_document(own), "needs": [_need_mapping(need) for need in own]}
             for command, own in by_command.items()
         },
+        **lanes_mapping(lanes),
     }
+
+
+class LanePolicies(NamedTuple):
+    """What the identities of lanes need, by lane, and the bucket policy for those that are not the job's own."""
+
+    needs: Mapping[str, Sequence[Need]]
+    bucket_policy: Document | None
+
+
+def lanes_mapping(lanes: LanePolicies) -> dict[str, object]:
+    """A policy for each lane, and the bucket policy; nothing without lanes."""
+    if not lanes.needs:
+        return {}
+    policies = {name: policy_document(needs) for name, needs in lanes.needs.items()}
+    return {"lanes": policies, "bucket_policy": lanes.bucket_policy}
 
 
 def check_mapping(name: str, report: AccessReport) -> dict[str, object]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from asyncfilter.checkpoint import RunRecord, Status
 from asyncfilter.job.spec import Job
-from asyncfilter.model import AnswersState, Counts, Label, LaneCounts, StoreKind, Verdict
+from asyncfilter.model import AnswersState, Counts, Label, LaneCounts, StoreKind, Verdict, Workers
 from asyncfilter.policy.answers.following import FILE_IS_MISSING
 from asyncfilter.policy.assumed import stored_thresholds_in
 from asyncfilter.policy.cautions.label_names import known_names, name_findings
@@ -21,13 +22,15 @@ from asyncfilter.policy.counts import counts
 from asyncfilter.policy.job_warnings import job_warnings
 from asyncfilter.policy.lane_counts import lane_counts
 from asyncfilter.report import formatting, messages
-from asyncfilter.report.as_json import answers_state_mapping, counts_mapping, lanes_mapping
+from asyncfilter.report.as_json import answers_state_mapping, counts_mapping, lanes_mapping, workers_mapping
 from asyncfilter.report.formatting import usd_number
 from asyncfilter.report.terminal.facts import Facts
 from asyncfilter.report.terminal.people import people_line
 from asyncfilter.report.terminal.states import state_line
 from asyncfilter.report.terminal.text import Text
-from asyncfilter.state.status import StateStatus
+
+if TYPE_CHECKING:
+    from asyncfilter.state.status import StateStatus
 
 RUNS_SHOWN = 5
 _TABLE_COLUMNS = 64
@@ -48,6 +51,7 @@ def status_mapping(
     *,
     answers: AnswersState | None = None,
     state: StateStatus | None = None,
+    workers: Workers | None = None,
 ) -> dict[str, object]:
     """The status, with the names of the summary for all that a summary has too.
 
@@ -59,6 +63,7 @@ def status_mapping(
         labels: Those of all images.
         answers: The answers file; None where there is none.
         state: The state in S3; None without one.
+        workers: Those of a run that goes on with a fleet.
     """
     budget, use = job.limits.budget_micros, status.totals.whole_use
     return {
@@ -76,6 +81,7 @@ def status_mapping(
         "pending": status.pending,
         "pending_removals": pending_removals,
         "epoch": status.epoch,
+        "workers": workers_mapping(workers if status.held_by is not None else None),
         "state": None if state is None else msgspec.to_builtins(state),
         "answers": answers_state_mapping(answers),
         "thresholds": stored_thresholds_in(job, status.model),

@@ -159,16 +159,27 @@ def _fact_rows(summary: Summary, job: Job, *, dry_run: bool) -> Iterable[tuple[s
     yield "money", _money(summary)
     if now.attempts:
         yield "rate", _rate(summary)
-    if summary.workers is not None:
-        yield "workers", _workers(summary.workers)
-    if counts.adopted:
-        yield "adopted", f"{formatting.count(counts.adopted)} answers that workers had kept for a run that died"
+    yield from _fleet_rows(summary)
     for index, (name, lane) in enumerate((now.lanes or {}).items()):
         yield "" if index else "lanes", _lane(name, lane)
     yield "time", formatting.duration(summary.wall_s)
+    yield from _kept_rows(summary)
+
+
+def _kept_rows(summary: Summary) -> Iterable[tuple[str, str]]:
     yield "kept in", summary.checkpoint
+    if (state := summary.state) is not None:
+        behind = f", {formatting.count(state.behind_rows)} rows behind" if state.behind_rows else ""
+        yield "state", f"{state.uri}, commit {formatting.count(state.commit)} of epoch {state.epoch}{behind}"
     if summary.cautions:
         yield "cautions", f"{len(summary.cautions)}, in the log of this run"
+
+
+def _fleet_rows(summary: Summary) -> Iterable[tuple[str, str]]:
+    if summary.workers is not None:
+        yield "workers", _workers(summary.workers)
+    if adopted := summary.counts.adopted:
+        yield "adopted", f"{formatting.count(adopted)} answers that workers had kept for a run that died"
 
 
 def _workers(workers: Workers) -> str:

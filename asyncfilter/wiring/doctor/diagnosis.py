@@ -19,6 +19,7 @@ from asyncfilter.policy.findings import Finding, Health
 from asyncfilter.wiring.doctor import account, machine, network
 from asyncfilter.wiring.doctor.network import Service
 from asyncfilter.wiring.doctor.own_model import is_offline, of_own_job, of_own_model, uses_s3
+from asyncfilter.wiring.doctor.state import of_state
 from asyncfilter.wiring.located import with_checked_list
 
 _TIMEOUT_S = 5.0
@@ -45,6 +46,7 @@ async def diagnose(job: Job | None = None, aws: Aws | None = None) -> list[Findi
         machine.open_files(),
         *(await _of_job(job, settings)),
         *of_list,
+        *(await of_state(job)),
         await to_thread.run_sync(machine.checkpoint, place),
     ]
 

@@ -1,0 +1,53 @@
+"""The workers of a run that goes on, noted beside its checkpoint for ``status``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from asyncfilter.model import Workers
+
+_EVERY_S = 1.0
+
+
+def note_path(checkpoint: Path) -> Path:
+    """The file beside a checkpoint; it is there while a run with a fleet goes on."""
+    return checkpoint.with_name(f"{checkpoint.name}.workers")
+
+
+async def keep_noted(path: Path, workers: Callable[[], Workers], sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Note the workers every second, until cancelled; then the file is removed.
+
+    A file that cannot be written costs nothing but the line in ``status``.
+    """
+    last: Workers | None = None
+    draft = path.with_name(f"{path.name}.new")
+    try:
+        while True:
+            now = workers()
+            if now != last:
+                with suppress(OSError):
+                    draft.write_bytes(msgspec.json.encode(now))
+                    os.replace(draft, path)  # noqa: PTH105  atomic, which is the point
+                    last = now
+            await sleep(_EVERY_S)
+    finally:
+        _remove(path, draft)
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def read_noted(checkpoint: Path) -> Workers | None:
+    """The workers of the run that holds a checkpoint; None without a note."""
+    try:
+        return msgspec.json.decode(note_path(checkpoint).read_bytes(), type=Workers)
+    except (OSError, msgspec.DecodeError):
+        return None
