@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -177,10 +178,16 @@ def test_show_finds_what_is_missing_or_other(
     assert [segment.key in problem for problem in shown["problems"]] == [True] * code
 
 
+SHOW, PULL, PRUNE = ("show", "WHERE"), ("pull", "WHERE", "-o", "new.db"), ("prune", "WHERE", "--yes")
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"no JSON", b"[]", b'{"format": 2}', b'{"format": 1}', b"[" * 100_000, b"0" * 2_000_000]
+    ("body", "command"),
+    [
+        *((body, SHOW) for body in (b"", b"no JSON", b"[]", b'{"format": 1}', b"[" * 100_000, b"0" * 2_000_000)),
+        *((b'{"format": 2}', command) for command in (SHOW, PULL, PRUNE)),
+    ],
 )
-@pytest.mark.parametrize("command", [("show", "WHERE"), ("pull", "WHERE", "-o", "new.db"), ("prune", "WHERE", "--yes")])
 def test_what_is_no_state_is_exit_3(space: Workspace, state: OnSandbox, body: bytes, command: tuple[str, ...]) -> None:
     """No JSON, not ours, newer: nothing is written or deleted."""
     state.put(PLACE.head, body)
@@ -407,3 +414,24 @@ def test_answers_are_those_that_are_committed_and_those_of_this_machine(
     found = space.json("state", "show", PLACE.answers.uri)
     assert (found["uri"], found["ok"], found["rows"]) == (PLACE.answers.uri, True, 0)
     assert space.json("state", "pull", PLACE.answers.uri, "-o", "pulled.db")["commit"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM])
+def test_the_copy_of_a_page_is_removed_when_it_ends(space: Workspace, state: OnSandbox, number: signal.Signals) -> None:
+    """``review`` serves until a signal; the answers file is that of this machine."""
+    folder = space.folder / "tmp"
+    folder.mkdir()
+    space.env["TMPDIR"] = str(folder)
+    process = space.start("review", "job.yaml", "--json", "--no-open", "--port", "0")
+    try:
+        assert process.stdout is not None
+        served = json.loads(process.stdout.readline())
+        assert served["images"] == IMAGES
+        assert served["answers"].endswith(".asyncfilter/robins.answers.db")
+        assert [path.name for path in folder.glob("asyncfilter-state-*/*")] == ["robins.db"]
+        process.send_signal(number)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert list(folder.glob("asyncfilter-state-*")) == []
