@@ -291,6 +291,8 @@ class RayHub:
 
     def _started(self, name: str) -> Actor:
         asked = self._per_worker
+        # Nothing comes back for a frame: a result that nobody reads would cost a third of the call.
+        self._class.take.__ray_num_returns__ = 0  # type: ignore[attr-defined]  as ``ray.method`` sets it
         options: dict[str, Any] = {} if asked.memory_gb is None else {"memory": int(asked.memory_gb * _GB)}
         made = self._ray.remote(self._class).options(
             name=name,

@@ -27,9 +27,9 @@ from asyncfilter.ports.state_store import StateStore
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head, Snapshot
 from asyncfilter.state.names import StatePlace
-from asyncfilter.state.owner import Claim, Told, take
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.state.snapshots import SnapshotFile, remove, write_snapshot
+from asyncfilter.state.taking import Claim, Told, take
 from asyncfilter.state.tenure import COMMIT_EVERY_S
 
 _Marks = tuple[tuple[int, int], ...]

@@ -27,11 +27,13 @@ from asyncfilter.errors import (
     CheckpointError,
     StateAwayError,
     StateLostError,
+    StoreError,
     unexpected,
 )
 from asyncfilter.events import Emit, Event, StateBehind, StateCommitted, StateLost, StateOwned, StateRestoredEvent
 from asyncfilter.model import StateHolder, StateRestored, StateSummary
 from asyncfilter.ports.keeping import Grant, Purse
+from asyncfilter.state.beside import Cleaning, Names
 from asyncfilter.state.head import Head, Segment, Snapshot
 from asyncfilter.state.making import (
     JOIN_AT,
@@ -43,11 +45,11 @@ from asyncfilter.state.making import (
     ship_segment,
     ship_snapshot,
 )
-from asyncfilter.state.owner import StateOwner, Taken
+from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.restore import Restored
 from asyncfilter.state.segments import MOST_ROWS, Reserved
+from asyncfilter.state.taking import Taken
 from asyncfilter.state.tenure import BEHIND_AFTER_S, CommitPace
-from asyncfilter.state.unnamed import STRAY_S, plan_prune
 
 _ROW_BYTES = 260
 """Bytes that a row of an image takes in a segment, before one was made."""
@@ -58,40 +60,6 @@ _FLUSH_S = 30.0
 """How long the end of a command waits for a copy; S3 as the truth is waited for until it counts as away."""
 
 _CLOSE_S = 20.0
-
-_TIDY_AFTER_S = 60.0
-"""A run that is over before looks for nothing to delete."""
-
-
-class Names:
-    """What the next head names in place of what the last one names, once a background task has made it.
-
-    Attributes:
-        snapshot: A new snapshot; None without one.
-        is_blocking: Nothing else can hold what it holds.
-        grant: What was granted with its cut.
-        read: What its cut holds.
-        number: Of the commit that made its cut.
-        joined: Segments in place of those with the keys ``replaced``.
-    """
-
-    def __init__(self) -> None:
-        self.snapshot: Snapshot | None = None
-        self.is_blocking = False
-        self.grant: Grant | None = None
-        self.read: CutRead | None = None
-        self.number = 0
-        self.joined: list[Segment] = []
-        self.replaced: frozenset[str] = frozenset()
-
-    def apply(self, head: Head) -> tuple[Snapshot | None, list[Segment]]:
-        """Snapshot and segments of the next head."""
-        segments = [segment for segment in head.segments if segment.key not in self.replaced]
-        if self.joined:
-            return head.snapshot, [*self.joined, *segments]
-        if self.snapshot is None:
-            return head.snapshot, segments
-        return self.snapshot, segments if not self.is_blocking else []
 
 
 class StateShipping:
@@ -137,9 +105,9 @@ class StateShipping:
         self._blocking: Names | None = None
         self._made: Names | None = None
         self._tasks: TaskGroup | None = None
-        self._is_making = False
+        self._is_making = self._is_too_large = False
         self._changed = anyio.Event()
-        self._due_deletions: list[tuple[float, str]] = []
+        self._cleaning = Cleaning(owner, clock)
         self._events: list[Event] = []
         self._emit: Emit | None = self._events.append
         self._note_start()
@@ -233,7 +201,7 @@ class StateShipping:
         """Commit until ``close``; errors end up in ``error``."""
         self._tasks = tasks
         tasks.start_soon(self._watch)
-        tasks.start_soon(self._tidy)
+        tasks.start_soon(self._cleaning.tidy)
         while not self._is_closing and not self._owner.tenure.is_lost:
             await self._wait_due()
             if not self._is_closing:
@@ -267,17 +235,6 @@ class StateShipping:
                 self._is_wanted = True
             # Waiters compare clocks: what they wait for may have come with time alone.
             self._notify()
-
-    async def _tidy(self) -> None:
-        """Delete what no head has named for a day: left by processes that were killed."""
-        await self._clock.sleep(_TIDY_AFTER_S)
-        try:
-            plan = await plan_prune(self._owner.store, self._owner.place)
-        except AsyncFilterError:
-            return  # for the next run, or `state prune`
-        for one in [] if plan is None else plan.objects:
-            if (one.age_s or 0.0) >= STRAY_S:
-                await self._owner.delete(one.place.key)
 
     async def _wait_due(self) -> None:
         while not self._is_closing:
@@ -327,11 +284,11 @@ class StateShipping:
         changes: dict[str, Any] = {"owner": None} if lets_go else {}
         made, self._made = self._made, None
         if made is not None:
-            changes["snapshot"], changes["segments"] = made.apply(self._owner.head)
+            changes["snapshot"], changes["segments"] = made.apply(self._owner.head, self._owner.place)
         grant, read = await self._cut(changes, made)
         replaced = self._owner.head.named_keys
         head = await self._rewrite(changes, made)
-        self._forget(replaced - head.named_keys)
+        self._cleaning.forget(replaced - head.named_keys)
         await self._count(number, grant, read, made)
         if read is not None and (rows := read.rows):
             wall_s, size_bytes = self._owner.now_s() - began_s, self._owner.bytes_sent - sent
@@ -341,13 +298,14 @@ class StateShipping:
                 )
             )
         self._maintain(head)
-        await self._delete_due()
+        await self._cleaning.delete_due()
 
     async def _rewrite(self, changes: dict[str, Any], made: Names | None) -> Head:
         try:
             return await self._owner.rewrite(**changes)
         except BaseException:
-            self._made = made  # named by the next head
+            if made is not None:
+                self._offer(made)
             raise
 
     async def _cut(self, changes: dict[str, Any], made: Names | None) -> tuple[Grant | None, CutRead | None]:
@@ -375,16 +333,20 @@ class StateShipping:
             segment = await ship_segment(self._owner, read.packed, commit, read.rows)
             changes["segments"] = [*changes.get("segments", self._owner.head.segments), segment]
             self._describe(changes, read, grant)
-            snapshot: Snapshot | None = changes.get("snapshot", self._owner.head.snapshot)
-            if not self._is_making and snapshot is not None and needs_snapshot(snapshot, changes["segments"]):
-                names = Names()
-                names.replaced = frozenset(one.key for one in changes["segments"])
-                self._make(partial(self._snapshot, names, cut, reserved, commit))
+            if self._is_worth_a_snapshot(changes):
+                self._make(partial(self._snapshot, Names(), cut, reserved, commit))
                 handed_on = True
             return grant, read
         finally:
             if not handed_on:
                 cut.reader.close()
+
+    def _is_worth_a_snapshot(self, changes: dict[str, Any]) -> bool:
+        """Whether the segments of the next head are so large that a new snapshot should be made now."""
+        snapshot: Snapshot | None = changes.get("snapshot", self._owner.head.snapshot)
+        if snapshot is None or self._is_too_large or not self._is_idle:
+            return False
+        return needs_snapshot(snapshot, changes["segments"])
 
     def _proposed(self) -> Grant | None:
         return None if self._purse is None else self._purse.propose()
@@ -401,8 +363,8 @@ class StateShipping:
         if self._blocking is not None:
             if made is not self._blocking:
                 return
-            # What was written since is in the next commit.
-            self._blocking, number = None, made.number
+            # What was written since is in the next commit, for which somebody may wait already.
+            self._blocking, number, self._is_wanted = None, made.number, True
         if read is not None:
             self._images = read.images
             await self._file.confirm(commit)
@@ -422,18 +384,39 @@ class StateShipping:
         self._make(partial(self._snapshot, names, cut, reserved, commit))
 
     async def _snapshot(self, names: Names, cut: Cut, reserved: Reserved | None, commit: int) -> None:
-        names.snapshot = await ship_snapshot(self._owner, cut, commit, reserved, self._path)
-        self._made = names
+        try:
+            names.snapshot = await ship_snapshot(self._owner, cut, commit, reserved, self._path)
+        except AsyncFilterError as error:
+            if names is self._blocking:
+                # The next commit cuts anew, and needs a snapshot again.
+                await self._file.note_whole()
+                self._blocking = None
+            elif isinstance(error, StoreError):
+                # Too large for one request: segments go on, joined now and then.
+                self._is_too_large = True
+                return
+            raise
+        self._offer(names)
         self.hurry()
 
     async def _join(self, names: Names, segments: list[Segment]) -> None:
         names.joined = await join(self._owner, segments)
-        names.replaced = frozenset(segment.key for segment in segments)
-        self._made = names
+        names.replaced = [segment.key for segment in segments]
+        self._offer(names)
+
+    def _offer(self, names: Names) -> None:
+        """Let the next head name it; something that nothing waits for gives way."""
+        if self._made is None or names.is_blocking:
+            self._made = names
 
     def _maintain(self, head: Head) -> None:
-        if not self._is_making and len(head.segments) >= JOIN_AT:
+        if self._is_idle and len(head.segments) >= JOIN_AT:
             self._make(partial(self._join, Names(), head.segments[:-KEEP_NEWEST]))
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing is made beside the commits, or was made and is not named yet."""
+        return not self._is_making and self._made is None
 
     def _make(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` beside the commits, one at a time."""
@@ -447,19 +430,6 @@ class StateShipping:
                 self._is_making = False
 
         self._tasks.start_soon(guarded)
-
-    def _forget(self, keys: set[str]) -> None:
-        due_s = self._owner.now_s() + 3600
-        self._due_deletions += [(due_s, key) for key in sorted(keys)]
-
-    async def _delete_due(self) -> None:
-        """Delete a few objects that no head has named for an hour."""
-        now_s = self._owner.now_s()
-        for due_s, key in self._due_deletions[:10]:
-            if due_s > now_s:
-                return
-            await self._owner.delete(key)
-            self._due_deletions.pop(0)
 
     # -- Words ---------------------------------------------------------------------------------------------------------
 

@@ -40,8 +40,9 @@ from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
 from asyncfilter.state.names import Held, place_of
-from asyncfilter.state.owner import Claim, StateOwner, Taken, Told, take
+from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.shipping import StateShipping, running
+from asyncfilter.state.taking import Claim, Taken, Told, take
 from asyncfilter.state.tenure import COMMIT_EVERY_S
 from asyncfilter.state.working_copy import Standing, WorkingCopy, bring_up, check_beginning, standing_of
 from asyncfilter.wiring.states import Where, open_state_store

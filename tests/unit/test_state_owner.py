@@ -25,7 +25,8 @@ from asyncfilter.ports.state_store import Refusal
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import encode_head
 from asyncfilter.state.names import new_id
-from asyncfilter.state.owner import Claim, StateOwner, Taken, take
+from asyncfilter.state.owner import StateOwner
+from asyncfilter.state.taking import Claim, Taken, take
 from asyncfilter.testing import LoopClock, run_virtually
 from asyncfilter.testing.state_store import LostAnswerError, MemoryStateStore
 from tests.kit.checkpoints import IDENTITY

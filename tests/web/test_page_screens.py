@@ -188,6 +188,8 @@ async def test_run_shows_the_pulse_and_applies(open_page: Opener, review: FakeRe
     page = await open_page()
     await page.ready()
     await page.open_tab("run")
+    await review.send("counts", {"running": True})
+    await page.at("pulse").get_by_text("A run goes on").wait_for()
     pulse = {
         "at_unix_s": 1.0, "attempts": 12, "throttled": 3, "examined": 1134, "spent_micros": 1_400_000,
         "budget_micros": 2_000_000, "failed_by": {"access_denied": 7},

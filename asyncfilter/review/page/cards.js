@@ -70,14 +70,18 @@ export async function load(ids, { again = false } = {}) {
   await Promise.all([...already, ...Array.from({ length: Math.min(REQUESTS, Math.ceil(wanted.length / BATCH)) }, worker)]);
 }
 
-/** All ids of a queue, page by page. */
+/** All ids of a queue, page by page; the next page is on its way while one is used. */
 export async function* idsOf(name, { limit = 2000 } = {}) {
-  let after = null;
-  do {
-    const page = await get("/api/queue", { name, limit, ...(after === null ? {} : { after }) });
-    yield page.ids;
-    after = page.after;
-  } while (after !== null && after !== undefined);
+  const ask = (after) => {
+    const asked = get("/api/queue", { name, limit, ...(after === null ? {} : { after }) });
+    asked.catch(() => {}); // told where it is awaited, if anywhere
+    return asked;
+  };
+  for (let asked = ask(null); asked; ) {
+    const { ids, after } = await asked;
+    asked = (after ?? null) === null ? null : ask(after);
+    yield ids;
+  }
 }
 
 /** The verdict of a card's current answer, or "". */
