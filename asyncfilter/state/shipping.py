@@ -1,9 +1,8 @@
 """Shipping: the file of this machine goes to its state in S3, commit by commit, as long as this process owns it.
 
 One commit: what changed is cut from the file, the segment is written, the head is rewritten to name it. Rows are
-forgotten by the log of changes only when the head names them. A snapshot, and the joining of segments, are made beside
-the commits, and the next head names them. A cut that only a snapshot can hold blocks: until the snapshot is named,
-heads are rewritten without rows, nothing counts as committed, and no more money is granted.
+forgotten by the log of changes only when the head names them (``commits``). A snapshot, and the joining of segments,
+are made beside the commits, and the next head names them.
 """
 
 from __future__ import annotations
@@ -12,14 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
-from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from asyncfilter.checkpoint import SqliteCheckpoint
-from asyncfilter.checkpoint.shipping import Cut, ImageCount
 from asyncfilter.clock import Clock
 from asyncfilter.errors import (
     AccessError,
@@ -27,32 +23,16 @@ from asyncfilter.errors import (
     CheckpointError,
     StateAwayError,
     StateLostError,
-    StoreError,
     unexpected,
 )
 from asyncfilter.events import Emit, Event, StateBehind, StateCommitted, StateLost, StateOwned, StateRestoredEvent
 from asyncfilter.model import StateHolder, StateRestored, StateSummary
-from asyncfilter.ports.keeping import Grant, Purse
-from asyncfilter.state.beside import Cleaning, Names
-from asyncfilter.state.head import Head, Segment, Snapshot
-from asyncfilter.state.making import (
-    JOIN_AT,
-    KEEP_NEWEST,
-    CutRead,
-    join,
-    needs_snapshot,
-    read_cut,
-    ship_segment,
-    ship_snapshot,
-)
+from asyncfilter.ports.keeping import Purse
+from asyncfilter.state.commits import Commits, Committed
 from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.restore import Restored
-from asyncfilter.state.segments import MOST_ROWS, Reserved
 from asyncfilter.state.taking import Taken
-from asyncfilter.state.tenure import BEHIND_AFTER_S, CommitPace
-
-_ROW_BYTES = 260
-"""Bytes that a row of an image takes in a segment, before one was made."""
+from asyncfilter.state.tenure import BEHIND_AFTER_S
 
 _WATCH_S = 0.5
 _RETRY_S = 5.0
@@ -91,23 +71,16 @@ class StateShipping:
         self.is_truth = is_truth
         self.error: AsyncFilterError | None = None
         """Why the run has to end."""
-        self._owner, self._file, self._path = owner, checkpoint.shipping, path
+        self._owner, self._file = owner, checkpoint.shipping
         self._taken, self._restored = taken, restored
         self._clock = clock
-        self._purse: Purse | None = None
-        self._images: ImageCount | None = None
-        self._pace = CommitPace(owner.now_s())
-        self._is_wanted = self._is_closing = False
-        # Money that is granted counts as spent by whoever restores the state: at the end it is given back, once.
-        self._gives_back = False
-        self._committing = anyio.Lock()
-        self._begun = self._done = self._rounds = 0
-        self._blocking: Names | None = None
-        self._made: Names | None = None
+        self._is_closing = self._is_committing = False
+        self._rounds = 0
         self._tasks: TaskGroup | None = None
-        self._is_making = self._is_too_large = False
         self._changed = anyio.Event()
-        self._cleaning = Cleaning(owner, clock)
+        self._commits = Commits(
+            owner, checkpoint.shipping, path, clock=clock, notify=self._notify, start=self._start_beside
+        )
         self._events: list[Event] = []
         self._emit: Emit | None = self._events.append
         self._note_start()
@@ -123,25 +96,25 @@ class StateShipping:
 
     def use(self, purse: Purse) -> None:
         """See ``KeptState``."""
-        self._purse, self._gives_back = purse, False
+        self._commits.use(purse)
         self.hurry()
 
     def hurry(self) -> None:
         """See ``KeptState``."""
-        self._is_wanted = True
+        self._commits.want()
         self._notify()
 
     def mark(self) -> int:
         """See ``KeptState``: a commit that has begun may have cut already."""
-        return self._begun + 1
+        return self._commits.begun + 1
 
     async def wait_committed(self, mark: int) -> int:
         """See ``KeptState``."""
-        while self._done < mark:
+        while self._commits.done < mark:
             if self.error is not None or self._is_closing:
                 raise self.error or CheckpointError(f"{self._owner.place.uri}: closed before its last commit")
             await self._wait_change()
-        return self._done
+        return self._commits.done
 
     def may_pay(self) -> bool:
         """See ``KeptState``; a file that is the truth is enough to pay."""
@@ -162,14 +135,17 @@ class StateShipping:
 
     async def flush(self) -> str | None:
         """See ``KeptState``."""
-        self._give_back()
+        self._commits.give_back(is_granting=self.is_truth)
         deadline_s = self._owner.now_s() + _FLUSH_S
         while True:
             if self._owner.tenure.is_lost:
                 return "another process owns the state"
             if isinstance(self.error, AccessError | CheckpointError):
                 return self.error.message
-            if not await self._is_behind():
+            if not await self._commits.is_behind():
+                # Its event belongs before the end of the run, too.
+                while self._is_committing:
+                    await self._wait_change()
                 return None
             now_s = self._owner.now_s()
             if (now_s > deadline_s) if not self.is_truth else self._owner.tenure.is_away(now_s):
@@ -201,23 +177,23 @@ class StateShipping:
         """Commit until ``close``; errors end up in ``error``."""
         self._tasks = tasks
         tasks.start_soon(self._watch)
-        tasks.start_soon(self._cleaning.tidy)
+        tasks.start_soon(self._commits.cleaning.tidy)
         while not self._is_closing and not self._owner.tenure.is_lost:
             await self._wait_due()
             if not self._is_closing:
-                await self._guarded(self._locked_commit)
+                await self._guarded(self._commit)
 
     async def close(self) -> None:
         """Commit the last rows and let the state go, as far as that can be done in a short time."""
-        self._give_back()
+        self._commits.give_back(is_granting=self.is_truth)
         self._is_closing = True
         self._notify()
         is_answering = self._owner.tenure.silent_s(self._owner.now_s()) < BEHIND_AFTER_S
         with anyio.move_on_after(_CLOSE_S if is_answering else _WATCH_S):
-            while self._blocking is not None and self._made is None and self.error is None:
+            while self._commits.is_blocked and self.error is None:
                 await self._wait_change()
             if not self._owner.tenure.is_lost and not isinstance(self.error, AccessError):
-                await self._guarded(partial(self._locked_commit, lets_go=True))
+                await self._guarded(partial(self._commit, lets_go=True))
 
     async def _watch(self) -> None:
         """Say when S3 is behind or away, and begin a commit before money runs out."""
@@ -231,24 +207,40 @@ class StateShipping:
                 await self._say_behind(silent_s)
             if self.is_truth and self._owner.tenure.is_away(now_s):
                 self._end(_away(self._owner, silent_s))
-            if self._purse is not None and self._blocking is None and self._purse.is_low:
-                self._is_wanted = True
+            self._commits.look_at_purse()
             # Waiters compare clocks: what they wait for may have come with time alone.
             self._notify()
 
     async def _wait_due(self) -> None:
         while not self._is_closing:
-            # While a snapshot is made that has to be named first, heads are rewritten as a heartbeat alone.
-            is_blocked = self._blocking is not None and self._made is None
-            left_s = self._pace.left_s(
-                self._owner.now_s(),
-                waiting_bytes=0 if is_blocked else self._file.changed_rows * _ROW_BYTES,
-                is_wanted=self._is_wanted and not is_blocked,
-            )
+            left_s = self._commits.left_s()
             if not left_s:
                 return
             with anyio.move_on_after(left_s):
                 await self._wait_change()
+
+    async def _commit(self, *, lets_go: bool = False) -> None:
+        self._is_committing = True
+        try:
+            self._say_committed(await self._commits.commit(lets_go=lets_go))
+        finally:
+            self._is_committing = False
+
+    def _say_committed(self, made: Committed) -> None:
+        if made.rows:
+            self._say(
+                StateCommitted(
+                    at_unix_s=self._clock.unix(),
+                    commit=made.commit,
+                    rows=made.rows,
+                    bytes=made.bytes,
+                    wall_s=made.wall_s,
+                )
+            )
+
+    def _start_beside(self, work: Callable[[], Awaitable[None]]) -> None:
+        assert self._tasks is not None  # noqa: S101  `run` has begun
+        self._tasks.start_soon(self._guarded, work)
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -268,168 +260,6 @@ class StateShipping:
         finally:
             self._rounds += 1
             self._notify()
-
-    # -- One commit ----------------------------------------------------------------------------------------------------
-
-    async def _locked_commit(self, *, lets_go: bool = False) -> None:
-        async with self._committing:
-            await self._commit(lets_go=lets_go)
-
-    async def _commit(self, *, lets_go: bool) -> None:
-        began_s = self._owner.now_s()
-        self._pace.begun(began_s)
-        self._is_wanted = False
-        self._begun += 1
-        number, sent = self._begun, self._owner.bytes_sent
-        changes: dict[str, Any] = {"owner": None} if lets_go else {}
-        made, self._made = self._made, None
-        if made is not None:
-            changes["snapshot"], changes["segments"] = made.apply(self._owner.head, self._owner.place)
-        grant, read = await self._cut(changes, made)
-        replaced = self._owner.head.named_keys
-        head = await self._rewrite(changes, made)
-        self._cleaning.forget(replaced - head.named_keys)
-        await self._count(number, grant, read, made)
-        if read is not None and (rows := read.rows):
-            wall_s, size_bytes = self._owner.now_s() - began_s, self._owner.bytes_sent - sent
-            self._say(
-                StateCommitted(
-                    at_unix_s=self._clock.unix(), commit=head.commit, rows=rows, bytes=size_bytes, wall_s=wall_s
-                )
-            )
-        self._maintain(head)
-        await self._cleaning.delete_due()
-
-    async def _rewrite(self, changes: dict[str, Any], made: Names | None) -> Head:
-        try:
-            return await self._owner.rewrite(**changes)
-        except BaseException:
-            if made is not None:
-                self._offer(made)
-            raise
-
-    async def _cut(self, changes: dict[str, Any], made: Names | None) -> tuple[Grant | None, CutRead | None]:
-        """Cut what changed, and write it, as far as a segment can hold it; fields of the next head are added."""
-        if self._blocking is not None:
-            if made is not self._blocking or made.read is None:
-                return None, None
-            self._describe(changes, made.read, made.grant)
-            return made.grant, made.read
-        grant = self._proposed()
-        is_granted = grant.micros == self._owner.head.granted_micros if grant is not None else not self._gives_back
-        if is_granted and not await self._file.has_new():
-            return grant, None
-        cut = await self._file.cut(None)
-        handed_on = False
-        try:
-            reserved = Reserved(0, 0) if grant is None else Reserved(grant.micros, grant.price_micros)
-            fits = not cut.is_whole and cut.rows <= MOST_ROWS and self._owner.head.snapshot is not None
-            read = await to_thread.run_sync(partial(read_cut, cut, self._images, reserved, fits=fits, path=self._path))
-            commit = self._owner.head.commit + 1
-            if read.packed is None:
-                self._block(cut, read, grant, reserved, commit)
-                handed_on = True
-                return None, None
-            segment = await ship_segment(self._owner, read.packed, commit, read.rows)
-            changes["segments"] = [*changes.get("segments", self._owner.head.segments), segment]
-            self._describe(changes, read, grant)
-            if self._is_worth_a_snapshot(changes):
-                self._make(partial(self._snapshot, Names(), cut, reserved, commit))
-                handed_on = True
-            return grant, read
-        finally:
-            if not handed_on:
-                cut.reader.close()
-
-    def _is_worth_a_snapshot(self, changes: dict[str, Any]) -> bool:
-        """Whether the segments of the next head are so large that a new snapshot should be made now."""
-        snapshot: Snapshot | None = changes.get("snapshot", self._owner.head.snapshot)
-        if snapshot is None or self._is_too_large or not self._is_idle:
-            return False
-        return needs_snapshot(snapshot, changes["segments"])
-
-    def _proposed(self) -> Grant | None:
-        return None if self._purse is None else self._purse.propose()
-
-    def _describe(self, changes: dict[str, Any], read: CutRead, grant: Grant | None) -> None:
-        changes["rows"] = read.images.rows
-        changes["spent_micros"] = read.spent_micros
-        changes["granted_micros"] = read.spent_micros + read.reserved_micros if grant is None else grant.micros
-        changes["file_format"] = read.file_format
-
-    async def _count(self, number: int, grant: Grant | None, read: CutRead | None, made: Names | None) -> None:
-        """A head was rewritten: forget what it names, and let those go on that waited for it."""
-        commit = self._owner.head.commit
-        if self._blocking is not None:
-            if made is not self._blocking:
-                return
-            # What was written since is in the next commit, for which somebody may wait already.
-            self._blocking, number, self._is_wanted = None, made.number, True
-        if read is not None:
-            self._images = read.images
-            await self._file.confirm(commit)
-        if grant is not None and self._purse is not None:
-            self._purse.granted(grant)
-        elif read is not None and grant is None:
-            self._gives_back = False
-        self._done = number
-        self._notify()
-
-    # -- Beside the commits --------------------------------------------------------------------------------------------
-
-    def _block(self, cut: Cut, read: CutRead, grant: Grant | None, reserved: Reserved | None, commit: int) -> None:
-        names = Names()
-        names.is_blocking, names.grant, names.read, names.number = True, grant, read, self._begun
-        self._blocking = names
-        self._make(partial(self._snapshot, names, cut, reserved, commit))
-
-    async def _snapshot(self, names: Names, cut: Cut, reserved: Reserved | None, commit: int) -> None:
-        try:
-            names.snapshot = await ship_snapshot(self._owner, cut, commit, reserved, self._path)
-        except AsyncFilterError as error:
-            if names is self._blocking:
-                # The next commit cuts anew, and needs a snapshot again.
-                await self._file.note_whole()
-                self._blocking = None
-            elif isinstance(error, StoreError):
-                # Too large for one request: segments go on, joined now and then.
-                self._is_too_large = True
-                return
-            raise
-        self._offer(names)
-        self.hurry()
-
-    async def _join(self, names: Names, segments: list[Segment]) -> None:
-        names.joined = await join(self._owner, segments)
-        names.replaced = [segment.key for segment in segments]
-        self._offer(names)
-
-    def _offer(self, names: Names) -> None:
-        """Let the next head name it; something that nothing waits for gives way."""
-        if self._made is None or names.is_blocking:
-            self._made = names
-
-    def _maintain(self, head: Head) -> None:
-        if self._is_idle and len(head.segments) >= JOIN_AT:
-            self._make(partial(self._join, Names(), head.segments[:-KEEP_NEWEST]))
-
-    @property
-    def _is_idle(self) -> bool:
-        """Whether nothing is made beside the commits, or was made and is not named yet."""
-        return not self._is_making and self._made is None
-
-    def _make(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do ``work`` beside the commits, one at a time."""
-        assert self._tasks is not None  # noqa: S101  `run` has begun
-        self._is_making = True
-
-        async def guarded() -> None:
-            try:
-                await self._guarded(work)
-            finally:
-                self._is_making = False
-
-        self._tasks.start_soon(guarded)
 
     # -- Words ---------------------------------------------------------------------------------------------------------
 
@@ -464,13 +294,6 @@ class StateShipping:
         return None if owner is None else str(owner)
 
     # -- Parts of the above --------------------------------------------------------------------------------------------
-
-    async def _is_behind(self) -> bool:
-        return self._blocking is not None or self._gives_back or await self._file.has_new()
-
-    def _give_back(self) -> None:
-        is_granted = self._owner.head.granted_micros > self._owner.head.spent_micros
-        self._purse, self._gives_back = None, self.is_truth and (is_granted or self._gives_back)
 
     def _end(self, error: AsyncFilterError) -> None:
         if self.error is None:

@@ -381,9 +381,9 @@ async def existing_checkpoint(
     """
     if overrides.checkpoint is not None:
         return overrides.checkpoint
-    if not await has_checkpoint(job):
-        return None
-    return await sqlite(job, stack, context, fresh=fresh)
+    # A model costs money from its start on: a state that cannot be owned is refused before.
+    is_needed = job.state is not None and PROFILES[job.detector.kind].needs_model
+    return await sqlite(job, stack, context, fresh=fresh) if is_needed or await has_checkpoint(job) else None
 
 
 async def has_checkpoint(job: Job) -> bool:

@@ -17,7 +17,7 @@ from asyncfilter.events import Event, StateCommitted
 from asyncfilter.model import ListedObject, S3Location
 from asyncfilter.ports.keeping import Grant
 from asyncfilter.records.progress import Batch, Totals
-from asyncfilter.state import beside, making, shipping
+from asyncfilter.state import beside, commits, making
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
 from asyncfilter.state.restore import restore, restore_newest
@@ -115,8 +115,8 @@ async def test_segments_are_joined_and_the_former_ones_are_named_no_more(
     ship: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but the newest, under the commit of the last one; they are deleted an hour later."""
-    monkeypatch.setattr(shipping, "JOIN_AT", 8)
-    monkeypatch.setattr(shipping, "KEEP_NEWEST", 3)
+    monkeypatch.setattr(commits, "JOIN_AT", 8)
+    monkeypatch.setattr(commits, "KEEP_NEWEST", 3)
     async with ship() as one:  # type: ignore[attr-defined]
         for _ in range(14):
             await one.commit()
@@ -150,7 +150,7 @@ async def test_what_no_segment_holds_waits_for_a_snapshot(
     async with ship() as one:  # type: ignore[attr-defined]
         await one.commit()
         if reason == "rows":
-            monkeypatch.setattr(shipping, "MOST_ROWS", 5)
+            monkeypatch.setattr(commits, "MOST_ROWS", 5)
         elif reason == "bytes":
             monkeypatch.setattr("asyncfilter.state.segments.MOST_SEGMENT_BYTES", 100)
         else:
