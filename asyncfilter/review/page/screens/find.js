@@ -4,7 +4,7 @@ import { announce, answer, undo } from "../answers.js";
 import { changes } from "../cards.js";
 import { MOST_CARDS, allIds, loadAll } from "../index_loader.js";
 import { bindings, keyName, useKeys } from "../keys.js";
-import { Icon, keepFocus } from "../parts.js";
+import { Icon } from "../parts.js";
 import { go, replaceState, route } from "../routes.js";
 import { indexed, job } from "../state.js";
 import { WORDS, count, visible } from "../text.js";
@@ -82,7 +82,7 @@ function Filters() {
 
 function Selection({ ids }) {
   const number = ids.filter((id) => selection.value.has(id)).length;
-  const button = (verdict) => html`<button class=${`decision small ${verdict}`} data-testid=${`selection-${verdict}`} disabled=${!number} onMouseDown=${keepFocus}
+  const button = (verdict) => html`<button class=${`decision small ${verdict}`} data-testid=${`selection-${verdict}`} disabled=${!number}
     onClick=${() => decide(ids, verdict)}><${Icon} name=${verdict} /><span>${WORDS[verdict]} ${number ? count(number) : ""}</span><kbd>${keyName(bindings.value[verdict][0] ?? "")}</kbd></button>`;
   return html`<div class="selection-bar">
     <span data-testid="found" data-count=${ids.length}><b>${count(ids.length)}</b> found</span>
