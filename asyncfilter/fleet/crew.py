@@ -71,6 +71,7 @@ class Crew:
         self._promised = 0
         self._waiting: deque[anyio.Event] = deque()
         self._changed = anyio.Event()
+        self._watching = 0
         self._is_closed = False
         self._settled: set[Link] = set()
         self._kept: list[LateAnswer] = []
@@ -419,9 +420,15 @@ class Crew:
 
     def _notify(self) -> None:
         self._wake()
-        self._changed.set()
-        self._changed = anyio.Event()
+        # Under load this runs once for each answer, and a task waits only now and then.
+        if self._watching:
+            self._changed.set()
+            self._changed = anyio.Event()
 
     async def _wait_change(self) -> None:
-        with anyio.move_on_after(_CHECK_S):
-            await self._changed.wait()
+        self._watching += 1
+        try:
+            with anyio.move_on_after(_CHECK_S):
+                await self._changed.wait()
+        finally:
+            self._watching -= 1

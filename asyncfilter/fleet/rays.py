@@ -142,7 +142,11 @@ def _translated(address: str, error: Exception) -> AsyncFilterError:
             f"the Ray at {address} refuses the token: {why}",
             hint="Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the cluster's token.",
         )
-    return AccessError(f"the Ray at {address} cannot be used: {why}", hint="Check the cluster, then run again.")
+    tokens = "" if has_tokens() else " without a token"
+    return AccessError(
+        f"the Ray at {address} does not accept this process{tokens}: {why}",
+        hint="Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the cluster's token, or check the cluster.",
+    )
 
 
 def has_tokens() -> bool:
@@ -291,6 +295,8 @@ class RayHub:
 
     def _started(self, name: str) -> Actor:
         asked = self._per_worker
+        # Nothing comes back for a frame: a result that nobody reads would cost a third of the call.
+        self._class.take.__ray_num_returns__ = 0  # type: ignore[attr-defined]  # as ``ray.method`` sets it
         options: dict[str, Any] = {} if asked.memory_gb is None else {"memory": int(asked.memory_gb * _GB)}
         made = self._ray.remote(self._class).options(
             name=name,

@@ -117,6 +117,10 @@ async def open_run(
         UsageError: A reference cannot be examined.
         AccessError: The job cannot work.
     """
+    if job.cluster is not None and overrides.hub is None:
+        from asyncfilter.wiring.ray_fleet import check_cluster  # noqa: PLC0415  not needed by most runs
+
+        check_cluster(job, job.cluster)
     async with AsyncExitStack() as stack:
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
         checkpoint = await existing_checkpoint(job, overrides, stack, context, fresh=fresh)
@@ -136,8 +140,10 @@ async def open_run(
         stored_checkpoint, home = checkpoint, inputs
         if use is not None and (overrides.hub is not None or job.cluster is not None):
             from asyncfilter.wiring.fleet import with_fleet  # noqa: PLC0415  not needed by most runs
+            from asyncfilter.wiring.own_scores import with_decided_scores  # noqa: PLC0415  likewise
 
-            fleet = await stack.enter_async_context(with_fleet(job, overrides, inputs, checkpoint, context))
+            sent = await with_decided_scores(job, inputs, memory)
+            fleet = await stack.enter_async_context(with_fleet(sent, overrides, inputs, checkpoint, context))
             inputs, checkpoint, context = fleet.inputs, fleet.checkpoint, fleet.context
         if state is not None:
             from asyncfilter.wiring.owned_state import paid_while_owned  # noqa: PLC0415  not needed by most runs

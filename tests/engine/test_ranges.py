@@ -131,6 +131,15 @@ def test_a_second_run_sees_what_was_put_meanwhile() -> None:
     assert (summary.counts.examined, summary.this_run.billed_calls) == (61, 1)
 
 
+def test_a_run_without_ranges_keeps_no_listing_in_ranges() -> None:
+    """What a finished pass in ranges has stored goes with the next pass, whatever its ranges."""
+    stage = staged(birds(60), 1)
+    stage.run(ranged_job(8))
+    assert run_virtually(lambda: stage.checkpoint.count_listed("")) == 60
+    assert stage.run(ranged_job(1)).this_run.billed_calls == 0
+    assert run_virtually(lambda: stage.checkpoint.count_listed("")) == 0
+
+
 def test_a_dry_run_leaves_no_listing_to_the_run() -> None:
     """What was put after a dry run is found by the run."""
     stage = staged(birds(60) | {"new.jpg": "Robin"}, 1)

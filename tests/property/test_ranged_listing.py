@@ -281,10 +281,17 @@ def test_a_cut_is_inside_of_its_range(first: str, second: str, third: str, upto:
 
 @given(KEYS, KEYS)
 def test_what_is_behind_a_beginning(beginning: str, key: str) -> None:
-    """It is above every text that begins with it, and valid Unicode; nothing lies between."""
+    """It is above every text that begins with it, and one that any store takes; of usual keys none lies between."""
     end = behind(beginning)
     if end is None:
-        assert set(beginning) == {"\U0010ffff"}
+        assert set(beginning) <= {"\U0010fffd", "\U0010fffe", "\U0010ffff"}
         return
     assert end.encode() > beginning.encode()
-    assert (beginning <= key < end) == key.startswith(beginning)
+    assert beginning <= key < end if key.startswith(beginning) else not (key.isascii() and beginning <= key < end)
+
+
+def test_a_cut_is_no_longer_than_a_key() -> None:
+    """Keys of the greatest length are cut where that makes no longer text."""
+    first, after = ("日" * 341 + end for end in "ab")
+    at = KeyCuts([first, after, "日" * 341 + "z"]).cut(first, after, None)
+    assert at is None or len(at.encode()) <= 1024

@@ -16,7 +16,7 @@ from asyncfilter.onnx import files, wire
 from asyncfilter.onnx.errors import OwnModelError
 from asyncfilter.onnx.files import read_model
 from asyncfilter.onnx.label_names import Name, check_count, read_label_file, read_name
-from asyncfilter.onnx.wire import WireError, external_locations
+from asyncfilter.onnx.wire import WireError, scan
 from tests.kit.onnx_models import COLOURS, colour_model, field, graph, model, node, tensor, varint, write_model
 
 
@@ -34,6 +34,7 @@ def test_a_model_alone_is_named_by_its_bytes(tmp_path: Path) -> None:
     write_model(tmp_path, body)
     found = read_model(str(tmp_path / "m.onnx"))
     assert (found.body, found.external, found.digest) == (body, {}, hashlib.sha256(body).hexdigest())
+    assert found.operators == {"Cast", "ReduceMean", "MatMul"}
 
 
 def test_weights_belong_to_the_digest(tmp_path: Path) -> None:
@@ -105,7 +106,9 @@ def test_names_are_found_wherever_a_tensor_may_be() -> None:
     body = model(graph(nodes, [], [], []) + field(15, sparse))
     body += field(20, field(1, graph([], [], [], [tensor("t", (1,), location="training")])))
     body += field(25, field(7, node("Constant", [], [], value=tensor("f", (1,), location="function"))))
-    assert external_locations(body) == sorted(["graph", "values", "indices", "attribute", "training", "function"])
+    seen = scan(body)
+    assert seen.locations == {"graph", "values", "indices", "attribute", "training", "function"}
+    assert seen.operators == {"If", "Constant"}
 
 
 # -- Hostile models ----------------------------------------------------------------------------------------------------
@@ -137,7 +140,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     """No bytes lead to another error than that they are no model."""
     for content in (body, model(body)):
         with suppress(WireError):
-            external_locations(content)
+            scan(content)
 
 
 def test_depth_and_number_of_fields_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,10 +149,10 @@ def test_depth_and_number_of_fields_are_bounded(monkeypatch: pytest.MonkeyPatch)
     for _ in range(wire.MAX_DEPTH):
         deep = graph([node("If", [], [], graph_then=deep)], [], [], [])
     with pytest.raises(WireError, match="levels of graphs"):
-        external_locations(model(deep))
+        scan(model(deep))
     monkeypatch.setattr(wire, "MAX_FIELDS", 1000)
     with pytest.raises(WireError, match="over 1,000 fields"):
-        external_locations(model(b"\x10\x00" * 1000))
+        scan(model(b"\x10\x00" * 1000))
 
 
 def test_the_size_of_a_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

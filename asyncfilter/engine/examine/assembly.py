@@ -94,6 +94,8 @@ class _Assembly:
         )
         self._model_versions = ModelVersions(
             totals,
+            positions=core.checkpoint,
+            last_seq=core.checkpoint.opened.watermark.seq,
             must_agree=core.job.detector.lanes_must_agree,
             stop_signal=core.stop_signal,
             cautions=core.cautions,
