@@ -23,7 +23,7 @@ from asyncfilter.errors import (
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Refusal
 from asyncfilter.state.fetching import read_head
-from asyncfilter.state.head import encode_head
+from asyncfilter.state.head import decode_head, encode_head
 from asyncfilter.state.names import new_id
 from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.taking import Claim, Taken, take
@@ -268,6 +268,36 @@ def test_fresh_keeps_the_old_head_and_only_new_takes_none() -> None:
         assert (owner.head.epoch, taken.head) == (8, None)
         assert owner.head.state_id != old.state_id
         assert PLACE.kept_head(old.state_id) in store.objects
+
+    virtually(main)
+
+
+def test_fresh_keeps_the_last_head_although_an_earlier_fresh_died_after_it_had_kept_one() -> None:
+    """What only the last head names would be deleted as named by none: verdicts that were paid for."""
+
+    async def main() -> None:
+        store = MemoryStateStore()
+        first = new_head(epoch=7, nonce=new_id())
+        last = msgspec.structs.replace(first, epoch=8, commit=first.commit + 5, nonce=new_id())
+        kept = PLACE.kept_head(first.state_id)
+        store.write(kept, encode_head(first))
+        store.write(HEAD, encode_head(last))
+        await taken_by(store, is_fresh=True)
+        assert decode_head(store.objects[kept].body, PLACE).commit == last.commit
+
+    virtually(main)
+
+
+def test_a_head_beyond_the_bounds_is_left_as_it_is() -> None:
+    """Its epoch cannot rise: the next head would be one that nobody can read."""
+
+    async def main() -> None:
+        store = MemoryStateStore()
+        body = encode_head(new_head(epoch=(1 << 53) - 1))
+        store.write(HEAD, body)
+        with pytest.raises(CheckpointError, match="head"):
+            await taken_by(store)
+        assert store.objects[HEAD].body == body
 
     virtually(main)
 
