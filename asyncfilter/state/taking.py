@@ -252,7 +252,8 @@ class _Taking:
             epoch=max(head.epoch, self._claim.above_epoch) + 1,
             commit=head.commit + 1,
             owner=self._me(),
-            identity=dict(self._claim.identity),
+            # With images, the file keeps its own, of which the job may name less (lanes).
+            identity=head.identity if head.rows else dict(self._claim.identity),
             written=utc_now(),
             nonce=new_id(),
         )

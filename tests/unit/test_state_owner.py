@@ -255,6 +255,19 @@ def test_a_state_of_another_source_is_left_as_it_is() -> None:
     virtually(main)
 
 
+def test_lanes_may_come_and_go() -> None:
+    """A job with lanes names no region; the state keeps the one that it is bound to."""
+
+    async def main() -> None:
+        bound = dict(IDENTITY) | {"detector.region": "us-east-1"}
+        store = MemoryStateStore()
+        store.write(HEAD, encode_head(new_head(identity=bound, rows=3)))
+        owner, _ = await taken_by(store)
+        assert owner.head.identity == bound
+
+    virtually(main)
+
+
 def test_fresh_keeps_the_old_head_and_only_new_takes_none() -> None:
     """A new state id above the old epoch; `state push` never takes a state."""
 
