@@ -142,7 +142,11 @@ def _translated(address: str, error: Exception) -> AsyncFilterError:
             f"the Ray at {address} refuses the token: {why}",
             hint="Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the cluster's token.",
         )
-    return AccessError(f"the Ray at {address} cannot be used: {why}", hint="Check the cluster, then run again.")
+    tokens = "" if has_tokens() else " without a token"
+    return AccessError(
+        f"the Ray at {address} does not accept this process{tokens}: {why}",
+        hint="Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the cluster's token, or check the cluster.",
+    )
 
 
 def has_tokens() -> bool:

@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 from asyncfilter.clock import Clock
-from asyncfilter.custom_labels.processes import Host, Process, is_dead
+from asyncfilter.custom_labels.processes import Host
 from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointMismatchError,
@@ -28,6 +28,7 @@ from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Put, Refusal, StateStore
 from asyncfilter.state.fetching import SeenHead, read_head
 from asyncfilter.state.head import Head, Owner, check_file_format, decode_head, differing_identity, encode_head
+from asyncfilter.state.holders import is_gone
 from asyncfilter.state.names import StatePlace, new_id
 from asyncfilter.state.owner import PAUSE_S, StateOwner, ignored_condition, utc_now
 from asyncfilter.state.tenure import DRAINS_AFTER_S, Tenure, Verdict, Vigil
@@ -159,7 +160,7 @@ class _Taking:
     async def _may_take(self, seen: SeenHead) -> bool:
         """Whether the state may be taken now; waits a moment when that is not known yet."""
         owner = seen.head.owner
-        if owner is None or is_dead(process_of(owner), self._host):
+        if owner is None or is_gone(owner, self._host):
             return True
         verdict = self._vigil.look(seen.etag, self._now_s())
         if verdict is Verdict.TAKE:
@@ -307,14 +308,3 @@ class _Taking:
             run_id=self._claim.run_id,
             since=utc_now(),
         )
-
-
-def process_of(owner: Owner) -> Process:
-    """The process that owns a state."""
-    return Process(
-        host=owner.host,
-        boot_id=owner.boot_id,
-        pid_namespace=owner.pid_namespace,
-        pid=owner.pid,
-        started=owner.started,
-    )

@@ -72,6 +72,18 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         yield await stack.enter_async_context(open_fleet(job, hub, terms, parts))
 
 
+def check_cluster(job: Job, cluster: Cluster) -> None:
+    """Check what can be checked without network.
+
+    Raises:
+        UsageError: Ray is not installed, or the job needs what only this machine has.
+    """
+    rays.check_installed()
+    address = os.environ.get("RAY_ADDRESS") if cluster.address == "auto" else cluster.address
+    if address:
+        check_foreign(job, address)
+
+
 def is_worth_sending(job: Job, parts: Parts) -> bool:
     """Whether an image takes more time here than to send it: its pixels, its bytes, or a model of one's own."""
     return job.convert or job.near_duplicates or job.detector.own is not None or not parts.inputs.by_reference

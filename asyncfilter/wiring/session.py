@@ -117,6 +117,10 @@ async def open_run(
         UsageError: A reference cannot be examined.
         AccessError: The job cannot work.
     """
+    if job.cluster is not None and overrides.hub is None:
+        from asyncfilter.wiring.ray_fleet import check_cluster  # noqa: PLC0415  not needed by most runs
+
+        check_cluster(job, job.cluster)
     async with AsyncExitStack() as stack:
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
         checkpoint = await existing_checkpoint(job, overrides, stack, context, fresh=fresh)

@@ -24,9 +24,14 @@ export function watch(id) {
   return found;
 }
 
+/** Everybody whose answer this page has seen; the links of this server may be those of others. */
+export const answerers = signal(new Set());
+
 /** Take over a card. */
 export function put(card) {
   cards.set(card.id, card);
+  const who = card.answer?.reviewer;
+  if (who && !answerers.value.has(who)) answerers.value = new Set([...answerers.value, who]);
   const one = watched.get(card.id);
   if (one) one.value = card;
 }

@@ -1,7 +1,7 @@
 // Find: every image in one grid; filter, select, and decide the selection with its exact number in the button.
 import { html, signal, useEffect, useRef, useSignal } from "../vendor/preact.js";
 import { announce, answer, undo } from "../answers.js";
-import { changes } from "../cards.js";
+import { answerers, changes } from "../cards.js";
 import { MOST_CARDS, allIds, loadAll } from "../index_loader.js";
 import { bindings, keyName, useKeys } from "../keys.js";
 import { Icon } from "../parts.js";
@@ -68,6 +68,7 @@ function Filter({ name, label, type = "text", options, ...rest }) {
 function Filters() {
   const any = [["", "Any"]];
   const percent = { type: "number", min: 0, max: 100 };
+  const people = [...new Set([...job.value.reviewers, ...answerers.value])];
   return html`<search class="filters" aria-label="Filters">
     <${Filter} name="text" label="Key contains" />
     <${Filter} name="verdict" label="Verdict" options=${[...any, ...Object.entries(VERDICTS)]} />
@@ -75,7 +76,7 @@ function Filters() {
     <datalist id="find-labels">${job.value.labels.map((label) => html`<option value=${visible(label)} />`)}</datalist>
     <${Filter} name="min" label="Score from" ...${percent} />
     <${Filter} name="max" label="to" ...${percent} />
-    <${Filter} name="reviewer" label="Reviewer" options=${[...any, ...job.value.reviewers.map((name) => [visible(name), visible(name)])]} />
+    <${Filter} name="reviewer" label="Reviewer" options=${[...any, ...people.map((name) => [visible(name), visible(name)])]} />
     <${Filter} name="sort" label="Order" options=${[["", SORTS.uncertainty], ...Object.entries(SORTS).slice(1)]} />
   </search>`;
 }
