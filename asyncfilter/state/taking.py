@@ -17,6 +17,7 @@ from asyncfilter.custom_labels.processes import Host
 from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointMismatchError,
+    StateAwayError,
     StateExistsError,
     StateHeldError,
     StoreError,
@@ -100,9 +101,14 @@ async def take(
         CheckpointMismatchError: It is of another source or detector; nothing was written.
         CheckpointError: It cannot be used, or the store ignores conditions; nothing was written but a probe.
         AccessError: The account may not.
+        StateAwayError: The store refuses or answers nothing at the moment.
     """
     taking = _Taking(store, claim, host=host, clock=clock, now_s=now_s, told=told)
-    return await taking.take(begins, is_fresh=is_fresh, only_new=only_new)
+    try:
+        return await taking.take(begins, is_fresh=is_fresh, only_new=only_new)
+    except (TransientError, ThrottledError) as error:
+        hint = "Run the same command once the store can be reached; nothing was paid."
+        raise StateAwayError(f"{claim.place.uri} cannot be taken now: {error.message}", hint=hint) from error
 
 
 class _Taking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -15,9 +16,12 @@ from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointError,
     CheckpointMismatchError,
+    StateAwayError,
     StateExistsError,
     StateHeldError,
     StateLostError,
+    ThrottleCause,
+    ThrottledError,
     TransientError,
 )
 from asyncfilter.model import S3Location
@@ -186,6 +190,40 @@ def test_rewrites_whose_answers_are_lost_are_found_out_by_epoch_and_nonce(lost: 
         seen = await read_head(store, PLACE)
         assert seen is not None
         assert seen.head == owner.head
+
+    virtually(main)
+
+
+def test_a_write_that_was_repeated_on_its_way_is_done() -> None:
+    """The response is that of the second time, 412: a name that nobody else knows was written by the first."""
+
+    async def main() -> None:
+        store = MemoryStateStore()
+        owner, _ = await taken_by(store)
+        place = PLACE.new_segment(owner.head.state_id, 1)
+        store.fault = lambda operation, _: store.write(place, b"rows") if operation == "put" else None
+        assert await owner.put_new(place, b"rows") == hashlib.sha256(b"rows").hexdigest()
+
+    virtually(main)
+
+
+@pytest.mark.parametrize(
+    "error", [TransientError("503", may_be_billed=False), ThrottledError("SlowDown", cause=ThrottleCause.RATE)]
+)
+def test_a_store_that_is_away_at_the_start_is_told_as_away(error: AsyncFilterError) -> None:
+    """Exit code 75, at which a scheduler repeats the command; nothing was begun."""
+
+    async def main() -> None:
+        def fault(operation: str, _place: S3Location) -> object:
+            if operation == "put":
+                raise error
+            return None
+
+        store = MemoryStateStore(fault=fault)
+        with pytest.raises(StateAwayError) as caught:
+            await taken_by(store)
+        assert caught.value.exit_code == 75
+        assert not store.objects
 
     virtually(main)
 
