@@ -14,6 +14,7 @@ import atexit
 import os
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -169,8 +170,26 @@ def disconnect() -> None:
 
 
 def forget() -> None:
-    """Do not leave a Ray that has ended, also not at the end of this process: it would be waited for."""
+    """Do not leave a Ray that has ended, also not at the end of this process, whose threads it would wait for."""
+    _state.has_ended = True
     atexit.unregister(import_ray().shutdown)
+
+
+def end_process(code: int) -> None:
+    """End this process now where the end of the interpreter would wait for a Ray that has ended; else do nothing."""
+    if _state.has_ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+class _State:
+    """Of the Ray that this process is connected to."""
+
+    has_ended = False
+
+
+_state = _State()
 
 
 def total_cpus() -> float:
@@ -327,7 +346,8 @@ class RayHub:
     def _started(self, name: str) -> Actor:
         asked = self._per_worker
         # Nothing comes back for a frame: a result that nobody reads would cost a third of the call.
-setattr(getattr(self._class, "take"), "__ray_num_returns__", 0)  # noqa: B009, B010  as ``ray.method`` sets it
+        take = vars(self._class)["take"]
+        take.__ray_num_returns__ = 0  # as ``ray.method`` sets it
         options: dict[str, Any] = {} if asked.memory_gb is None else {"memory": int(asked.memory_gb * _GB)}
         made = self._ray.remote(self._class).options(
             name=name,
