@@ -364,7 +364,9 @@ class Proofs(Sweep):
                 older.end(3)
                 took_s = time.monotonic() - began_s
                 summary = later.end()
-            self.say(f"heads: the older ended {took_s:.1f} s after the later had a worker, {summary['adopted']} adopted")
+            self.say(
+                f"heads: the older ended {took_s:.1f} s after the later had a worker, {summary['adopted']} adopted"
+            )
             self.check(took_s <= 10, f"heads: the older ended after {took_s:.1f} s")
             self.check(summary["examined"] == 1_500, "heads: incomplete")
             self.done("heads")
