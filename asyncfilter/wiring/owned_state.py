@@ -44,7 +44,7 @@ from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.shipping import StateShipping, running
 from asyncfilter.state.taking import Claim, Taken, Told, take
 from asyncfilter.state.tenure import COMMIT_EVERY_S
-from asyncfilter.state.working_copy import Standing, WorkingCopy, bring_up, check_beginning, standing_of
+from asyncfilter.state.working_copy import WorkingCopy, bring_up, check_beginning, check_first_file
 from asyncfilter.wiring.states import Where, open_state_store
 
 
@@ -191,11 +191,8 @@ class _Opening:
             return None
         if taken.head.snapshot is None:
             # The owner before has committed nothing: the file of this machine is all there is.
-            if (
-                not self.is_copy
-                and await to_thread.run_sync(standing_of, path, taken.head, owner.place) is not Standing.CURRENT
-            ):
-                check_beginning(owner.place, path, is_copy=False)
+            if not self.is_copy:
+                await to_thread.run_sync(check_first_file, owner.place, path, taken.head)
             return None
         async with _heart_beating(owner, self.context.clock):
             copy = await bring_up(self.store, owner.place, taken.head, path)
