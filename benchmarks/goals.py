@@ -164,12 +164,6 @@ GOALS = (
         is_least=True,
     ),
     Goal(
-        what="listing in 8 ranges at 60 ms a page, times the keys a second of one",
-        figure=lambda results: min(kind["times"] for kind in results["ranges"]["keys"].values()),
-        goal=5,
-        is_least=True,
-    ),
-    Goal(
         what="listing, longest stall of the event loop",
         figure=lambda results: results["listing"]["ours"]["stall_ms"],
         unit=" ms",

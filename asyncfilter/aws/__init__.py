@@ -24,7 +24,6 @@ from asyncfilter.aws.model_state import ModelState, describe_model
 from asyncfilter.aws.preflight import Retry, check_region, nearest_region, with_retries
 from asyncfilter.aws.quotas import SERVICE_CODE, quota_tps
 from asyncfilter.aws.references import AwsReferences, listed_object, open_references, read_image
-from asyncfilter.aws.role_keys import Role, RoleKeys
 from asyncfilter.aws.s3.contents import S3Contents
 from asyncfilter.aws.s3.end import S3End
 from asyncfilter.aws.s3.objects import S3Objects
@@ -56,8 +55,6 @@ __all__ = [
     "QuotaAnswer",
     "QuotaOrigin",
     "Retry",
-    "Role",
-    "RoleKeys",
     "S3Contents",
     "S3End",
     "S3Objects",

@@ -57,7 +57,8 @@ def bench(
             "--budget",
             metavar="USD",
             min=0,
-            help="Spend at most this much. Default: the cost of --seconds at --tps. The job's budget also applies.",
+            help="Spend at most this much. Default: the cost of --seconds at --tps, and of half an hour of a model "
+            "that the job starts. The job's budget also applies.",
             show_default=False,
         ),
     ] = None,

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         pulled_lines,
         pulled_mapping,
     )
+    from asyncfilter.state.status import read_state_status
     from asyncfilter.state.unnamed import Pruned
     from asyncfilter.wiring import (
         examine_sample,
@@ -112,7 +113,6 @@ if TYPE_CHECKING:
         plan_pruning,
         prune_state,
         pull_state,
-        read_state_status,
     )
     from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
@@ -207,7 +207,7 @@ _HOMES = {
     "read_job_file": "wiring.calibration",
     "read_labels": "checkpoint",
     "read_sizes": "wiring.image_sizes",
-    "read_state_status": "wiring.states",
+    "read_state_status": "state.status",
     "read_status": "checkpoint",
     "read_stored_references": "checkpoint",
     "read_taken_over": "checkpoint",

@@ -58,8 +58,9 @@ def open_for_reading(
 ) -> Reading:
     """The job, for a command that owns no state.
 
-    With ``checkpoint: s3://`` it has a checkpoint of its own, which is fetched and removed at the end of the command;
-    stderr says how old it is. Any other job is the one that ``load_job`` returns.
+    With ``checkpoint: s3://``, or ``checkpoint_copy`` where this machine has no file, it has a checkpoint of its own,
+    which is fetched and removed at the end of the command; stderr says how old it is. Any other job is the one that
+    ``load_job`` returns.
 
     Args:
         path: The job file.
@@ -73,7 +74,7 @@ def open_for_reading(
         AccessError: S3 cannot be read.
     """
     job = deferred.load_job(path, overrides=settings)
-    if job.state is None or job.state.is_copy:
+    if job.state is None or (job.state.is_copy and deferred.checkpoint_exists(job.checkpoint)):
         return Reading(job, job.checkpoint)
     folder = until_end(_own_folder())
     found = deferred.run_async(partial(deferred.for_reading, job, folder, keeps_answers=may_write_answers))

@@ -106,6 +106,10 @@ def sandbox(
     recorded: Annotated[Path | None, _texts("--recorded", "FILE", "Responses for --labels recorded.", _LABELS)] = None,
     onnx_model: Annotated[Path | None, _texts("--onnx-model", "FILE", "Model for --labels onnx.", _LABELS)] = None,
     onnx_labels: Annotated[Path | None, _texts("--onnx-labels", "FILE", "Names of its classes.", _LABELS)] = None,
+    onnx_preprocess: Annotated[
+        Path | None,
+        _texts("--onnx-preprocess", "FILE", "Its preprocessor_config.json. Default: it takes pixels.", _LABELS),
+    ] = None,
     model_version: Annotated[
         _Texts,
         _texts("--model-version", "[REGION=]VERSION", "LabelModelVersion of DetectLabels, of a region alone.", _LABELS),
@@ -262,6 +266,7 @@ def sandbox(
             recorded=_text(recorded),
             onnx_model=_text(onnx_model),
             onnx_labels=_text(onnx_labels),
+            onnx_preprocess=_text(onnx_preprocess),
             rates=_parsed(syntax.parse_rate, tps),
             announced_tps=announced_tps,
             throttle_mode=ThrottleMode(throttle_mode),

@@ -19,8 +19,8 @@ app = command_group()
 @app.command(
     "status",
     help=help_text(
-        "Show what the checkpoint of a job holds. No service is called, nothing is changed, and a run in progress is "
-        "not disturbed.",
+        "Show what the checkpoint of a job holds. Nothing is changed, and a run in progress is not disturbed. No "
+        "service is called, but S3 where the checkpoint is kept there.",
         "asyncfilter status job.yaml",
         "asyncfilter status job.yaml --json",
     ),
@@ -35,7 +35,9 @@ def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -
     pending = deferred.count_pending(loaded.checkpoint, removal_query(loaded))
     answers = deferred.read_answers_state(loaded.answers_path, found.taken_over)
     labels = deferred.read_labels(loaded.checkpoint, boxes=uses_boxes(loaded))
-    state = deferred.read_state_status(loaded, copy)
+    state = None
+    if loaded.state is not None:
+        state = deferred.read_state_status(loaded, *(() if copy is None else (copy.head, copy.age_s)))
     if options.as_json:
         workers = read_noted(loaded.checkpoint)
         mapping = status_mapping(

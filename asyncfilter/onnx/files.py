@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from asyncfilter.onnx.errors import OwnModelError
-from asyncfilter.onnx.wire import WireError, external_locations
+from asyncfilter.onnx.wire import Seen, WireError, scan
 
 MAX_MODEL_BYTES = 2**31 - 1
 """Largest model file: that of a protocol buffer. Larger models have their weights in files beside it."""
@@ -36,11 +36,13 @@ class ModelContent(NamedTuple):
     Attributes:
         body: The bytes of the model file.
         external: Paths of its files of weights, by their names in it.
+        operators: Names of the operators that it uses.
         digest: SHA-256 of all of it, in hex digits: of the model file where it is alone.
     """
 
     body: bytes
     external: dict[str, Path]
+    operators: set[str]
     digest: str
 
 
@@ -51,9 +53,11 @@ def read_model(path: str) -> ModelContent:
         OwnModelError: It is not there, too large, no model in ONNX format, or names a file outside of its folder.
     """
     body = read_file(path, key="model", most_bytes=MAX_MODEL_BYTES)
-    external = {name: _beside(path, name) for name in locations_in(body, path)}
+    seen = _scanned(body, path)
+    external = {name: _beside(path, name) for name in sorted(seen.locations)}
     digest = hashlib.sha256(body).hexdigest()
-    return ModelContent(body, external, _with_external(digest, external, path) if external else digest)
+    whole = _with_external(digest, external, path) if external else digest
+    return ModelContent(body, external, seen.operators, whole)
 
 
 def locations_in(body: bytes, path: str) -> list[str]:
@@ -62,15 +66,19 @@ def locations_in(body: bytes, path: str) -> list[str]:
     Raises:
         OwnModelError: It is no model, or a name leads out of its folder.
     """
+    return sorted(_scanned(body, path).locations)
+
+
+def _scanned(body: bytes, path: str) -> Seen:
     try:
-        names = external_locations(body)
+        seen = scan(body)
     except WireError as exc:
         raise OwnModelError("model", f"{path}: not a model in ONNX format ({exc})") from exc
-    if len(names) > MAX_EXTERNAL_FILES:
-        raise OwnModelError("model", f"{path}: names {len(names):,} files of weights, expected {MAX_EXTERNAL_FILES:,}")
-    for name in names:
+    if (files := len(seen.locations)) > MAX_EXTERNAL_FILES:
+        raise OwnModelError("model", f"{path}: names {files:,} files of weights, expected {MAX_EXTERNAL_FILES:,}")
+    for name in seen.locations:
         _check_inside(name, path)
-    return names
+    return seen
 
 
 def read_file(path: str, *, key: str, most_bytes: int) -> bytes:

@@ -27,7 +27,7 @@ class Name(NamedTuple):
 
 
 class LabelFile(NamedTuple):
-    """A label file: a name for each score, in their order, and the SHA-256 of the file in hex digits."""
+    """A label file: the names in their order, empty where a line is, and the SHA-256 of the file in hex digits."""
 
     names: tuple[Name, ...]
     digest: str
@@ -37,30 +37,27 @@ def read_label_file(path: str) -> LabelFile:
     """The names in a file; of a file ``*.json`` those under ``id2label``.
 
     Raises:
-        OwnModelError: It cannot be read, is not UTF-8, or has a line without a name.
+        OwnModelError: It cannot be read, is not UTF-8, or has too long a line.
     """
     content = read_file(path, key="labels", most_bytes=MAX_TEXT_BYTES)
     lines = _in_json(content, path) if path.lower().endswith(_JSON) else _in_text(content, path)
     for number, line in enumerate(lines):
         if len(line) > MAX_NAME:
             raise OwnModelError("labels", f"{path}: the name of score {number} has over {MAX_NAME} characters")
-    names = tuple(read_name(line) for line in lines)
-    empty = [number for number, name in enumerate(names) if not name.name]
-    if empty:
-        raise OwnModelError(
-            "labels",
-            f"{path}: {len(names)} labels, of which {len(empty)} are empty (the first is that of score {empty[0]}, on "
-            f"line {empty[0] + 1} of a text file); expected a name for each score",
-        )
-    return LabelFile(names, hashlib.sha256(content).hexdigest())
+    return LabelFile(tuple(read_name(line) for line in lines), hashlib.sha256(content).hexdigest())
 
 
 def check_count(names: Sequence[Name], scores: int, *, labels: str, model: str) -> None:
     """Check that there is a name for each score.
 
     Raises:
-        OwnModelError: There are more or fewer.
+        OwnModelError: There are more or fewer, or one is empty.
     """
+    empty = [number for number, name in enumerate(names) if not name.name]
+    if empty:
+        which = f", of which {len(empty)} are empty (the first is number {empty[0] + 1})"
+        message = f"{labels}: has {len(names)} labels{which}; {model} gives {scores} scores"
+        raise OwnModelError("labels", message, hint="Write a name for each score.")
     if len(names) != scores:
         message = f"{labels}: has {len(names)} labels; {model} gives {scores} scores"
         raise OwnModelError("labels", message, hint="Name the label file that belongs to the model.")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from asyncfilter.onnx.errors import NoScoresError
@@ -17,7 +18,7 @@ from asyncfilter.onnx.files import ModelContent, read_model
 from asyncfilter.onnx.frames import Frame
 from asyncfilter.onnx.label_names import LabelFile, check_count, read_label_file
 from asyncfilter.onnx.preprocessing import Preprocess, steps_for
-from asyncfilter.onnx.scores import Found, Scores, labels_of, shares_of
+from asyncfilter.onnx.scores import Found, Scores, is_alike, labels_of, shares_of
 from asyncfilter.onnx.session import (
     ModelInput,
     device_of,
@@ -41,6 +42,9 @@ BATCH_BYTES = 256 * 2**20
 
 _FLOAT_BYTES = 4
 
+_OF_THE_BATCH = "DynamicQuantize"
+"""Beginning of operators whose rounding depends on all numbers that they are given, and so on the other images."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
@@ -55,6 +59,7 @@ class ModelSettings:
         device: ``cpu``, ``cuda`` or ``auto``.
         least_pct: The least confidence of a label that is kept, percent.
         most_labels: Most labels of an image.
+        cores: Cores that calls may use; None for all that this process may.
     """
 
     model: str
@@ -66,6 +71,7 @@ class ModelSettings:
     device: str = "cpu"
     least_pct: float = 0.5
     most_labels: int = 20
+    cores: int | None = None
 
 
 class Classifier:
@@ -85,6 +91,7 @@ class Classifier:
         frame: From a picture to the pixels that ``scores`` takes.
         batch: Most images a call.
         at_once: Calls that may run at the same time.
+        cautions: What the check has shown, one sentence each.
     """
 
     def __init__(
@@ -98,6 +105,8 @@ class Classifier:
         self.frame = steps.frame
         self.batch = _most_images(settings, taken, steps.frame)
         self.at_once = 0
+        self.cautions: tuple[str, ...] = ()
+        self._operators = content.operators
         self._settings = settings
         self._input = taken
         self._output = output
@@ -110,18 +119,34 @@ class Classifier:
         self._sessions.put(session)
 
     def check(self) -> None:
-        """Classify black images, as many as a call may have up to two.
+        """Classify a black image and a grainy one, alone and together.
+
+        A model whose scores depend on fellows, or that takes one image though it leaves their number open, is given one
+        image a call from then on.
 
         Raises:
             OwnModelError: It fails, or gives another number of scores than it has names.
         """
-        settings, black = self._settings, bytes(self.frame.pixel_bytes)
-        for count in range(1, min(self.batch, 2) + 1):
-            try:
-                rows = self.scores([black] * count)
-            except Exception as exc:  # onnxruntime raises exceptions of any type
-                raise explained(exc, settings.model) from exc
-            check_count(self.names, rows.shape[1], labels=settings.labels, model=settings.model)
+        images = [bytes(self.frame.pixel_bytes), Random(0).randbytes(self.frame.pixel_bytes)]
+        try:
+            alone = [self.scores([image]) for image in images]
+        except Exception as exc:  # onnxruntime raises exceptions of any type
+            raise explained(exc, self._settings.model) from exc
+        settings = self._settings
+        check_count(self.names, alone[0].shape[1], labels=settings.labels, model=settings.model)
+        if self.batch > 1 and not self._takes_several(images, alone):
+            self.batch = 1
+            self.cautions = (f"{settings.model}: takes one image a call, since its scores depend on what is beside it",)
+
+    def _takes_several(self, images: Sequence[bytes], alone: Sequence[Rows]) -> bool:
+        """Whether images have the same scores together as alone."""
+        if any(name.startswith(_OF_THE_BATCH) for name in self._operators):
+            return False
+        try:
+            together = self.scores(images)
+        except Exception:  # noqa: BLE001  onnxruntime raises exceptions of any type; alone they have scores
+            return False
+        return all(is_alike(row, own[0]) for row, own in zip(together, alone, strict=True))
 
     def scores(self, images: Sequence[bytes]) -> Rows:
         """The scores of some images, given as the pixels that ``frame`` makes; a row each.
@@ -166,7 +191,7 @@ def open_classifier(settings: ModelSettings) -> Classifier:
     classifier = Classifier(settings, content, labels, taken, output_of(session, settings.output, settings.model))
     classifier.add_session(session)
     classifier.check()
-    for _ in range(1, _sessions_at_once(settings.threads, device)):
+    for _ in range(1, _sessions_at_once(settings, device)):
         # With one thread a session runs in the thread that calls it: all calls can share its memory.
         classifier.add_session(session if settings.threads == 1 else opened())
     return classifier
@@ -177,8 +202,9 @@ def _most_images(settings: ModelSettings, taken: ModelInput, frame: Frame) -> in
     return 1 if taken.takes_one else max(1, min(settings.batch, fitting))
 
 
-def _sessions_at_once(threads: int, device: str) -> int:
-    if device == "cuda":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads)
+def _sessions_at_once(settings: ModelSettings, device: str) -> int:
+    return 1 if device == "cuda" else max(1, (settings.cores or _own_cores()) // settings.threads)
+
+
+def _own_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -261,7 +261,7 @@ def steps_for(wanted: Preprocess | None, taken: Tensor) -> Steps:
         if not taken.is_uint8:
             raise OwnModelError(
                 KEY,
-                "this key is missing; the model takes numbers and not pixels, and how these were made is not in it",
+                "it is missing; the model takes numbers and not pixels, and how these were made is not in it",
                 hint="Set detector.preprocess to the model's preprocessor_config.json, or to a mapping.",
             )
         wanted = Preprocess()

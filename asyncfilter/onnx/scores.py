@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _TOLERANCE = 0.1
 """How far from 1 the sum of scores may be that are shares already."""
 
+_SAME = 0.0002
+"""Shares that differ by no more are the same; 0.0005 is what is promised."""
+
 
 class Scores(StrEnum):
     """What a model's scores are."""
@@ -53,6 +56,15 @@ def shares_of(rows: Rows, scores: Scores) -> Rows:
         small = np.exp(-np.abs(rows))  # never above 1, so that nothing overflows
         return np.where(rows >= 0, 1 / (1 + small), small / (1 + small))
     return rows.clip(0, 1)
+
+
+def is_alike(one: Rows, other: Rows) -> bool:
+    """Whether two rows of scores have the same shares, whatever scores are; within a fiftieth of a percent."""
+    import numpy as np  # noqa: PLC0415  part of the extra
+
+    rows = np.nan_to_num(np.stack([one, other]))
+    shares = (shares_of(rows, scores) for scores in (Scores.SOFTMAX, Scores.SIGMOID, Scores.NONE))
+    return all(float(np.abs(first - second).max(initial=0)) <= _SAME for first, second in shares)
 
 
 def labels_of(shares: Rows, names: Sequence[Name], *, least_pct: float, most: int) -> list[Found]:

@@ -1,4 +1,4 @@
-"""The files that a model in ONNX format refers to, read from its protocol buffer without decoding its weights.
+"""What a model in ONNX format refers to, read from its protocol buffer without decoding its weights.
 
 A tensor may have its values in another file, which it names relative to the model. onnxruntime would open whatever is
 named; so the names are read first (``onnx/onnx.proto`` of the ONNX project has the numbers of the fields).
@@ -16,18 +16,19 @@ MAX_FIELDS = 5_000_000
 """Most fields that are read; models have some thousands."""
 
 _GRAPH = 7
+_OPERATOR_BYTES = 100
 _LOCATION = "location"
 _KINDS: Mapping[str, Mapping[int, str]] = {
     "model": {_GRAPH: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "function": {7: "node", 11: "attribute"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "node": {5: "attribute"},
+    "node": {4: "operator", 5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-"""Kinds of messages: in which of their fields there may be a tensor, and of what kind that field is."""
+"""Kinds of messages: in which of their fields there may be a tensor or an operator, and of what kind that field is."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -54,21 +55,33 @@ class _Count:
             raise WireError(f"over {MAX_FIELDS:,} fields")
 
 
-def external_locations(model: bytes) -> list[str]:
-    """The files that the tensors of a model name, each once, sorted; usually none.
+class Seen(NamedTuple):
+    """What a model refers to.
+
+    Attributes:
+        locations: Files of weights; usually none.
+        operators: Names of the operators that it uses.
+    """
+
+    locations: set[str]
+    operators: set[str]
+
+
+def scan(model: bytes) -> Seen:
+    """What a model refers to, read from its bytes.
 
     Raises:
         WireError: It is no model.
     """
-    found: set[str] = set()
+    seen = Seen(set(), set())
     with memoryview(model) as whole:
-        has_graph = _walk(whole, "model", found, _Count(), depth=0)
+        has_graph = _walk(whole, "model", seen, _Count(), depth=0)
     if not has_graph:
         raise WireError("it has no graph")
-    return sorted(found)
+    return seen
 
 
-def _walk(content: memoryview, kind: str, found: set[str], count: _Count, *, depth: int) -> bool:
+def _walk(content: memoryview, kind: str, seen: Seen, count: _Count, *, depth: int) -> bool:
     """Collect the names in one message; whether a model has a graph."""
     if depth > MAX_DEPTH:
         raise WireError(f"over {MAX_DEPTH} levels of graphs")
@@ -80,9 +93,11 @@ def _walk(content: memoryview, kind: str, found: set[str], count: _Count, *, dep
             continue
         has_graph = has_graph or field.number == _GRAPH
         if below == "entry":
-            found.update(_named(field.content, count))
+            seen.locations.update(_named(field.content, count))
+        elif below == "operator":
+            seen.operators.add(bytes(field.content[:_OPERATOR_BYTES]).decode("utf-8", "replace"))
         else:
-            _walk(field.content, below, found, count, depth=depth + 1)
+            _walk(field.content, below, seen, count, depth=depth + 1)
     return has_graph
 
 

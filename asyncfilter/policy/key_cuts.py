@@ -28,19 +28,30 @@ _PLACES = 8
 """Characters behind the common beginning that count for a number: of 37 kinds, they make 40 bits."""
 
 _ASCII, _LAST = 0x7F, 0x10FFFF
-_SURROGATES = range(0xD800, 0xE000)
+_SURROGATES, _NONCHARACTERS = range(0xD800, 0xE000), range(0xFDD0, 0xFDF0)
+_MOST_BYTES = 1024
+"""Length of a key at S3; a text that is longer may be refused."""
 _DIGITS, _LOWER, _UPPER = map(frozenset, (string.digits, string.ascii_lowercase, string.ascii_uppercase))
 _HEX = frozenset("abcdef")
 
 
 def behind(beginning: str) -> str | None:
-    """The lowest text above everything that begins with ``beginning``; None when there is none."""
+    """A text just above everything that begins with ``beginning``; None when there is none.
+
+    It has no noncharacter, which a store might refuse in a request.
+    """
     for place in range(len(beginning) - 1, -1, -1):
-        code = ord(beginning[place])
-        if code < _LAST:
-            following = 0xE000 if code + 1 in _SURROGATES else code + 1
+        following = ord(beginning[place]) + 1
+        while following <= _LAST and _is_odd(following):
+            following += 1
+        if following <= _LAST:
             return beginning[:place] + chr(following)
     return None
+
+
+def _is_odd(code: int) -> bool:
+    """Whether a code point is a surrogate or a noncharacter."""
+    return code in _SURROGATES or code in _NONCHARACTERS or code & 0xFFFE == 0xFFFE
 
 
 def in_common(first: str, second: str) -> str:
@@ -88,7 +99,9 @@ class KeyCuts:
         else:
             numbers = self._numbers(branching, after, upto)
             found = branching + numbers.text((numbers.of(after) + numbers.above(upto, branching)) // 2)
-        return found if found is not None and found > after and (upto is None or found < upto) else None
+        if found is None or found <= after or (upto is not None and found >= upto):
+            return None
+        return found if len(found.encode()) <= _MOST_BYTES else None
 
     def left(self, first: str, after: str, upto: str | None, listed: int) -> float:
         """How many keys a range may have left, of which ``listed`` were listed; infinite when nothing tells."""
@@ -182,5 +195,5 @@ def _completed(seen: set[str]) -> str:
         found |= _UPPER
     if seen and (highest := ord(max(seen))) > _ASCII:
         steps = (highest + (1 << bits) for bits in range(21))
-        found |= {chr(code) for code in steps if code <= _LAST and code not in _SURROGATES}
+        found |= {chr(code) for code in steps if code <= _LAST and not _is_odd(code)}
     return "".join(sorted(found))

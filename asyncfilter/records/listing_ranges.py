@@ -19,9 +19,11 @@ class ListingRanges(msgspec.Struct, frozen=True, kw_only=True):
         left: What is not listed yet, in the order of the keys; empty for a whole listing.
         cuts: How often a range was cut in two.
         keys: Keys that were listed.
+        is_dry: It was made by a dry run, which moves no position: the next run lists anew.
     """
 
     start: str = ""
     left: tuple[KeyRange, ...] = ()
     cuts: int = 0
     keys: int = 0
+    is_dry: bool = False

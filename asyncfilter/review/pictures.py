@@ -21,7 +21,7 @@ from asyncfilter.pictures.decoder_pool import DecoderPool
 from asyncfilter.pictures.decoding_cost import guessed_bytes
 from asyncfilter.policy.header import MAX_HEADER_BYTES, read_header
 from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES, ImageLimits
-from asyncfilter.policy.upright import read_upright
+from asyncfilter.policy.upright import Upright, read_upright
 from asyncfilter.records.answers import Subject
 from asyncfilter.review.rows import CardRow
 from asyncfilter.review.versions import Versions
@@ -202,10 +202,11 @@ class Pictures:
             head, content = await anyio.to_thread.run_sync(_read, file)
             guess_bytes = guessed_bytes(read_header(head), converts=True)
             bodies, look, shown = [], None, (0, 0)
+            upright = read_upright(head).upright
             for size in sizes:
                 limits = ImageLimits(
                     max_inline_bytes=_RENDITION_BYTES[size], max_object_bytes=MAX_CONVERTED_BYTES, min_px=1,
-                    max_px=_PX[size],
+                    max_px=_longest_px(size, upright),
                 )  # fmt: skip
                 decoded = await self._decoders.decode(
                     DecodeRequest(limits=limits, hashes=True), file, guess_bytes=guess_bytes
@@ -213,11 +214,18 @@ class Pictures:
                 bodies.append(decoded.jpeg)
                 look = decoded.result.perceptual_hash
                 shown = (decoded.result.width, decoded.result.height)
-        upright = read_upright(head).upright
         width, height = (upright.width, upright.height) if upright is not None else shown
         if (width < height) != (shown[0] < shown[1]) and shown[0] != shown[1]:
             width, height = height, width  # turned by something that the header does not show
         return bodies, PictureFacts(width, height, _signed(look), content)
+
+
+def _longest_px(size: str, upright: Upright | None) -> int:
+    """The longest side of a rendition: more than usual where the other side would be less than a pixel."""
+    if upright is None:
+        return _PX[size]
+    short, long = sorted((upright.width, upright.height))
+    return min(max(_PX[size], -(-long // max(short, 1))), _PX["full"])
 
 
 def _changed() -> ImageError:

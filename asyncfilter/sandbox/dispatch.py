@@ -22,7 +22,7 @@ from asyncfilter.sandbox.latency import Latency
 from asyncfilter.sandbox.message import Delivery, Reply, Request, ServiceError
 from asyncfilter.sandbox.rates import Quotas
 from asyncfilter.sandbox.server import Respond
-from asyncfilter.sandbox.stats import Counters, Operation
+from asyncfilter.sandbox.stats import Counters, Operation, PairCounter
 
 THROTTLED_LATENCY: Final = 0.1
 """A throttled detection takes this share of a detection's latency, because no image is examined."""
@@ -112,12 +112,12 @@ class Dispatcher:
             return
         at_s = time.monotonic()
         pair = self._accounts.pair(caller)
-        counted = [self._counters.operation(call.operation)]
+        operation, of_pair = self._counters.operation(call.operation), None
+        operation.begin(at_s)
         if call.detects:
-            counted.append(self._counters.pair(pair.name))
-        for counts in counted:
-            counts.begin(at_s)
-        self._carry_out(Exchange(request, call, counted, at_s, answer), caller, pair)
+            of_pair = self._counters.pair(pair)
+            of_pair.begin(at_s)
+        self._carry_out(Exchange(request, call, operation, of_pair, at_s, answer), caller, pair)
 
     def _service(self, request: Request) -> Service:
         target = request.headers.get(b"x-amz-target", b"")
@@ -133,14 +133,15 @@ class Dispatcher:
         return self._iam if IAM_VERSION in (request.body or request.query) else self._sts
 
     def _carry_out(self, exchange: Exchange, caller: Caller, pair: Pair) -> None:
-        call, conditions = exchange.call, self._conditions
+        call, conditions, operation = exchange.call, self._conditions, exchange.operation
         latency = conditions.latency_of(call)
         exchange.delay_s = latency.sample(self._chance) if latency.p50_s else 0.0
         try:
             self._access.check(exchange.request, caller, call)
             if service_error := self._over_quota(call, pair, exchange.at_s):
-                for counts in exchange.counted:
-                    counts.throttled(exchange.at_s)
+                operation.throttled(exchange.at_s)
+                if exchange.of_pair is not None:
+                    exchange.of_pair.counts.throttled += 1
                 exchange.delay_s *= THROTTLED_LATENCY
                 exchange.end(service_error)
                 return
@@ -171,13 +172,15 @@ class Exchange(msgspec.Struct, gc=False):
     """One request until its response is sent.
 
     Attributes:
-        counted: The counters of its operation and, of a detection, of its pair of access key and region.
+        operation: The counters of its operation.
+        of_pair: Those of its pair of access key and region; None for what is no detection.
         at_s: Its time of arrival, in monotonic seconds.
     """
 
     request: Request
     call: Call
-    counted: list[Operation]
+    operation: Operation
+    of_pair: PairCounter | None
     at_s: float
     answer: Respond
     fault: Fault | None = None
@@ -200,8 +203,7 @@ class Exchange(msgspec.Struct, gc=False):
         else:
             reply = outcome
         if self.fault is not None:
-            for counts in self.counted:
-                counts.faulted(self.fault.code or self.fault.kind)
+            self.operation.faulted(self.fault.code or self.fault.kind)
             reply.delivery = LOST.get(self.fault.kind, Delivery.WHOLE)
         if self.delay_s > 0:
             asyncio.get_running_loop().call_later(self.delay_s, self._send, reply, code)
@@ -210,8 +212,9 @@ class Exchange(msgspec.Struct, gc=False):
 
     def _send(self, reply: Reply, code: str) -> None:
         lost = reply.delivery is not Delivery.WHOLE
-        for counts in self.counted:
-            counts.end(self.at_s, reply.status, code, lost=lost, detects=self.call.detects)
+        self.operation.end(self.at_s, reply.status, code, lost=lost, detects=self.call.detects)
+        if self.of_pair is not None:
+            self.of_pair.end(reply.status, code)
         self.answer(reply)
 
 

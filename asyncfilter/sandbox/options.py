@@ -105,6 +105,7 @@ class SandboxOptions:
         answers: JSON Lines of answers by key; they take precedence over ``labels``.
         recorded: JSON Lines of recorded answers, for ``labels: recorded``.
         onnx_model, onnx_labels: Classifier and its label list, for ``labels: onnx``.
+        onnx_preprocess: Its ``preprocessor_config.json``; None for a model that takes pixels.
         tps: Quota of each detection operation, in calls per second, for each pair of access key and region; None
             accepts any rate.
         rates: Quotas of regions, and of single pairs.
@@ -152,6 +153,7 @@ class SandboxOptions:
     recorded: str | None = None
     onnx_model: str | None = None
     onnx_labels: str | None = None
+    onnx_preprocess: str | None = None
     noise: Noise = field(default_factory=Noise)
     tps: float | None = None
     rates: tuple[RateSpec, ...] = ()

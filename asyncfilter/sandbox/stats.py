@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from asyncfilter.sandbox.accounts import Pair
+
 MAX_SERIES_S: Final = 24 * 3600
 MAX_REPEATED: Final = 10_000
 
@@ -43,6 +45,16 @@ class OperationStats(msgspec.Struct, kw_only=True):
     per_second: list[tuple[int, int, int]] = []
 
 
+class PairStats(msgspec.Struct, kw_only=True):
+    """Counters of the detections of one pair of access key and region; fields are those of ``OperationStats``."""
+
+    attempts: int = 0
+    throttled: int = 0
+    billed: int = 0
+    billed_at_most: int = 0
+    attempts_per_1s_max: int = 0
+
+
 class Stats(msgspec.Struct, kw_only=True):
     """Counters of all operations.
 
@@ -55,7 +67,7 @@ class Stats(msgspec.Struct, kw_only=True):
     """
 
     operations: dict[str, OperationStats]
-    pairs: dict[str, OperationStats] = {}
+    pairs: dict[str, PairStats] = {}
     keys_examined: int
     calls_per_key_max: int
     keys_examined_again: dict[str, int]
@@ -120,13 +132,37 @@ class Operation:
         return msgspec.structs.replace(self.counts, per_second=series)
 
 
+class PairCounter:
+    """The counters of one pair, updated with each detection."""
+
+    __slots__ = ("_recent", "counts")
+
+    def __init__(self) -> None:
+        self.counts = PairStats()
+        self._recent: deque[float] = deque()
+
+    def begin(self, at_s: float) -> None:
+        """Count a detection that arrived at ``at_s``."""
+        counts, recent = self.counts, self._recent
+        counts.attempts += 1
+        while recent and recent[0] <= at_s - 1.0:
+            recent.popleft()
+        recent.append(at_s)
+        counts.attempts_per_1s_max = max(counts.attempts_per_1s_max, len(recent))
+
+    def end(self, status: int, code: str) -> None:
+        """Count the end of a detection."""
+        self.counts.billed += status < 400 and not code
+        self.counts.billed_at_most += status < 400 or status >= 500
+
+
 class Counters:
     """The counters of all operations, and how often each image was examined."""
 
     def __init__(self, *, count_keys: bool) -> None:
         self._count_keys = count_keys
         self._operations: dict[str, Operation] = {}
-        self._pairs: dict[str, Operation] = {}
+        self._pairs: dict[Pair, PairCounter] = {}
         self._examined: Counter[str] = Counter()
 
     def operation(self, name: str) -> Operation:
@@ -136,11 +172,11 @@ class Counters:
             held = self._operations[name] = Operation()
         return held
 
-    def pair(self, name: str) -> Operation:
+    def pair(self, pair: Pair) -> PairCounter:
         """The counters of the detections of a pair of access key and region."""
-        held = self._pairs.get(name)
+        held = self._pairs.get(pair)
         if held is None:
-            held = self._pairs[name] = Operation()
+            held = self._pairs[pair] = PairCounter()
         return held
 
     def examined(self, uri: str) -> None:
@@ -153,7 +189,7 @@ class Counters:
         again = {uri: times for uri, times in self._examined.items() if times > 1}
         return Stats(
             operations={name: operation.snapshot() for name, operation in sorted(self._operations.items())},
-            pairs={name: pair.snapshot() for name, pair in sorted(self._pairs.items())},
+            pairs={pair.name: msgspec.structs.replace(one.counts) for pair, one in sorted(self._pairs.items())},
             keys_examined=len(self._examined),
             calls_per_key_max=max(self._examined.values(), default=0),
             keys_examined_again=dict(list(again.items())[:MAX_REPEATED]),

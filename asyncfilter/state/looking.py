@@ -84,6 +84,13 @@ async def look(
     )
 
 
+async def find_look(store: StateStore, place: StatePlace) -> StateLook | None:
+    """A look at a state; None when there is none. Raises as ``look``."""
+    # By a listing, because S3 calls what is missing forbidden to some callers.
+    there = [one async for one in store.listed(place.bucket, place.head.key) if one.key == place.head.key]
+    return await look(store, place) if there else None
+
+
 def no_state(place: StatePlace) -> CheckpointError:
     """The error for an address at which there is no state."""
     return CheckpointError(

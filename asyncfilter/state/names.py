@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from asyncfilter.errors import UsageError
+from asyncfilter.job.spec import Job
 from asyncfilter.model import S3, S3Location, location
 
 STATE_ID = r"[0-9a-f]{16}"
@@ -156,6 +157,11 @@ def state_place(uri: str) -> StatePlace:
             hint=f"Give a job file, or an address that ends with NAME.{Held.CHECKPOINT} or NAME.{Held.ANSWERS}.",
         )
     return StatePlace(bucket, before + slash, name, Held(suffix))
+
+
+def place_of(job: Job) -> StatePlace | None:
+    """The state of a job's checkpoint; None for one without state in S3."""
+    return None if job.state is None else StatePlace(job.state.bucket, job.state.prefix, job.name)
 
 
 def is_short_enough(prefix: str) -> bool:

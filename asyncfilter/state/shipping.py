@@ -1,9 +1,8 @@
 """Shipping: the file of this machine goes to its state in S3, commit by commit, as long as this process owns it.
 
 One commit: what changed is cut from the file, the segment is written, the head is rewritten to name it. Rows are
-forgotten by the log of changes only when the head names them. A snapshot, and the joining of segments, are made beside
-the commits, and the next head names them. A cut that only a snapshot can hold blocks: until the snapshot is named,
-heads are rewritten without rows, nothing counts as committed, and no more money is granted.
+forgotten by the log of changes only when the head names them (``commits``). A snapshot, and the joining of segments,
+are made beside the commits, and the next head names them.
 """
 
 from __future__ import annotations
@@ -12,14 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
-from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from asyncfilter.checkpoint import SqliteCheckpoint
-from asyncfilter.checkpoint.shipping import Cut, ImageCount
 from asyncfilter.clock import Clock
 from asyncfilter.errors import (
     AccessError,
@@ -31,25 +27,12 @@ from asyncfilter.errors import (
 )
 from asyncfilter.events import Emit, Event, StateBehind, StateCommitted, StateLost, StateOwned, StateRestoredEvent
 from asyncfilter.model import StateHolder, StateRestored, StateSummary
-from asyncfilter.ports.keeping import Grant, Purse
-from asyncfilter.state.head import Head, Segment, Snapshot
-from asyncfilter.state.making import (
-    JOIN_AT,
-    KEEP_NEWEST,
-    CutRead,
-    join,
-    needs_snapshot,
-    read_cut,
-    ship_segment,
-    ship_snapshot,
-)
-from asyncfilter.state.owner import StateOwner, Taken
+from asyncfilter.ports.keeping import Purse
+from asyncfilter.state.commits import Commits, Committed
+from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.restore import Restored
-from asyncfilter.state.segments import MOST_ROWS, Reserved
-from asyncfilter.state.tenure import BEHIND_AFTER_S, CommitPace
-
-_ROW_BYTES = 260
-"""Bytes that a row of an image takes in a segment, before one was made."""
+from asyncfilter.state.taking import Taken
+from asyncfilter.state.tenure import BEHIND_AFTER_S
 
 _WATCH_S = 0.5
 _RETRY_S = 5.0
@@ -57,37 +40,6 @@ _FLUSH_S = 30.0
 """How long the end of a command waits for a copy; S3 as the truth is waited for until it counts as away."""
 
 _CLOSE_S = 20.0
-
-
-class Names:
-    """What the next head names in place of what the last one names, once a background task has made it.
-
-    Attributes:
-        snapshot: A new snapshot; None without one.
-        is_blocking: Nothing else can hold what it holds.
-        grant: What was granted with its cut.
-        read: What its cut holds.
-        number: Of the commit that made its cut.
-        joined: Segments in place of those with the keys ``replaced``.
-    """
-
-    def __init__(self) -> None:
-        self.snapshot: Snapshot | None = None
-        self.is_blocking = False
-        self.grant: Grant | None = None
-        self.read: CutRead | None = None
-        self.number = 0
-        self.joined: list[Segment] = []
-        self.replaced: frozenset[str] = frozenset()
-
-    def apply(self, head: Head) -> tuple[Snapshot | None, list[Segment]]:
-        """Snapshot and segments of the next head."""
-        segments = [segment for segment in head.segments if segment.key not in self.replaced]
-        if self.joined:
-            return head.snapshot, [*self.joined, *segments]
-        if self.snapshot is None:
-            return head.snapshot, segments
-        return self.snapshot, segments if not self.is_blocking else []
 
 
 class StateShipping:
@@ -119,23 +71,17 @@ class StateShipping:
         self.is_truth = is_truth
         self.error: AsyncFilterError | None = None
         """Why the run has to end."""
-        self._owner, self._file, self._path = owner, checkpoint.shipping, path
+        self._owner, self._file = owner, checkpoint.shipping
         self._taken, self._restored = taken, restored
         self._clock = clock
-        self._purse: Purse | None = None
-        self._images: ImageCount | None = None
-        self._pace = CommitPace(owner.now_s())
-        self._is_wanted = self._is_closing = False
-        # Money that is granted counts as spent by whoever restores the state: at the end it is given back, once.
-        self._gives_back = False
-        self._committing = anyio.Lock()
-        self._begun = self._done = self._rounds = 0
-        self._blocking: Names | None = None
-        self._made: Names | None = None
+        self._is_closing = self._is_committing = False
+        self._rounds = 0
+        self._denied = ""
         self._tasks: TaskGroup | None = None
-        self._is_making = False
         self._changed = anyio.Event()
-        self._due_deletions: list[tuple[float, str]] = []
+        self._commits = Commits(
+            owner, checkpoint.shipping, path, clock=clock, notify=self._notify, start=self._start_beside
+        )
         self._events: list[Event] = []
         self._emit: Emit | None = self._events.append
         self._note_start()
@@ -151,25 +97,25 @@ class StateShipping:
 
     def use(self, purse: Purse) -> None:
         """See ``KeptState``."""
-        self._purse, self._gives_back = purse, False
+        self._commits.use(purse)
         self.hurry()
 
     def hurry(self) -> None:
         """See ``KeptState``."""
-        self._is_wanted = True
+        self._commits.want()
         self._notify()
 
     def mark(self) -> int:
         """See ``KeptState``: a commit that has begun may have cut already."""
-        return self._begun + 1
+        return self._commits.begun + 1
 
     async def wait_committed(self, mark: int) -> int:
         """See ``KeptState``."""
-        while self._done < mark:
+        while self._commits.done < mark:
             if self.error is not None or self._is_closing:
                 raise self.error or CheckpointError(f"{self._owner.place.uri}: closed before its last commit")
             await self._wait_change()
-        return self._done
+        return self._commits.done
 
     def may_pay(self) -> bool:
         """See ``KeptState``; a file that is the truth is enough to pay."""
@@ -190,18 +136,21 @@ class StateShipping:
 
     async def flush(self) -> str | None:
         """See ``KeptState``."""
-        self._give_back()
+        self._commits.give_back(is_granting=self.is_truth)
         deadline_s = self._owner.now_s() + _FLUSH_S
         while True:
             if self._owner.tenure.is_lost:
                 return "another process owns the state"
             if isinstance(self.error, AccessError | CheckpointError):
                 return self.error.message
-            if not await self._is_behind():
+            if not await self._commits.is_behind():
+                # Its event belongs before the end of the run, too.
+                while self._is_committing:
+                    await self._wait_change()
                 return None
             now_s = self._owner.now_s()
             if (now_s > deadline_s) if not self.is_truth else self._owner.tenure.is_away(now_s):
-                return f"the store did not answer for {self._owner.tenure.silent_s(now_s):.0f} s"
+                return self._denied or f"the store did not answer for {self._owner.tenure.silent_s(now_s):.0f} s"
             rounds = self._rounds
             self.hurry()
             with anyio.move_on_after(_WATCH_S):
@@ -229,22 +178,23 @@ class StateShipping:
         """Commit until ``close``; errors end up in ``error``."""
         self._tasks = tasks
         tasks.start_soon(self._watch)
+        tasks.start_soon(self._commits.cleaning.tidy)
         while not self._is_closing and not self._owner.tenure.is_lost:
             await self._wait_due()
             if not self._is_closing:
-                await self._guarded(self._locked_commit)
+                await self._guarded(self._commit)
 
     async def close(self) -> None:
         """Commit the last rows and let the state go, as far as that can be done in a short time."""
-        self._give_back()
+        self._commits.give_back(is_granting=self.is_truth)
         self._is_closing = True
         self._notify()
         is_answering = self._owner.tenure.silent_s(self._owner.now_s()) < BEHIND_AFTER_S
         with anyio.move_on_after(_CLOSE_S if is_answering else _WATCH_S):
-            while self._blocking is not None and self._made is None and self.error is None:
+            while self._commits.is_blocked and self.error is None:
                 await self._wait_change()
             if not self._owner.tenure.is_lost and not isinstance(self.error, AccessError):
-                await self._guarded(partial(self._locked_commit, lets_go=True))
+                await self._guarded(partial(self._commit, lets_go=True))
 
     async def _watch(self) -> None:
         """Say when S3 is behind or away, and begin a commit before money runs out."""
@@ -258,24 +208,41 @@ class StateShipping:
                 await self._say_behind(silent_s)
             if self.is_truth and self._owner.tenure.is_away(now_s):
                 self._end(_away(self._owner, silent_s))
-            if self._purse is not None and self._blocking is None and self._purse.is_low:
-                self._is_wanted = True
+            self._commits.look_at_purse()
             # Waiters compare clocks: what they wait for may have come with time alone.
             self._notify()
 
     async def _wait_due(self) -> None:
         while not self._is_closing:
-            # While a snapshot is made that has to be named first, heads are rewritten as a heartbeat alone.
-            is_blocked = self._blocking is not None and self._made is None
-            left_s = self._pace.left_s(
-                self._owner.now_s(),
-                waiting_bytes=0 if is_blocked else self._file.changed_rows * _ROW_BYTES,
-                is_wanted=self._is_wanted and not is_blocked,
-            )
+            left_s = self._commits.left_s()
             if not left_s:
                 return
             with anyio.move_on_after(left_s):
                 await self._wait_change()
+
+    async def _commit(self, *, lets_go: bool = False) -> None:
+        self._is_committing = True
+        try:
+            self._say_committed(await self._commits.commit(lets_go=lets_go))
+            self._denied = ""
+        finally:
+            self._is_committing = False
+
+    def _say_committed(self, made: Committed) -> None:
+        if made.rows:
+            self._say(
+                StateCommitted(
+                    at_unix_s=self._clock.unix(),
+                    commit=made.commit,
+                    rows=made.rows,
+                    bytes=made.bytes,
+                    wall_s=made.wall_s,
+                )
+            )
+
+    def _start_beside(self, work: Callable[[], Awaitable[None]]) -> None:
+        assert self._tasks is not None  # noqa: S101  `run` has begun
+        self._tasks.start_soon(self._guarded, work)
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -287,6 +254,7 @@ class StateShipping:
             if self.is_truth:
                 self._end(error)
             else:
+                self._denied = error.message
                 await self._clock.sleep(_RETRY_S)
         except AsyncFilterError as error:
             self._end(error)
@@ -295,155 +263,6 @@ class StateShipping:
         finally:
             self._rounds += 1
             self._notify()
-
-    # -- One commit ----------------------------------------------------------------------------------------------------
-
-    async def _locked_commit(self, *, lets_go: bool = False) -> None:
-        async with self._committing:
-            await self._commit(lets_go=lets_go)
-
-    async def _commit(self, *, lets_go: bool) -> None:
-        began_s = self._owner.now_s()
-        self._pace.begun(began_s)
-        self._is_wanted = False
-        self._begun += 1
-        number, sent = self._begun, self._owner.bytes_sent
-        changes: dict[str, Any] = {"owner": None} if lets_go else {}
-        made, self._made = self._made, None
-        if made is not None:
-            changes["snapshot"], changes["segments"] = made.apply(self._owner.head)
-        grant, read = await self._cut(changes, made)
-        replaced = self._owner.head.named_keys
-        head = await self._rewrite(changes, made)
-        self._forget(replaced - head.named_keys)
-        await self._count(number, grant, read, made)
-        if read is not None and (rows := read.rows):
-            wall_s, size_bytes = self._owner.now_s() - began_s, self._owner.bytes_sent - sent
-            self._say(
-                StateCommitted(
-                    at_unix_s=self._clock.unix(), commit=head.commit, rows=rows, bytes=size_bytes, wall_s=wall_s
-                )
-            )
-        self._maintain(head)
-        await self._delete_due()
-
-    async def _rewrite(self, changes: dict[str, Any], made: Names | None) -> Head:
-        try:
-            return await self._owner.rewrite(**changes)
-        except BaseException:
-            self._made = made  # named by the next head
-            raise
-
-    async def _cut(self, changes: dict[str, Any], made: Names | None) -> tuple[Grant | None, CutRead | None]:
-        """Cut what changed, and write it, as far as a segment can hold it; fields of the next head are added."""
-        if self._blocking is not None:
-            if made is not self._blocking or made.read is None:
-                return None, None
-            self._describe(changes, made.read, made.grant)
-            return made.grant, made.read
-        grant = self._proposed()
-        is_granted = grant.micros == self._owner.head.granted_micros if grant is not None else not self._gives_back
-        if is_granted and not await self._file.has_new():
-            return grant, None
-        cut = await self._file.cut(None)
-        handed_on = False
-        try:
-            reserved = Reserved(0, 0) if grant is None else Reserved(grant.micros, grant.price_micros)
-            fits = not cut.is_whole and cut.rows <= MOST_ROWS and self._owner.head.snapshot is not None
-            read = await to_thread.run_sync(partial(read_cut, cut, self._images, reserved, fits=fits, path=self._path))
-            commit = self._owner.head.commit + 1
-            if read.packed is None:
-                self._block(cut, read, grant, reserved, commit)
-                handed_on = True
-                return None, None
-            segment = await ship_segment(self._owner, read.packed, commit, read.rows)
-            changes["segments"] = [*changes.get("segments", self._owner.head.segments), segment]
-            self._describe(changes, read, grant)
-            snapshot: Snapshot | None = changes.get("snapshot", self._owner.head.snapshot)
-            if not self._is_making and snapshot is not None and needs_snapshot(snapshot, changes["segments"]):
-                names = Names()
-                names.replaced = frozenset(one.key for one in changes["segments"])
-                self._make(partial(self._snapshot, names, cut, reserved, commit))
-                handed_on = True
-            return grant, read
-        finally:
-            if not handed_on:
-                cut.reader.close()
-
-    def _proposed(self) -> Grant | None:
-        return None if self._purse is None else self._purse.propose()
-
-    def _describe(self, changes: dict[str, Any], read: CutRead, grant: Grant | None) -> None:
-        changes["rows"] = read.images.rows
-        changes["spent_micros"] = read.spent_micros
-        changes["granted_micros"] = read.spent_micros + read.reserved_micros if grant is None else grant.micros
-        changes["file_format"] = read.file_format
-
-    async def _count(self, number: int, grant: Grant | None, read: CutRead | None, made: Names | None) -> None:
-        """A head was rewritten: forget what it names, and let those go on that waited for it."""
-        commit = self._owner.head.commit
-        if self._blocking is not None:
-            if made is not self._blocking:
-                return
-            # What was written since is in the next commit.
-            self._blocking, number = None, made.number
-        if read is not None:
-            self._images = read.images
-            await self._file.confirm(commit)
-        if grant is not None and self._purse is not None:
-            self._purse.granted(grant)
-        elif read is not None and grant is None:
-            self._gives_back = False
-        self._done = number
-        self._notify()
-
-    # -- Beside the commits --------------------------------------------------------------------------------------------
-
-    def _block(self, cut: Cut, read: CutRead, grant: Grant | None, reserved: Reserved | None, commit: int) -> None:
-        names = Names()
-        names.is_blocking, names.grant, names.read, names.number = True, grant, read, self._begun
-        self._blocking = names
-        self._make(partial(self._snapshot, names, cut, reserved, commit))
-
-    async def _snapshot(self, names: Names, cut: Cut, reserved: Reserved | None, commit: int) -> None:
-        names.snapshot = await ship_snapshot(self._owner, cut, commit, reserved, self._path)
-        self._made = names
-        self.hurry()
-
-    async def _join(self, names: Names, segments: list[Segment]) -> None:
-        names.joined = await join(self._owner, segments)
-        names.replaced = frozenset(segment.key for segment in segments)
-        self._made = names
-
-    def _maintain(self, head: Head) -> None:
-        if not self._is_making and len(head.segments) >= JOIN_AT:
-            self._make(partial(self._join, Names(), head.segments[:-KEEP_NEWEST]))
-
-    def _make(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do ``work`` beside the commits, one at a time."""
-        assert self._tasks is not None  # noqa: S101  `run` has begun
-        self._is_making = True
-
-        async def guarded() -> None:
-            try:
-                await self._guarded(work)
-            finally:
-                self._is_making = False
-
-        self._tasks.start_soon(guarded)
-
-    def _forget(self, keys: set[str]) -> None:
-        due_s = self._owner.now_s() + 3600
-        self._due_deletions += [(due_s, key) for key in sorted(keys)]
-
-    async def _delete_due(self) -> None:
-        """Delete a few objects that no head has named for an hour."""
-        now_s = self._owner.now_s()
-        for due_s, key in self._due_deletions[:10]:
-            if due_s > now_s:
-                return
-            await self._owner.delete(key)
-            self._due_deletions.pop(0)
 
     # -- Words ---------------------------------------------------------------------------------------------------------
 
@@ -466,7 +285,8 @@ class StateShipping:
     async def _say_behind(self, silent_s: float) -> None:
         rows = await self._file.behind()
         what = "no more calls are made until it can" if self.is_truth else "the run goes on with its file"
-        message = f"{self._owner.place.uri} could not be written for {silent_s:.0f} s: {what}"
+        why = f" ({self._denied})" if self._denied else ""
+        message = f"{self._owner.place.uri} could not be written for {silent_s:.0f} s{why}: {what}"
         self._say(StateBehind(at_unix_s=self._clock.unix(), rows=rows, behind_s=silent_s, message=message))
 
     def _say(self, event: Event) -> None:
@@ -478,13 +298,6 @@ class StateShipping:
         return None if owner is None else str(owner)
 
     # -- Parts of the above --------------------------------------------------------------------------------------------
-
-    async def _is_behind(self) -> bool:
-        return self._blocking is not None or self._gives_back or await self._file.has_new()
-
-    def _give_back(self) -> None:
-        is_granted = self._owner.head.granted_micros > self._owner.head.spent_micros
-        self._purse, self._gives_back = None, self.is_truth and (is_granted or self._gives_back)
 
     def _end(self, error: AsyncFilterError) -> None:
         if self.error is None:

@@ -10,6 +10,9 @@ import msgspec
 from asyncfilter.checkpoint.changes import WHOLE, Shipment, read_shipment
 from asyncfilter.checkpoint.place import without_links
 from asyncfilter.checkpoint.reader import snapshot
+from asyncfilter.job.spec import Job
+from asyncfilter.state.head import Head
+from asyncfilter.state.names import place_of
 
 _NOTES = "SELECT name, id FROM unshipped UNION SELECT name, id FROM shipping"
 
@@ -36,6 +39,48 @@ class StateStatus(msgspec.Struct, frozen=True, kw_only=True):
     committed_rows: int
     behind_rows: int
     age_s: float | None = None
+
+
+def read_state_status(job: Job, head: Head | None = None, age_s: float | None = None) -> StateStatus | None:
+    """What is known about the state of a job without asking S3 again; None for a job without one.
+
+    Args:
+        job: The job.
+        head: Of what was fetched; None where the checkpoint is the job's own file.
+        age_s: Seconds since the head was written.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read.
+    """
+    place = place_of(job)
+    if place is None or job.state is None:
+        return None
+    mode = "copy" if job.state.is_copy else "checkpoint"
+    if head is None:
+        return _noted_status(read_noted(job.checkpoint), place.uri, mode)
+    return StateStatus(
+        uri=place.uri,
+        mode=mode,
+        state_id=head.state_id,
+        epoch=head.epoch,
+        commit=head.commit,
+        committed_rows=head.rows,
+        behind_rows=0,
+        age_s=age_s,
+    )
+
+
+def _noted_status(noted: Noted, uri: str, mode: str) -> StateStatus:
+    shipment = noted.shipment
+    return StateStatus(
+        uri=uri,
+        mode=mode,
+        state_id=shipment.state_id,
+        epoch=shipment.epoch,
+        commit=shipment.commit,
+        committed_rows=noted.committed_rows,
+        behind_rows=noted.behind_rows,
+    )
 
 
 class Noted(NamedTuple):

@@ -5,9 +5,11 @@ What is deleted cannot come back, so an object is deleted only when it is certai
 - It has a name that asyncfilter makes, in the folder of the state; everything else is left alone, and told.
 - No head names it: neither ``head.json`` nor one that ``--fresh`` kept. Where one of them cannot be read, nothing that
   it may name is deleted.
-- Nobody can be about to name it. While the head has an owner, an object that was written in the last hour stays. One of
-  a state id that no head has may be the first object of a state that is being made: it stays for a day. Without an
-  owner, whoever becomes one rewrites the head first, so that the head is read again after the listing.
+- Nobody can be about to name it. While the head has an owner, an object that was written in the last hour stays, and
+  for a day one of a later commit than the head's, which an owner who slept may still name. One of a state id that no
+  head has may be the first object of a state that is being made: it stays for a day. Without an owner, or with one of
+  this host that is no more, whoever becomes one rewrites the head first, so that the head is read again after the
+  listing.
 
 Each is deleted on condition of the ETag that was listed.
 """
@@ -19,11 +21,13 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from asyncfilter.custom_labels.processes import Host, ThisHost
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ListedObject, S3Location
 from asyncfilter.ports.state_store import StateStore, StoredInfo
 from asyncfilter.state.fetching import SeenHead, read_head
 from asyncfilter.state.head import MOST_HEAD_BYTES, Head, decode_head
+from asyncfilter.state.holders import is_gone
 from asyncfilter.state.names import ObjectKind, ObjectName, StatePlace
 
 REPLACED_S = 3600.0
@@ -111,8 +115,13 @@ async def find_unnamed(store: StateStore, place: StatePlace) -> Found:
     return found
 
 
-async def plan_prune(store: StateStore, place: StatePlace) -> PrunePlan | None:
+async def plan_prune(store: StateStore, place: StatePlace, host: Host | None = None) -> PrunePlan | None:
     """What may be deleted of a state now; None when there is no state.
+
+    Args:
+        store: Where it is.
+        place: The state.
+        host: Tells whether an owner of this host still lives; by default the real one.
 
     Raises:
         CheckpointError: The head cannot be read.
@@ -122,7 +131,9 @@ async def plan_prune(store: StateStore, place: StatePlace) -> PrunePlan | None:
     again = await read_head(store, place)
     if found.seen is None or again is None:
         return None
-    owned = again.head.owner is not None or again.etag != found.seen.etag
+    owner = again.head.owner
+    is_owned = owner is not None and not is_gone(owner, host or ThisHost())
+    owned = is_owned or again.etag != found.seen.etag
     infos = await _infos(store, place, [listed for listed, _ in found.unnamed])
     chosen = [
         info

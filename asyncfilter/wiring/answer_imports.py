@@ -59,19 +59,23 @@ def import_answers(
         found.add_all(read(found.notes))
         found.settle()
         if dry_run or not found.has_answers:
-            return Imported(found, _tried(place, found))
-        with place.open() as file, file.transaction() as writing:
-            found.write(writing)
-            return Imported(found, writing.last_serial)
+            return Imported(found, _prepared(place, found))
+        with place.open() as file:
+            seen = _prepared(place, found)
+            with file.transaction() as writing:
+                if writing.last_serial != seen:  # somebody else was faster
+                    found.prepare(writing)
+                found.store(writing)
+                return Imported(found, writing.last_serial)
 
 
-def _tried(place: AnswersPlace, found: Import) -> int:
-    """Count what would be written; returns the newest serial."""
+def _prepared(place: AnswersPlace, found: Import) -> int:
+    """Find and count what is new; returns the newest serial that was seen."""
     reader = place.open_reader()
     if reader is None:
-        found.write(Trial(None))
+        found.prepare(Trial(None))
         return 0
     with reader:
         trial = Trial(reader)
-        found.write(trial)
+        found.prepare(trial)
         return trial.last_serial

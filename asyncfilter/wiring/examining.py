@@ -117,7 +117,7 @@ async def open_ports(spec: WorkerSpec, stack: AsyncExitStack) -> ExaminerPorts:
     job = with_files(decode_job(spec.job), spec.files, stack)
     account = Account(job, stack)
     if job.detector.own is not None:
-        return await _own_model(job, account, stack)
+        return await _own_model(job, spec, account, stack)
     is_s3 = job.source.store is StoreKind.S3
     contents: Contents = (await account.clients()).contents if is_s3 else FolderContents()
     if job.detector.lanes:
@@ -140,10 +140,10 @@ async def _lanes(
     )
 
 
-async def _own_model(job: Job, account: Account, stack: AsyncExitStack) -> ExaminerPorts:
+async def _own_model(job: Job, spec: WorkerSpec, account: Account, stack: AsyncExitStack) -> ExaminerPorts:
     from asyncfilter.wiring.own_models import open_own_model  # noqa: PLC0415  not needed by most jobs
 
-    opened = await open_own_model(job, None)
+    opened = await open_own_model(job, None, cores=max(1, int(spec.cpus)), wall_s=DECODING_S)
     stack.callback(opened.close)
     is_s3 = job.source.store is StoreKind.S3
     contents: Contents = (await account.clients()).contents if is_s3 else FolderContents()
@@ -191,10 +191,12 @@ def worker_job(job: Job) -> Job:
     limits = Limits(timeout_s=job.limits.timeout_s, decoding_mb=job.limits.decoding_mb)
     # Rates and prices are the head's business: a worker asks for no quota.
     lanes = tuple(dataclasses.replace(lane, tps=1.0, used_this_month=0, tiers=None) for lane in job.detector.lanes)
+    # Where this process has fetched its model to is nothing to a worker, which fetches it itself.
+    own = None if job.detector.own is None else dataclasses.replace(job.detector.own, local=None)
     return dataclasses.replace(
         job,
         path=None,
-        detector=dataclasses.replace(job.detector, lanes=lanes, start=None),
+        detector=dataclasses.replace(job.detector, lanes=lanes, start=None, own=own),
         rules=(),
         otherwise=Verdict.REJECT,
         actions={},

@@ -18,7 +18,7 @@ import msgspec
 
 from asyncfilter import __version__
 from asyncfilter.clock import SystemClock
-from asyncfilter.errors import AsyncFilterError
+from asyncfilter.errors import AsyncFilterError, ExitCode
 from asyncfilter.fleet.examiner import Examiner, Reason
 from asyncfilter.fleet.faults import fault_of
 from asyncfilter.fleet.messages import Hello
@@ -80,7 +80,7 @@ class ExaminerActor:
                     tasks.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001  whoever asks gets it
             if opened.done():
-                os._exit(1)
+                os._exit(ExitCode.INTERNAL)
             opened.set_exception(error)
             self._examiner = None  # the next one tries again
             return

@@ -12,7 +12,8 @@ import anyio
 from msgspec import structs
 
 from asyncfilter import aws
-from asyncfilter.aws import AwsClients, Role, RoleKeys, identify, open_aws, open_clients, with_retries
+from asyncfilter.aws import AwsClients, identify, open_aws, open_clients, with_retries
+from asyncfilter.aws.role_keys import Role, RoleKeys
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.errors import (
     AccessError,

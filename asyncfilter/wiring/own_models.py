@@ -67,13 +67,14 @@ async def with_own_model(job: Job) -> Job:
         UsageError: A file of the model is not there, or cannot be used.
         AccessError: The model may not be fetched.
     """
-    own = job.detector.own
-    if own is None or own.identity is not None:
+    own, address = job.detector.own, job.detector.model or ""
+    if own is None:
         return job
-    address = job.detector.model or ""
-    local = await fetched_model(job, address) if address.startswith(S3) else None
-    found = dataclasses.replace(own, local=local)
-    return _with_identity(job, found, await to_thread.run_sync(_identity, job.detector, found))
+    if address.startswith(S3) and own.local is None:
+        own = dataclasses.replace(own, local=await fetched_model(job, address))
+    if own.identity is not None:  # what it must be: a worker is told, and the model that is opened is compared
+        return _with_identity(job, own, own.identity)
+    return _with_identity(job, own, await to_thread.run_sync(_identity, job.detector, own))
 
 
 def with_known_own_model(job: Job) -> Job:
@@ -149,12 +150,16 @@ def with_label_names(job: Job, known: KnownModel) -> KnownModel:
 # -- Opening -----------------------------------------------------------------------------------------------------------
 
 
-async def open_own_model(job: Job, memory: ModelMemory | None) -> OpenOwnModel:
+async def open_own_model(
+    job: Job, memory: ModelMemory | None, *, cores: int | None = None, wall_s: float | None = None
+) -> OpenOwnModel:
     """Open the model of a job and check it, before the first image.
 
     Args:
         job: With or without what its model is (``with_own_model``).
         memory: What is known about the model; None when no image will be examined.
+        cores: Cores for the model, and for the processes that decode; None for all.
+        wall_s: Time for the decoding of one picture; None for that of the pool.
 
     Raises:
         UsageError: The extra is missing, or the model cannot be used as the job says.
@@ -162,13 +167,14 @@ async def open_own_model(job: Job, memory: ModelMemory | None) -> OpenOwnModel:
     """
     job = await with_own_model(job)
     try:
-        classifier, cautions = await to_thread.run_sync(_opened, job.detector)
+        classifier, cautions = await to_thread.run_sync(_opened, job.detector, cores)
     except OwnModelError as error:
         raise explained(error) from error
     _check_same(job.detector, classifier)
     own = job.detector.own or OwnModelSpec(labels="")
     runner = _runner(classifier, Scores(own.scores), memory)
-    decoders = DecoderPool(decoding_bytes=job.limits.decoding_mb * 1_000_000)
+    decoding_bytes = job.limits.decoding_mb * 1_000_000
+    decoders = DecoderPool(decoding_bytes=decoding_bytes, processes=cores, wall_s=wall_s)
     detector = OwnModelDetector(runner, decoders, compares=job.near_duplicates)
 
     def close() -> None:
@@ -193,7 +199,7 @@ def _described(classifier: Classifier) -> str:
     )
 
 
-def _opened(detector: DetectorSpec) -> tuple[Classifier, tuple[str, ...]]:
+def _opened(detector: DetectorSpec, cores: int | None) -> tuple[Classifier, tuple[str, ...]]:
     own = detector.own or OwnModelSpec(labels="")
     preprocess, cautions = _preprocess(own)
     settings = ModelSettings(
@@ -206,8 +212,10 @@ def _opened(detector: DetectorSpec) -> tuple[Classifier, tuple[str, ...]]:
         device=own.device,
         least_pct=detector.min_confidence_pct,
         most_labels=detector.max_labels,
+        cores=cores,
     )
-    return open_classifier(settings), tuple(cautions)
+    classifier = open_classifier(settings)
+    return classifier, (*cautions, *classifier.cautions)
 
 
 def _check_same(detector: DetectorSpec, classifier: Classifier) -> None:

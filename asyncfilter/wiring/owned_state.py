@@ -39,12 +39,13 @@ from asyncfilter.records.progress import Batch
 from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
-from asyncfilter.state.names import Held
-from asyncfilter.state.owner import Claim, StateOwner, Taken, Told, take
+from asyncfilter.state.names import Held, place_of
+from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.shipping import StateShipping, running
+from asyncfilter.state.taking import Claim, Taken, Told, take
 from asyncfilter.state.tenure import COMMIT_EVERY_S
 from asyncfilter.state.working_copy import Standing, WorkingCopy, bring_up, check_beginning, standing_of
-from asyncfilter.wiring.states import Where, open_state_store, place_of
+from asyncfilter.wiring.states import Where, open_state_store
 
 
 async def has_state(job: Job) -> bool:

@@ -140,8 +140,10 @@ async def open_run(
         stored_checkpoint, home = checkpoint, inputs
         if use is not None and (overrides.hub is not None or job.cluster is not None):
             from asyncfilter.wiring.fleet import with_fleet  # noqa: PLC0415  not needed by most runs
+            from asyncfilter.wiring.own_scores import with_decided_scores  # noqa: PLC0415  likewise
 
-            fleet = await stack.enter_async_context(with_fleet(job, overrides, inputs, checkpoint, context))
+            sent = await with_decided_scores(job, inputs, memory)
+            fleet = await stack.enter_async_context(with_fleet(sent, overrides, inputs, checkpoint, context))
             inputs, checkpoint, context = fleet.inputs, fleet.checkpoint, fleet.context
         if state is not None:
             from asyncfilter.wiring.owned_state import paid_while_owned  # noqa: PLC0415  not needed by most runs
@@ -383,9 +385,9 @@ async def existing_checkpoint(
     """
     if overrides.checkpoint is not None:
         return overrides.checkpoint
-    if not await has_checkpoint(job):
-        return None
-    return await sqlite(job, stack, context, fresh=fresh)
+    # A model costs money from its start on: a state that cannot be owned is refused before.
+    is_needed = job.state is not None and PROFILES[job.detector.kind].needs_model
+    return await sqlite(job, stack, context, fresh=fresh) if is_needed or await has_checkpoint(job) else None
 
 
 async def has_checkpoint(job: Job) -> bool:

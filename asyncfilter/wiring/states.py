@@ -12,6 +12,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from asyncfilter.answers.file import exists
+from asyncfilter.answers.merging import merge_files
 from asyncfilter.aws import S3StateStore
 from asyncfilter.checkpoint import Holder
 from asyncfilter.engine.preview.jobs import store_job
@@ -22,9 +23,8 @@ from asyncfilter.model import S3
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.state.head import Head
 from asyncfilter.state.looking import HELD_S, StateLook, look, no_state
-from asyncfilter.state.names import StatePlace, state_place
+from asyncfilter.state.names import StatePlace, place_of, state_place
 from asyncfilter.state.restore import Restored, restore_newest
-from asyncfilter.state.status import StateStatus, read_noted
 from asyncfilter.state.unnamed import Pruned, PrunePlan, plan_prune, prune
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
 
@@ -35,11 +35,6 @@ class Where:
 
     place: StatePlace
     aws: Aws
-
-
-def place_of(job: Job) -> StatePlace | None:
-    """The state of a job's checkpoint; None for one without state in S3."""
-    return None if job.state is None else StatePlace(job.state.bucket, job.state.prefix, job.name)
 
 
 def find_state(where: str, *, profile: str | None = None) -> Where:
@@ -130,12 +125,12 @@ class ForReading:
 async def for_reading(job: Job, folder: Path, *, keeps_answers: bool = False) -> ForReading | None:
     """A job over a copy of its state, which is fetched into ``folder``; None when there is no state yet.
 
-    People's answers are those of this machine; where it has none, they are fetched too.
+    People's answers are those of this machine and those that are committed.
 
     Args:
         job: Has a state in S3.
         folder: Is removed by the caller.
-        keeps_answers: Whether answers are fetched to the place of the job's answers file, to be added to.
+        keeps_answers: Whether the job's own answers file is used, to be added to.
 
     Raises:
         CheckpointError: The state cannot be restored.
@@ -150,7 +145,7 @@ async def for_reading(job: Job, folder: Path, *, keeps_answers: bool = False) ->
         if restored is None:
             return None
         info = await store.head(place.head)
-        answers = await _answers(store, place.answers, job.answers_path, None if keeps_answers else folder)
+        answers = await _answers(store, place.answers, job.answers_path, folder, keeps=keeps_answers)
     return ForReading(
         job=dataclasses.replace(job, checkpoint=copy, answers=answers),
         uri=place.uri,
@@ -164,53 +159,23 @@ async def _is_there(store: StateStore, place: StatePlace) -> bool:
     return bool([one async for one in store.listed(place.bucket, place.head.key) if one.key == place.head.key])
 
 
-async def _answers(store: StateStore, place: StatePlace, local: Path, folder: Path | None) -> Path:
-    """The answers file to read: the one of this machine, else the one in S3, fetched into a folder or for good."""
-    if await to_thread.run_sync(exists, local):
-        return local
+async def _answers(store: StateStore, place: StatePlace, local: Path, folder: Path, *, keeps: bool) -> Path:
+    """The answers file to read, with what was said on this machine and what is committed.
+
+    With ``keeps`` it is that of this machine, to which what others have committed is added; else a copy.
+    """
     if not await _is_there(store, place):
         return local
-    path = local if folder is None else folder / local.name
-    await to_thread.run_sync(lambda: path.parent.mkdir(parents=True, exist_ok=True))
-    return path if await restore_newest(store, place, path) is not None else local
-
-
-def read_state_status(job: Job, copy: ForReading | None) -> StateStatus | None:
-    """What the checkpoint of a job says about its state in S3, without asking S3 again; None for a job without one.
-
-    Args:
-        job: With its own checkpoint, or with the copy.
-        copy: What was fetched; None where the checkpoint is the job's own.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be read.
-    """
-    place = place_of(job)
-    if place is None or job.state is None:
-        return None
-    mode = "copy" if job.state.is_copy else "checkpoint"
-    if copy is not None:
-        head = copy.head
-        return StateStatus(
-            uri=place.uri,
-            mode=mode,
-            state_id=head.state_id,
-            epoch=head.epoch,
-            commit=head.commit,
-            committed_rows=head.rows,
-            behind_rows=0,
-            age_s=copy.age_s,
-        )
-    noted = read_noted(job.checkpoint)
-    return StateStatus(
-        uri=place.uri,
-        mode=mode,
-        state_id=noted.shipment.state_id,
-        epoch=noted.shipment.epoch,
-        commit=noted.shipment.commit,
-        committed_rows=noted.committed_rows,
-        behind_rows=noted.behind_rows,
-    )
+    if not await to_thread.run_sync(exists, local):
+        path = local if keeps else folder / local.name
+        await to_thread.run_sync(lambda: path.parent.mkdir(parents=True, exist_ok=True))
+        return path if await restore_newest(store, place, path) is not None else local
+    committed = folder / f"committed.{local.name}"
+    if await restore_newest(store, place, committed) is None:
+        return local
+    target, other = (local, committed) if keeps else (committed, local)
+    await to_thread.run_sync(merge_files, target, [other])
+    return target
 
 
 def holder_of(copy: ForReading) -> Holder | None:

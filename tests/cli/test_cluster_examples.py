@@ -60,7 +60,7 @@ def test_the_image_has_what_head_and_workers_need() -> None:
     assert all("--require-hashes" in line or "--no-deps --no-index" in line for line in installs)
     packages = (ROOT / "requirements" / "cluster.txt").read_text("utf-8")
     names = set(re.findall(r"^([\w.-]+)==", packages, re.MULTILINE))
-    assert {"ray", "aiohttp-cors", "onnxruntime", "boto3", "aioboto3"} <= names
+    assert {"ray", "aiohttp-cors", "onnxruntime", "boto3", "aiobotocore"} <= names
     assert "ENTRYPOINT" not in {step.name for step in steps}, "launchers start a shell"
     last = steps[max(index for index, step in enumerate(steps) if step.name == "FROM") :]
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", next(step.value for step in last if step.name == "USER"))

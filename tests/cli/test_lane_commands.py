@@ -85,6 +85,20 @@ def test_mistakes_about_lanes_end_before_the_first_call(sandbox: SandboxProcess,
     assert place.billed() == billed
 
 
+def test_doctor_looks_at_each_lane(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    """Account, region and rate of each; a lane that cannot be opened is an error with its name."""
+    place = Workspace(tmp_path, sandbox, detector={"lanes": LANES}, convert=True)
+    found = json.loads(place.here("doctor", "job.yaml", "--json")[1])["checks"]
+    lanes = {one["facts"]["name"]: one["facts"] for one in found if one["name"] == "lane"}
+    assert {name: facts["tps"] for name, facts in lanes.items()} == {"us-east-1": 100, "west": 30, "other": 40}
+    assert lanes["other"]["account"] == OTHER
+    place = Workspace(tmp_path, sandbox, detector={"lanes": LANES})
+    code, out, _ = place.here("doctor", "job.yaml", "--json")
+    (trouble,) = [one for one in json.loads(out)["checks"] if one["name"] == "lanes"]
+    assert code == 4
+    assert trouble["text"].startswith("lane west: ")
+
+
 def test_bench_measures_one_region(sandbox: SandboxProcess, tmp_path: Path) -> None:
     """A job with lanes is refused, with the settings that name one of them."""
     place = Workspace(tmp_path, sandbox, detector={"lanes": LANES}, convert=True)

@@ -316,10 +316,11 @@ async def test_a_picture_is_shown_upright_and_without_metadata(tmp_path: Path, s
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a secret place"  # lies on its side: to be turned clockwise
     picture.save(folder / "turned.jpg", exif=exif, quality=95)
+    Image.new("RGB", (5000, 2), (0, 90, 200)).save(folder / "flat.png")
     (folder / "evil.jpg").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
     with ReviewProcess(folder) as server:
         page = Page(session, server)
-        evil, turned = (await page.json(f"/api/cards?ids={','.join(map(str, await page.waiting()))}"))["cards"]
+        evil, flat, turned = (await page.json(f"/api/cards?ids={','.join(map(str, await page.waiting()))}"))["cards"]
         for name, size in (("thumb", (160, 320)), ("large", (200, 400)), ("full", (200, 400))):
             answer = await page.call("GET", turned[name], headers={"X-Asyncfilter-Token": None, "Origin": None})
             assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
@@ -333,6 +334,7 @@ async def test_a_picture_is_shown_upright_and_without_metadata(tmp_path: Path, s
             assert corner[0] > 200
             assert corner[1] < 80
         check_refused(await page.get(evil["thumb"]), 422, "broken")
+        assert (await page.get(flat["thumb"])).status == 200  # its other side is a pixel at least
         again = (await page.json(f"/api/cards?ids={evil['id']},{turned['id']}"))["cards"]
         assert [card["broken"] for card in again] == [True, False]
         assert (again[1]["width"], again[1]["height"]) == (200, 400)
@@ -464,6 +466,7 @@ async def test_equal_pictures_are_one(tmp_path: Path, session: aiohttp.ClientSes
         assert set(others) == set(ids) - twins
         await anna.answer(given(held, "equal-001"))
         assert (await ben.post("/api/take", {"queue": "waiting", "n": 4})).json["ids"] == others
+        assert (await ben.json("/api/job"))["counts"]["waiting"] == len(others)
         (card,) = (await ben.json(f"/api/cards?ids={by_key['p01.jpg']}"))["cards"]
         assert (card["answer"]["verdict"], card["answer"]["reviewer"]) == ("keep", "anna")
 

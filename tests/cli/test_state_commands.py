@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from asyncfilter.answers import open_answers
 from asyncfilter.checkpoint import read_images
 from asyncfilter.model import S3Location
 from asyncfilter.records.progress import Batch
@@ -18,8 +23,9 @@ from asyncfilter.sandbox.answers.folder import Noise
 from asyncfilter.sandbox.options import SyntheticSpec
 from asyncfilter.state.names import StatePlace
 from asyncfilter.testing.state_store import MemoryStateStore
+from tests.kit.answers import new_answer, subject
 from tests.kit.services import boto_client
-from tests.kit.states import SOMEBODY, HandMade, contents_of
+from tests.kit.states import SOMEBODY, HandMade, contents_of, put_answers
 from tests.kit.workspace import Workspace
 
 PLACE = StatePlace("states", "jobs/", "robins")
@@ -172,10 +178,16 @@ def test_show_finds_what_is_missing_or_other(
     assert [segment.key in problem for problem in shown["problems"]] == [True] * code
 
 
+SHOW, PULL, PRUNE = ("show", "WHERE"), ("pull", "WHERE", "-o", "new.db"), ("prune", "WHERE", "--yes")
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"no JSON", b"[]", b'{"format": 2}', b'{"format": 1}', b"[" * 100_000, b"0" * 2_000_000]
+    ("body", "command"),
+    [
+        *((body, SHOW) for body in (b"", b"no JSON", b"[]", b'{"format": 1}', b"[" * 100_000, b"0" * 2_000_000)),
+        *((b'{"format": 2}', command) for command in (SHOW, PULL, PRUNE)),
+    ],
 )
-@pytest.mark.parametrize("command", [("show", "WHERE"), ("pull", "WHERE", "-o", "new.db"), ("prune", "WHERE", "--yes")])
 def test_what_is_no_state_is_exit_3(space: Workspace, state: OnSandbox, body: bytes, command: tuple[str, ...]) -> None:
     """No JSON, not ours, newer: nothing is written or deleted."""
     state.put(PLACE.head, body)
@@ -327,6 +339,30 @@ def test_reading_commands_read_what_is_committed_and_say_how_old_it_is(space: Wo
     assert list(read_images(state.path))
 
 
+def test_a_copy_is_read_where_there_is_no_file(space: Workspace, state: OnSandbox, paid: Path) -> None:
+    """The file of this machine is the truth, where there is one: S3 is not asked."""
+    space.job.write_text(space.job.read_text().replace("checkpoint:", "checkpoint_copy:"))
+    found = space.json("status", "job.yaml")
+    assert (found["examined"], found["state"]["mode"], found["state"]["commit"]) == (IMAGES, "copy", 3)
+    local = space.folder / ".asyncfilter" / "robins.db"
+    local.parent.mkdir()
+    shutil.copy(paid, local)
+    code, out, err = space.here("status", "job.yaml", "--json")
+    assert (code, err) == (0, "")
+    shown = json.loads(out)["state"]
+    assert shown == {
+        "uri": PLACE.uri,
+        "mode": "copy",
+        "state_id": "",
+        "epoch": 0,
+        "commit": 0,
+        "committed_rows": 0,
+        "behind_rows": IMAGES,
+        "age_s": None,
+    }
+    assert "nothing is committed yet" in " ".join(space.here("status", "job.yaml")[1].split())
+
+
 def test_status_shows_who_works_on_the_state(space: Workspace, state: OnSandbox) -> None:
     """While the head is rewritten; a run on this machine is not asked."""
     assert space.json("status", "job.yaml")["running"] is None
@@ -341,3 +377,61 @@ def test_reading_commands_without_a_state(space: Workspace, state: OnSandbox) ->
     assert (code, out) == (3, "")
     assert PLACE.uri in err
     assert space.json("plan", "job.yaml")["known"] == 0
+
+
+def answer(path: Path, key: str) -> None:
+    """Somebody keeps an image."""
+    with open_answers(path) as answers:
+        answers.add([new_answer(about=subject(key))])
+
+
+def said(space: Workspace, *arguments: str) -> int:
+    """Rows of answers that a command sees."""
+    rows: int = space.json("answers", "list", "job.yaml", *arguments)["rows"]
+    return rows
+
+
+def test_answers_are_those_that_are_committed_and_those_of_this_machine(
+    space: Workspace, state: OnSandbox, tmp_path: Path
+) -> None:
+    """Who reads sees both, and changes no file; who adds answers has the committed ones in the file here."""
+    other, here = tmp_path / "other.answers.db", space.folder / ".asyncfilter" / "robins.answers.db"
+    answer(other, "a.jpg")
+    memory = MemoryStateStore()
+    put_answers(memory, other, PLACE.answers)
+    for place, stored in memory.objects.items():
+        state.put(place, stored.body)
+    assert said(space) == 1
+    assert not here.exists()
+    here.parent.mkdir()
+    answer(here, "b.jpg")
+    before = here.read_bytes()
+    assert said(space) == 2
+    assert here.read_bytes() == before
+    assert space.here("audit", "job.yaml")[0] == 0
+    with closing(sqlite3.connect(here)) as db:
+        assert db.execute("SELECT count(*) FROM answer").fetchone() == (2,)
+    found = space.json("state", "show", PLACE.answers.uri)
+    assert (found["uri"], found["ok"], found["rows"]) == (PLACE.answers.uri, True, 0)
+    assert space.json("state", "pull", PLACE.answers.uri, "-o", "pulled.db")["commit"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM])
+def test_the_copy_of_a_page_is_removed_when_it_ends(space: Workspace, state: OnSandbox, number: signal.Signals) -> None:
+    """``review`` serves until a signal; the answers file is that of this machine."""
+    folder = space.folder / "tmp"
+    folder.mkdir()
+    space.env["TMPDIR"] = str(folder)
+    process = space.start("review", "job.yaml", "--json", "--no-open", "--port", "0")
+    try:
+        assert process.stdout is not None
+        served = json.loads(process.stdout.readline())
+        assert served["images"] == IMAGES
+        assert served["answers"].endswith(".asyncfilter/robins.answers.db")
+        assert [path.name for path in folder.glob("asyncfilter-state-*/*")] == ["robins.db"]
+        process.send_signal(number)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert list(folder.glob("asyncfilter-state-*")) == []

@@ -276,3 +276,16 @@ def test_peoples_answers_go_along(machine: Callable[..., Workspace], client: Any
         assert code == 0, err
     again = first.summary("run", "job.yaml")
     assert again["reviewed"]["keep"] + again["reviewed"]["reject"] == 4
+
+
+def test_removals_go_along(machine: Callable[..., Workspace], client: Any) -> None:
+    """What one machine has moved, the next one knows, and brings back."""
+    actions = {"reject": {"move": "s3://clean/bin/{key}"}}
+    first, second = (machine(**STATE, actions=actions) for _ in range(2))
+    pending = first.summary("run", "job.yaml")["pending_removals"]
+    assert pending
+    agreed = ("--yes", "--max-share", "1", "--expect")
+    assert first.json("apply", "job.yaml", *agreed, str(pending))["moved"] == pending
+    assert second.json("apply", "job.yaml", *agreed, "0")["planned"] == 0
+    assert second.json("undo", "job.yaml", "--yes", "--expect", str(pending))["restored"] == pending
+    assert client.list_objects_v2(Bucket="raw")["KeyCount"] == IMAGES

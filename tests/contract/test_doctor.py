@@ -26,9 +26,12 @@ from asyncfilter.policy.findings import Finding, Health, exit_code_of
 from asyncfilter.report.terminal.doctor import doctor_mapping
 from asyncfilter.sandbox import BucketSpec, DenyRule, OptOut, Sandbox, SandboxOptions
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from asyncfilter.state.names import StatePlace
+from asyncfilter.testing.state_store import MemoryStateStore
 from asyncfilter.wiring.doctor import diagnose, machine, network
 from tests.kit import jobs
 from tests.kit.services import aws_settings, serving
+from tests.kit.states import SOMEBODY, HandMade
 
 SECRET = "correct-horse-battery-staple"
 BUCKETS = tuple(map(BucketSpec, ("raw", "clean")))
@@ -405,3 +408,23 @@ def test_a_checkout_without_installation_has_versions_too(monkeypatch: pytest.Mo
     assert found.health is Health.OK
     assert f"asyncfilter {__version__}, " in found.text
     assert all(f"'{name}'" in str(found.facts["libraries"]) for name in ("aiobotocore", "pydantic"))
+
+
+async def test_a_state_in_s3(tmp_path: Path) -> None:
+    """One to be made, a whole one, and one that lacks an object."""
+    place = StatePlace("states", "jobs/", "robins")
+    async with sandbox_of(buckets=(*BUCKETS, BucketSpec("states"))) as sandbox:
+        job: dict[str, Any] = {"checkpoint": "s3://states/jobs/"}
+        assert (await findings(tmp_path, **job))["state"].text.startswith("a state to be made")
+        made = HandMade(MemoryStateStore(), tmp_path / "origin", place)
+        made.commit_snapshot()
+        made.write_head(owner=SOMEBODY)
+        for where, stored in made.store.objects.items():
+            sandbox.put(where.bucket, where.key, stored.body)
+        found = (await findings(tmp_path, **job))["state"]
+        assert (found.health, found.facts["held"]) == (Health.NOTE, True)
+        assert made.head.snapshot is not None
+        sandbox.bucket("states").delete(made.head.snapshot.key)
+        found = (await findings(tmp_path, **job))["state"]
+    assert (found.health, found.code) == (Health.ERROR, ExitCode.CHECKPOINT)
+    assert made.head.snapshot.key in found.text

@@ -12,9 +12,11 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import anyio
 import boto3
 import pytest
 import pytest_asyncio
@@ -30,14 +32,20 @@ from asyncfilter.aws.s3.listing import list_page
 from asyncfilter.aws.s3.remover import S3Remover
 from asyncfilter.aws.s3.source_sink import S3Sink, S3Source
 from asyncfilter.aws.s3.versions import S3Versions
+from asyncfilter.clock import SystemClock
+from asyncfilter.engine.core import range_reader
+from asyncfilter.engine.core.listing import ListingReader
+from asyncfilter.engine.core.retry import Repeater, full_pause
+from asyncfilter.engine.examine.ranged_listing import RangedListing
 from asyncfilter.errors import BucketNotFoundError, ImageError, StoreError, TransientError
 from asyncfilter.folders import FolderEnd
 from asyncfilter.folders.files import etag_of
 from asyncfilter.job.spec import Aws, ClientKind
 from asyncfilter.model import FOLDER, ActionKind, Effect, IfExists, ObjectRef, S3Location
+from asyncfilter.ports.examine import Page
 from asyncfilter.ports.remover import DeleteRequest, DeleteResult
 from asyncfilter.records.removal import Versioning
-from asyncfilter.testing import ScriptedDetector
+from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
 from asyncfilter.transfers.transfer import Transfer
 from tests.kit.services import aws_settings, moto_server, rclone_path, rclone_server
 
@@ -162,6 +170,40 @@ async def listed(foreign: Foreign) -> list[ObjectRef]:
 
 
 # -- Listing and copying -----------------------------------------------------------------------------------------------
+
+
+class SmallPages:
+    """The source bucket, in pages of a few keys."""
+
+    def __init__(self, calls: S3Api) -> None:
+        self._calls = calls
+
+    async def page(self, after: str | None) -> Page:
+        listing = await list_page(self._calls, RAW, "", after=after, limit=2)
+        return Page(listing.objects, is_last=listing.token is None)
+
+
+async def test_listing_any_key_in_ranges(foreign: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server begins behind any text, also where no key is; every key once, in order."""
+    monkeypatch.setattr(range_reader, "WORTH_A_CUT", 2)
+    reader = ListingReader(
+        SmallPages(foreign.calls),
+        repeat=Repeater(max_attempts=3, pause=full_pause(SystemClock()), rng=Random(1)),
+        where="the listing",
+        hint="",
+    )
+    listing = RangedListing(reader, MemoryCheckpoint(), ranges=4, prefix="", rank=None, is_over=lambda: False)
+    keys: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listing.run)
+        is_last = False
+        while not is_last:
+            page = await listing.page(keys[-1] if keys else None)
+            keys += [one.key for one in page.objects]
+            is_last = page.is_last
+    assert keys == sorted(foreign.server.keys, key=str.encode)
+    assert listing._ranges is not None
+    assert listing._ranges.cuts_made > 0
 
 
 async def test_listing_and_copying_any_key(foreign: Foreign) -> None:

@@ -176,7 +176,8 @@ async def test_a_model_version_of_one_region_ends_a_run_whose_lanes_must_agree(t
 
 async def test_a_plan_has_the_sum_of_the_rates_and_the_prices_of_all_lanes(tmp_path: Path) -> None:
     """Hours are those of the sum; the cost is an interval, of which ``cost_usd`` is the dearest end."""
-    lanes = [dict(LANES[0], tiers=[{"up_to": None, "usd": 0.002}]), LANES[1], dict(LANES[2], used_this_month=1_000_000)]
+    tiers = [{"up_to": None, "usd": 0.002}]
+    lanes: list[dict[str, Any]] = [LANES[0] | {"tiers": tiers}, LANES[1], LANES[2] | {"used_this_month": 1_000_000}]
     job = lane_job(tmp_path, *lanes)
     async with serve() as sandbox:
         found: dict[str, Any] = json.loads(json_text(plan_mapping(job, await plan(job))))

@@ -16,10 +16,20 @@ from PIL import Image
 
 from asyncfilter import Summary, plan, refilter, run
 from asyncfilter.checkpoint import read_identity, read_status
+from asyncfilter.clock import SystemClock
 from asyncfilter.errors import CheckpointMismatchError, JobError, ObjectMissingError, UsageError
+from asyncfilter.events import ignore
 from asyncfilter.job import Job
-from asyncfilter.model import StopReason
+from asyncfilter.model import ObjectRef, StopReason
+from asyncfilter.records.known_model import KnownModel
 from asyncfilter.sandbox import BucketSpec, LoadSpec, SandboxOptions
+from asyncfilter.wiring.inputs import open_inputs
+from asyncfilter.wiring.located import with_bucket
+from asyncfilter.wiring.model_memory import ModelMemory
+from asyncfilter.wiring.model_use import ModelUse
+from asyncfilter.wiring.overrides import Overrides
+from asyncfilter.wiring.own_models import open_own_model
+from asyncfilter.wiring.own_scores import with_decided_scores
 from tests.kit.jobs import make_bare_job
 from tests.kit.onnx_models import COLOUR_NAMES, COLOURS, FLOAT, colour_model, write_model
 from tests.kit.services import serving
@@ -295,6 +305,42 @@ async def test_scores_are_decided_once_for_a_checkpoint(folder: Path) -> None:
     other = replace(own_job(folder, source={"uri": "./in/", "include": "white*"}), checkpoint=folder / "other.db")
     await run(other)
     assert read_status(other.checkpoint).model.scores == "softmax"
+
+
+async def test_scores_are_decided_at_home_for_workers(folder: Path) -> None:
+    """By the first image that can be classified, durable, and once: workers are told what was decided."""
+    write_pictures(folder / "in", {"0-broken.png": b"no picture", "1-white.png": picture((255, 255, 255))})
+    job = await with_bucket(own_job(folder))
+    memory = ModelMemory(KnownModel())
+    async with open_inputs(job, Overrides(), use=model_use(memory)) as (inputs, _):
+        sent = await with_decided_scores(job, inputs, memory)
+        assert memory.known.scores == "softmax"
+        assert sent.detector.own is not None
+        assert sent.detector.own.scores == "softmax"
+        shutil.rmtree(folder / "in")  # what is known is not asked again
+        assert await with_decided_scores(job, inputs, memory) == sent
+    plain = make_bare_job(base_dir=folder)
+    assert await with_decided_scores(plain, inputs, memory) is plain
+
+
+async def test_a_worker_opens_what_it_was_told(folder: Path) -> None:
+    """The model that the head has hashed, and no other; with as many calls at once as it has cores."""
+    job = await with_bucket(own_job(folder))
+    opened = await open_own_model(job, None, cores=3)
+    assert "3 calls at once" in opened.described
+    body = picture(RED)
+    image = ObjectRef(bucket="b", key="k", size_bytes=len(body), etag="e", seq=1)
+    found = await opened.detector.examine(image, body)
+    assert (found.labels[0].name, found.model_version) == ("Ruby", opened.version)
+    opened.close()
+    write_model(folder, colour_model(COLOURS))
+    with pytest.raises(UsageError, match=r"detector\.model: changed"):
+        await open_own_model(job, None)
+
+
+def model_use(memory: ModelMemory) -> ModelUse:
+    """A run that examines images."""
+    return ModelUse(run_id="r", clock=SystemClock(), emit=ignore, spent_micros=0, memory=memory)
 
 
 # -- Before the first image --------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from asyncfilter.review.rows import CardRow
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.iam.documents import matches
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
+from asyncfilter.state.names import place_of
 from asyncfilter.testing.state_store import MemoryStateStore
 from asyncfilter.wiring.equal_images import list_contents
 from asyncfilter.wiring.first_look import label_sample, look_at
@@ -44,7 +45,6 @@ from asyncfilter.wiring.states import (
     for_reading,
     look_at_state,
     open_state_store,
-    place_of,
     plan_pruning,
     prune_state,
     pull_state,

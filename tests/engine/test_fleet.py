@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import anyio
@@ -205,7 +206,7 @@ def test_head_killed_with_workers_alive_repeats_nothing() -> None:
 
     for seed in range(6):
         stage = Stage(cats(range(400)), seed=seed)
-        fleet = run_virtually(lambda stage=stage, seed=seed: main(stage, 0.3 + seed / 5))
+        fleet = run_virtually(partial(main, stage, 0.3 + seed / 5))
         assert max(fleet.stage.detector.attempts.values()) == 1
         (adopted,) = fleet.said(AnswersAdopted)
         assert adopted.offered >= adopted.adopted > 0

@@ -25,7 +25,7 @@ from tests.kit import jobs
 from tests.kit.labels import birds
 
 PAGE = 7
-SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -129,6 +129,25 @@ def test_a_second_run_sees_what_was_put_meanwhile() -> None:
     source.put(ListedObject("new.jpg", 1000, "etag-new"))
     summary = stage.run(job)
     assert (summary.counts.examined, summary.this_run.billed_calls) == (61, 1)
+
+
+def test_a_run_without_ranges_keeps_no_listing_in_ranges() -> None:
+    """What a finished pass in ranges has stored goes with the next pass, whatever its ranges."""
+    stage = staged(birds(60), 1)
+    stage.run(ranged_job(8))
+    assert run_virtually(lambda: stage.checkpoint.count_listed("")) == 60
+    assert stage.run(ranged_job(1)).this_run.billed_calls == 0
+    assert run_virtually(lambda: stage.checkpoint.count_listed("")) == 0
+
+
+def test_a_dry_run_leaves_no_listing_to_the_run() -> None:
+    """What was put after a dry run is found by the run."""
+    stage = staged(birds(60) | {"new.jpg": "Robin"}, 1)
+    source, job = stage.source._source, ranged_job(8)  # type: ignore[attr-defined]
+    source.remove("new.jpg")
+    assert stage.run(job, dry_run=True).counts.examined == 60
+    source.put(ListedObject("new.jpg", 1000, "etag-new"))
+    assert stage.run(job).counts.examined == 61
 
 
 @pytest.mark.parametrize("stop", [{"limits": {"tps": 5000, "max_images": 10}}, {"stop": {"matches": 1}}])

@@ -85,12 +85,13 @@ def imported(
     found.settle()
     if dry_run:
         reader = open_reader(path)
-        found.write(Trial(reader))
+        found.prepare(Trial(reader))
         if reader is not None:
             reader.close()
     else:
         with open_answers(path) as file, file.transaction() as writing:
-            found.write(writing)
+            found.prepare(writing)
+            found.store(writing)
     found.close()
     check_sums(found)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from asyncfilter.wiring import Overrides
 from asyncfilter.wiring.examining import fingerprint
 from asyncfilter.wiring.run import run
 
-Script = Callable[["FleetStage", MemoryHub], Awaitable[None]]
+Script = Callable[["FleetStage", MemoryHub], Coroutine[Any, Any, None]]
 
 
 class FleetStage:

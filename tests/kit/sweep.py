@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ JOB: dict[str, Any] = {
 }
 
 
+BEGUN: list[Sweep] = []
+"""The sweeps of this process."""
+
+
 @dataclass
 class Sweep:
     """The results so far.
@@ -51,6 +56,10 @@ class Sweep:
 
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Keep it for the report of a sweep that fails in its middle."""
+        BEGUN.append(self)
 
     def check(self, holds: object, what: str) -> None:
         """Record ``what`` as wrong unless it holds."""
@@ -372,11 +381,13 @@ def main() -> int:
     parser.add_argument("--moments", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        sweep = SWEEPS[given.kind](Path(folder), moments=given.moments, seed=given.seed)
-    print(f"{given.kind}, seed {given.seed}\n{sweep.report()}")  # noqa: T201  its result
-    return 1 if sweep.wrong else 0
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            SWEEPS[given.kind](Path(folder), moments=given.moments, seed=given.seed)
+    finally:  # a sweep takes hours: what it has found is not lost when it fails
+        print(f"{given.kind}, seed {given.seed}\n{BEGUN[-1].report()}")  # noqa: T201  its result
+    return 1 if BEGUN[-1].wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(import_module("tests.kit.sweep").main())  # the module that the other sweeps import, too

@@ -113,7 +113,8 @@ def check_everything(content: bytes, format_: AnswerFormat) -> None:
         found.add_all(units_of(content, format_, found.notes, maps=["good=keep"]))
         found.settle()
         rows = CheckedRows()
-        found.write(rows)
+        found.prepare(rows)
+        found.store(rows)
         check_sums(found)
         for problem in found.problems:
             json_line({"at": problem.at, "key": problem.key, "message": problem.message})

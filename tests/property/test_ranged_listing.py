@@ -37,7 +37,7 @@ FOLDERS = st.builds(
     st.integers(0, 30),
 )
 SETS = ANY | COUNTED | FOLDERS
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -206,6 +206,26 @@ def test_slow_down_halves_the_ranges_and_is_retried(keys: set[str], seed: int, e
     assert (ranges.width < 8) == (one.source.pages >= every)
 
 
+def test_throttles_of_requests_under_way_together_halve_once() -> None:
+    """Eight at once are one sign; what is throttled after its pause is another one."""
+    ranges = range_reader.RangeReader(
+        ListingReader(MemorySource(), repeat=None, where="", hint=""),  # type: ignore[arg-type]
+        most=8,
+        ranges=[],
+        cuts=KeyCuts(),
+        take=None,  # type: ignore[arg-type]
+    )
+    ranges.requests = 8
+    throttles = [range_reader._Throttles(ranges, request) for request in range(1, 9)]
+    for throttle in throttles:
+        throttle()
+    assert ranges.width == 4
+    throttles[0]()
+    assert ranges.width == 2
+    throttles[1]()
+    assert ranges.width == 1
+
+
 def test_a_listing_is_not_far_ahead_of_its_examination(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more pages are asked for than ranges for each page that is read, and no more keys wait than are allowed."""
     monkeypatch.setattr(ranged_listing, "MOST_AHEAD", 20 * PAGE)
@@ -261,10 +281,17 @@ def test_a_cut_is_inside_of_its_range(first: str, second: str, third: str, upto:
 
 @given(KEYS, KEYS)
 def test_what_is_behind_a_beginning(beginning: str, key: str) -> None:
-    """It is above every text that begins with it, and valid Unicode; nothing lies between."""
+    """It is above every text that begins with it, and one that any store takes; of usual keys none lies between."""
     end = behind(beginning)
     if end is None:
-        assert set(beginning) == {"\U0010ffff"}
+        assert set(beginning) <= {"\U0010fffd", "\U0010fffe", "\U0010ffff"}
         return
     assert end.encode() > beginning.encode()
-    assert (beginning <= key < end) == key.startswith(beginning)
+    assert beginning <= key < end if key.startswith(beginning) else not (key.isascii() and beginning <= key < end)
+
+
+def test_a_cut_is_no_longer_than_a_key() -> None:
+    """Keys of the greatest length are cut where that makes no longer text."""
+    first, after = ("日" * 341 + end for end in "ab")
+    at = KeyCuts([first, after, "日" * 341 + "z"]).cut(first, after, None)
+    assert at is None or len(at.encode()) <= 1024

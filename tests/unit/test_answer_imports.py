@@ -18,6 +18,7 @@ from asyncfilter.datasets.answers.detecting import AnswerFormat
 from asyncfilter.datasets.answers.importing import Import
 from asyncfilter.datasets.answers.label_studio_tasks import TaskImage, TaskWriter, labelling_config
 from asyncfilter.datasets.answers.rows import write_rows
+from asyncfilter.datasets.answers.trial import Trial
 from asyncfilter.datasets.manifests.model import ImageSize
 from asyncfilter.model import location
 from asyncfilter.policy.answers.fold import fold
@@ -38,6 +39,7 @@ from tests.kit.answer_files import (
     KEYS,
     Known,
     annotation,
+    check_sums,
     choice,
     current,
     export,
@@ -45,6 +47,7 @@ from tests.kit.answer_files import (
     rectangle,
     subject,
     task,
+    units_of,
 )
 
 REAL = Path(__file__).parents[3] / "shared/data/manifests/real"
@@ -236,6 +239,26 @@ def answered(path: Path) -> list[tuple[str, tuple[Answer, ...], CurrentAnswer]]:
 def said_of(answers: dict[str, CurrentAnswer | None]) -> dict[str, object]:
     """What answers say, without who and when."""
     return {key: (one.verdict, one.labels, one.boxes) for key, one in answers.items() if one is not None}
+
+
+def test_somebody_writes_while_an_import_looks(path: Path) -> None:
+    """What is new is found anew, and every unit is counted once: no other writer waits while an import looks."""
+    content = csv_of(
+        (KEYS[0], "keep", "anna", "", ""), (KEYS[1], "keep", "anna", "", ""), ("gone.jpg", "keep", "anna", "", "")
+    )
+    found = Import(known=Known(), reviewer=None, default_reviewer="me", now_unix_s=0.0)
+    found.add_all(units_of(content, CSV, found.notes))
+    found.settle()
+    found.prepare(Trial(None))
+    assert (found.imported, found.repeated, found.lost.total()) == (2, 0, 1)
+    imported(content, CSV, path)
+    with open_answers(path) as file, file.transaction() as writing:
+        found.prepare(writing)
+        found.store(writing)
+    check_sums(found)
+    assert (found.imported, found.repeated, found.lost.total(), found.problems_total) == (0, 2, 1, 1)
+    assert len(all_rows(path)) == 2
+    found.close()
 
 
 def test_json_lines_lose_nothing(path: Path, tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_frames_of_noise_are_refused_or_harmless(noise: bytes) -> None:
 def test_damaged_frames_are_refused_or_typed(data: st.DataObject) -> None:
     """A frame with a changed byte is a frame of the right types, or refused."""
     image = m.WireImage("raw", "a.jpg", 10, "etag", 1)
-    sent = [m.Hello("1", "f", "p", "h", 1, "n", 1.0, 0.0), m.Kept(1, image, b"\0"), m.Failed(3, 0.1, m.Fault("x", "y"))]
+    hello, kept = m.Hello("1", "f", "p", "h", 1, "n", 1.0, 0.0), m.Kept(1, image, b"\0")
+    sent: list[m.WorkerMessage] = [hello, kept, m.Failed(3, 0.1, m.Fault("x", "y"))]
     frame = bytearray(m.worker_frame("session", [m.encode(message) for message in sent]))
     frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
     try:

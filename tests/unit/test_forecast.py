@@ -226,7 +226,8 @@ TIERS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 9)), min_size=1, ma
 
 def falling(steps: list[tuple[int, int]]) -> PriceList:
     """Tiers of these lengths at these prices, highest first; the last has no end."""
-    prices, ends = sorted((micros for _, micros in steps), reverse=True), []
+    prices = sorted((micros for _, micros in steps), reverse=True)
+    ends: list[int] = []
     for length, _ in steps[:-1]:
         ends.append((ends[-1] if ends else 0) + length)
     tiers = [PriceTier(up_to=up_to, micros=micros) for up_to, micros in zip([*ends, None], prices, strict=True)]

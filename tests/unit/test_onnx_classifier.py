@@ -93,7 +93,7 @@ def four_channels() -> bytes:
         ),
         (colour_model([[1.0, 0.0]] * 3), "labels", r"l\.txt: has 4 labels; .*m\.onnx gives 2 scores"),
         (colour_model(COLOURS, shape=("N", "H", "W", 3)), "preprocess", "leaves the size of its input open"),
-        (colour_model(COLOURS, kind=FLOAT), "preprocess", "this key is missing"),
+        (colour_model(COLOURS, kind=FLOAT), "preprocess", "it is missing"),
         (model(graph([node("Nonsense", ["a"], ["b"])], [], [], [])), "model", "not a model that onnxruntime can use"),
         (
             model(graph([node("Mine", ["a"], ["b"], "own.ops")], [], [], [])),
@@ -175,6 +175,45 @@ def test_a_model_of_one_image_takes_one(tmp_path: Path) -> None:
     wide = preprocess_of({"size": 4096, "do_rescale": False}, where="")
     few = opened(tmp_path, colour_model(COLOURS, shape=("N", "H", "W", 3)), preprocess=wide, batch=16)
     assert few.batch == 1
+
+
+def of_the_batch(*, quantizes: bool) -> bytes:
+    """A model whose scores are less by the mean of all images, or rounded by the largest number of all."""
+    middle = (
+        [
+            node("DynamicQuantizeLinear", ["means"], ["q", "s", "z"]),
+            node("DequantizeLinear", ["q", "s", "z"], ["scores"]),
+        ]
+        if quantizes
+        else [node("ReduceMean", ["means"], ["all"], axes=[0], keepdims=1), node("Sub", ["means", "all"], ["scores"])]
+    )
+    nodes = [
+        node("Cast", ["image"], ["numbers"], to=FLOAT),
+        node("ReduceMean", ["numbers"], ["means"], axes=[1, 2], keepdims=0),
+        *middle,
+    ]
+    return model(graph(nodes, [value("image", UINT8, ("N", 8, 8, 3))], [value("scores", FLOAT, ("N", 3))], []))
+
+
+@pytest.mark.parametrize("quantizes", [True, False])
+def test_a_model_that_looks_at_fellows_is_given_one_image(quantizes: bool, tmp_path: Path) -> None:
+    """Else its labels would depend on which images arrive together; a caution says so."""
+    classifier = opened(tmp_path, of_the_batch(quantizes=quantizes), "a\nb\nc")
+    assert classifier.batch == 1
+    assert "takes one image a call" in classifier.cautions[0]
+
+
+def test_a_model_that_fails_with_several_is_given_one(tmp_path: Path) -> None:
+    """Though it leaves their number open."""
+    nodes = [
+        node("Cast", ["image"], ["numbers"], to=FLOAT),
+        node("ReduceMean", ["numbers"], ["means"], axes=[0, 1, 2], keepdims=0),
+        node("Unsqueeze", ["means"], ["scores"], axes=[0]),
+    ]
+    body = graph(nodes, [value("image", UINT8, ("N", 8, 8, 3))], [value("scores", FLOAT, (1, 3))], [])
+    classifier = opened(tmp_path, model(body, opset=11), "a\nb\nc")
+    assert (classifier.batch, len(classifier.cautions)) == (1, 1)
+    assert opened(tmp_path, colour_model(COLOURS)).cautions == ()
 
 
 def test_sessions_are_as_many_as_there_are_cores_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

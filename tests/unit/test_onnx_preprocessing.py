@@ -218,7 +218,7 @@ def test_another_size_than_the_model_takes_is_told() -> None:
 
 def test_a_model_of_numbers_needs_settings() -> None:
     """A guess would be wrong in silence."""
-    with pytest.raises(OwnModelError, match="this key is missing") as caught:
+    with pytest.raises(OwnModelError, match="it is missing") as caught:
         steps_for(None, Tensor(8, 8, is_uint8=False))
     assert caught.value.key == "preprocess"
 

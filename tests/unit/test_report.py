@@ -21,7 +21,7 @@ from asyncfilter import events
 from asyncfilter.errors import JobError
 from asyncfilter.events import ImageFailed, RateChanged, RunEnded
 from asyncfilter.job import Job
-from asyncfilter.model import Counts, Progress, Skip, StopReason, Summary
+from asyncfilter.model import Counts, LaneCounts, Progress, Skip, StopReason, Summary
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.as_json import counts_mapping, event_line, summary_mapping
 from asyncfilter.report.event_file import EventFile
@@ -307,6 +307,9 @@ def test_every_event_is_a_line_with_its_name(kind: type[events.Event]) -> None:
     """Every event of a run is one line of JSON; line ends in keys are escaped."""
     values: dict[Any, Any] = {str: "a\nb", int: 1, float: 0.5, bool: True, Summary: summary()}
     values[events.OutcomeChange] = [events.OutcomeChange(before="keep", after="reject", images=1)]
+    values[events.LaneTerms] = [
+        events.LaneTerms(name="a", region="r", account=None, tps=1.0, origin="quota", by="bytes", price_micros=1000)
+    ]
     fields = {
         field.name: values[next(each for each in (get_args(field.type) or (field.type,)) if each is not type(None))]
         for field in msgspec.structs.fields(kind)
@@ -336,7 +339,30 @@ def test_counts_lose_nothing_on_the_way_to_scripts(seen: Counts) -> None:
     """Every count is in the JSON under its name, amounts in dollars."""
     mapped = counts_mapping(seen)
     names = {name.replace("_micros", "_usd") for name in seen.__struct_fields__}
-    assert set(mapped) == names
+    assert set(mapped) == names - {"lanes"}
+
+
+def test_the_counts_of_lanes_are_there_where_there_are_lanes() -> None:
+    """Each lane has its figures under its name, amounts in dollars."""
+    lane = LaneCounts(region="us-east-1", by="bytes", calls=3, spent_micros=3000, tps_mean=0.12345)
+    mapped = counts_mapping(Counts(lanes={"a": lane}))
+    assert mapped["lanes"] == {
+        "a": {
+            "region": "us-east-1",
+            "account": None,
+            "by": "bytes",
+            "calls": 3,
+            "attempts": 0,
+            "throttled": 0,
+            "retried": 0,
+            "billed_calls": 0,
+            "spent_usd": formatting.usd_number(3000),
+            "tps_mean": 0.123,
+            "tps_limit": None,
+            "closed": False,
+            "model_versions": (),
+        }
+    }
 
 
 # -- The summary -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from asyncfilter.custom_labels.processes import ThisHost
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import S3Location
 from asyncfilter.state.head import encode_head
@@ -198,3 +199,16 @@ async def test_a_head_that_names_it_by_now_keeps_it(state: HandMade) -> None:
     assert {info.place.key for info in plan.objects} == {segment.key}
     state.store.write(state.place.head, encode_head(state.head))
     assert (await prune(state.store, plan)).objects == 0
+
+
+async def test_an_owner_of_this_host_that_is_no_more_owns_nothing(state: HandMade) -> None:
+    """What a killed process left may go at once."""
+    me = ThisHost().me
+    here = msgspec.structs.replace(
+        SOMEBODY, host=me.host, boot_id=me.boot_id, pid_namespace=me.pid_namespace, pid=me.pid, started="another time"
+    )
+    state.write_head(owner=here, commit=3)
+    place = put(state, state.place.new_segment(state.head.state_id, 4), age_s=0)
+    assert await planned(state) == {place}
+    state.write_head(owner=msgspec.structs.replace(here, started=me.started), commit=3)
+    assert await planned(state) == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import sqlite3
 import zlib
@@ -12,16 +13,22 @@ import anyio
 import msgspec
 import pytest
 
+from asyncfilter.answers import open_answers
+from asyncfilter.answers.leases import TABLE as LEASES
 from asyncfilter.checkpoint import read_images, read_status
 from asyncfilter.errors import CheckpointError, CheckpointUnreadableError, CheckpointVersionError
 from asyncfilter.model import S3Location
 from asyncfilter.state import fetching
 from asyncfilter.state.fetching import read_head
+from asyncfilter.state.files import KINDS, check_restored
+from asyncfilter.state.names import Held
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.testing.state_store import MemoryStateStore
 from tests.kit.states import HandMade, contents_of, names_in
 
 pytestmark = pytest.mark.anyio
+
+FORMER = Path(__file__).parents[1] / "data" / "former_checkpoints"
 
 
 @pytest.fixture
@@ -232,3 +239,38 @@ async def test_other_rows_of_the_same_size_are_found_by_their_digest(
     with pytest.raises(CheckpointUnreadableError, match="SHA-256"):
         await restored(state, tmp_path / "new.db")
     assert names_in(tmp_path) == ["origin", "whole.db"]
+
+
+async def test_only_what_the_head_names_is_read(state: HandMade, tmp_path: Path) -> None:
+    """A half-uploaded, unnamed or foreign object is never looked at."""
+    for place in (
+        state.place.new_segment(state.head.state_id, state.head.commit + 1),
+        state.place.new_snapshot(state.head.state_id, 1),
+        state.place.at("notes.txt"),
+    ):
+        state.store.write(place, b"half")
+    state.store.requests.clear()
+    await restored(state, tmp_path / "new.db")
+    assert {place.key for _, place in state.store.requests} == state.head.named_keys
+
+
+@pytest.mark.parametrize("packed", sorted(FORMER.glob("*.gz")), ids=lambda path: path.stem)
+def test_files_of_earlier_versions_are_ours(packed: Path, tmp_path: Path) -> None:
+    """Whatever version made it, a checkpoint can be pushed and restored."""
+    path = tmp_path / "old.db"
+    path.write_bytes(gzip.decompress(packed.read_bytes()))
+    check_restored(path, KINDS[Held.CHECKPOINT])
+
+
+def test_answers_files_are_checked_like_checkpoints(tmp_path: Path) -> None:
+    """With all that asyncfilter makes in one, and nothing else."""
+    path = tmp_path / "answers.db"
+    with open_answers(path) as answers, answers.transaction() as writing:
+        writing.db.execute(LEASES)
+    check_restored(path, KINDS[Held.ANSWERS])
+    with pytest.raises(CheckpointError):
+        check_restored(path, KINDS[Held.CHECKPOINT])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TRIGGER evil AFTER INSERT ON answer BEGIN SELECT 1; END")
+    with pytest.raises(CheckpointUnreadableError, match="evil"):
+        check_restored(path, KINDS[Held.ANSWERS])

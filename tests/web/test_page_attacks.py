@@ -47,6 +47,11 @@ ATTACKS = """async ([base, token, picture]) => {
         setTimeout(() => done("no answer"), 500);
     });
     const opened = window.open(base);
+    const severed = async () => {
+        for (let times = 0; opened && !opened.closed && times < 100; times++)
+            await new Promise((done) => setTimeout(done, 100));
+        return opened === null || opened.closed;
+    };
     const known = { "Content-Type": "application/json", "X-Asyncfilter-Token": token };
     return {
         read: await tried("api/job", {}),
@@ -56,7 +61,7 @@ ATTACKS = """async ([base, token, picture]) => {
         image: await shown("img", { src: base.slice(0, -1) + picture }),
         script: await shown("script", { src: base + "main.js", type: "module" }),
         form: await posted(),
-        severed: opened === null || opened.closed,
+        severed: await severed(),
     };
 }"""
 

@@ -120,8 +120,17 @@ async def test_a_note_goes_with_the_verdict(open_page: Opener, review: FakeRevie
     await page.page.keyboard.type("blurred k")
     await page.page.keyboard.press("Enter")
     await page.page.keyboard.press("r")
+    assert await page.ready() == 2
+    await page.at("note-input").fill("dark")
+    await page.at("unsure").click()  # who clicks has ended typing: keys decide again
+    await page.decide("k")
+    await page.ready()
     await page.saved()
-    assert [(row["verdict"], row["note"]) for row in review.rows] == [("reject", "blurred k")]
+    assert [(row["verdict"], row["note"]) for row in review.rows] == [
+        ("reject", "blurred k"),
+        ("unsure", "dark"),
+        ("keep", None),
+    ]
 
 
 async def test_blind_cards_tell_nothing(open_page: Opener, review: FakeReview) -> None:

@@ -49,7 +49,7 @@ async def test_a_sheet_is_flipped_and_committed(open_page: Opener, review: FakeR
 
 async def test_find_filters_selects_and_decides(open_page: Opener, review: FakeReview) -> None:
     """Filters narrow, ranges select, the button has the exact number, and only what is selected is decided."""
-    review.say(5, "unsure")
+    review.say(5, "unsure", "clara")  # who has no link here
     review.cards[7] |= {"key": "cats/007.jpg", "labels": [{"name": "Cat", "confidence": 93.0, "threshold": None}]}
     page = await open_page()
     await page.ready()
@@ -65,6 +65,10 @@ async def test_find_filters_selects_and_decides(open_page: Opener, review: FakeR
     await page.page.locator("[data-testid=found][data-count='8']").wait_for()
     shown = [await one.get_attribute("data-id") for one in await page.at("tile").all()]
     assert shown == ["1", "2", "3", "4", "6", "8", "9", "5"]  # what waits comes first
+    await page.at("filter-reviewer").select_option("clara")
+    await page.page.locator("[data-testid=found][data-count='1']").wait_for()
+    await page.at("filter-reviewer").select_option("")
+    await page.page.locator("[data-testid=found][data-count='8']").wait_for()
     await page.at("grid").focus()
     for key in ("ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight"):
         await page.page.keyboard.press(key)
@@ -188,6 +192,8 @@ async def test_run_shows_the_pulse_and_applies(open_page: Opener, review: FakeRe
     page = await open_page()
     await page.ready()
     await page.open_tab("run")
+    await review.send("counts", {"running": True})
+    await page.at("pulse").get_by_text("A run goes on").wait_for()
     pulse = {
         "at_unix_s": 1.0, "attempts": 12, "throttled": 3, "examined": 1134, "spent_micros": 1_400_000,
         "budget_micros": 2_000_000, "failed_by": {"access_denied": 7},

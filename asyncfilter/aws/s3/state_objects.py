@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+from anyio import to_thread
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError, Operation
 from asyncfilter.aws.clients.protocols import SLOWEST_UPLOAD_BYTES_S, ObjectHead, S3Api
@@ -166,6 +167,8 @@ class S3StateStore:
 
     async def _send_file(self, place: S3Location, path: Path, sha256: bytes, size_bytes: int) -> str:
         client = await self._session.s3(place.bucket)
+        # With it botocore does not read the whole file once more in the event loop, to sign it (over TLS).
+        md5 = await to_thread.run_sync(_md5, path)
         deadline_s = self._session.timeout_s + size_bytes / SLOWEST_UPLOAD_BYTES_S
         with (
             path.open("rb") as file,
@@ -178,6 +181,7 @@ class S3StateStore:
                 Body=file,
                 ContentLength=size_bytes,
                 ContentType=_CONTENT_TYPE,
+                ContentMD5=b2a_base64(md5, newline=False).decode(),
                 ChecksumSHA256=b2a_base64(sha256, newline=False).decode(),
                 IfNoneMatch="*",
             )
@@ -240,6 +244,11 @@ def _refusal(exc: ErrorResponseError, *, is_conditional: bool) -> Refusal:
         if response.status == 501 or (response.status == 400 and response.code in _UNKNOWN_CONDITION):
             return Refusal.UNSUPPORTED
     raise _error(response) from exc
+
+
+def _md5(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).digest()
 
 
 def _error(response: ErrorResponse) -> AsyncFilterError:

@@ -161,7 +161,8 @@ def _buckets(job: Job) -> Iterator[BucketSpec]:
     targets = [action.target for action in (*job.actions.values(), job.duplicate) if action and action.target]
     listed = job.source.listed
     lists = [location(listed.address).bucket] if listed is not None and listed.address.startswith(S3) else []
-    names = [job.source.bucket, *lists, *(parse_template(target).bucket for target in targets)]
+    states = [] if job.state is None else [job.state.bucket]
+    names = [job.source.bucket, *lists, *(parse_template(target).bucket for target in targets), *states]
     names += [location(uri).bucket for uri in references_of(job) if uri.startswith(S3)]
     names += [] if job.state is None else [job.state.bucket]
     yield from (BucketSpec(name, region) for name in names if store_of(name) is StoreKind.S3)

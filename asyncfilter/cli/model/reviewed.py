@@ -15,6 +15,7 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import OpenManifest, open_manifest
 from asyncfilter.cli.manifest_writers import S3Path, checked_s3_path
+from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.run_lines import RefsChoice, RejectLabel, check_reject_label, write_run_lines
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.datasets.manifests.from_run import RunChoice, RunKind
@@ -94,7 +95,7 @@ def reviewed_manifest(path: Path, options: ReviewedOptions) -> Iterator[OpenMani
         DataError: There is no line, or one that cannot be used.
     """
     check_reject_label(options.reject_label, options.kind)
-    job = deferred.with_known_bucket(deferred.load_job(path))
+    job = deferred.with_known_bucket(load_for_reading(path))
     choice = options.choice(job)
     labels, boxes = _forms(_last_answer(job))
     with tempfile.TemporaryFile() as out:

@@ -7,14 +7,14 @@ which is the later. Then none of these is taken; where times tell, the answers a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from asyncfilter.datasets.answers.uids import image_digest, uid_of, words_digest
 from asyncfilter.datasets.answers.units import Said
-from asyncfilter.records.answers import PersonVerdict, Subject
+from asyncfilter.records.answers import NewAnswer, PersonVerdict, Subject
 
 _TABLE = """
 CREATE TABLE held (
@@ -32,6 +32,7 @@ CREATE TABLE held (
   said BLOB NOT NULL
 )
 """
+_NEW_TABLE = "CREATE TABLE new_row (number INTEGER PRIMARY KEY, row BLOB NOT NULL)"
 _WORDS = ("verdict_words", "label_words", "box_words")
 _CONFLICTING = 1
 
@@ -77,9 +78,11 @@ class HeldAnswers:
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute(_TABLE)
+        self._db.execute(_NEW_TABLE)
         self._db.execute("BEGIN")
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(HeldAnswer).decode
+        self._decode_row = msgspec.msgpack.Decoder(NewAnswer).decode
 
     def add(self, number: int, said: Said, subject: Subject, reviewer: str) -> None:
         """Hold an answer; numbers rise."""
@@ -134,6 +137,21 @@ class HeldAnswers:
                 state == _CONFLICTING,
                 None if former is None else PersonVerdict(former),
             )
+
+    # -- Rows that are to be written
+
+    def forget_rows(self) -> None:
+        """Forget the rows of ``add_rows``."""
+        self._db.execute("DELETE FROM new_row")
+
+    def add_rows(self, rows: Iterable[NewAnswer]) -> None:
+        """Hold rows for an answers file."""
+        self._db.executemany("INSERT INTO new_row (row) VALUES (?)", ((self._encode(row),) for row in rows))
+
+    def rows(self) -> Iterator[NewAnswer]:
+        """The rows of ``add_rows``, in their order."""
+        for (row,) in self._db.execute("SELECT row FROM new_row ORDER BY number"):
+            yield self._decode_row(row)
 
     def close(self) -> None:
         """Forget all answers."""

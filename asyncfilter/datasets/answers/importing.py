@@ -1,13 +1,15 @@
 """Importing a file of answers: the image of each unit, what is there already, and counts in which each unit is once.
 
-Reading comes first (``add_all``), then the conflicts of the file (``settle``), then writing (``write``), in one
-transaction of the caller's. A trial writes into ``Trial``, and counts the same.
+Reading comes first (``add_all``), then the conflicts of the file (``settle``), then what is new beside the rows that
+are there (``prepare``), which is all that a trial does, and then writing (``store``), in one transaction of the
+caller's. Only that keeps other writers out; where one of them was faster, ``prepare`` is called again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ import msgspec
 
 from asyncfilter.datasets.answers.held_answers import HeldAnswer, HeldAnswers, NextAnswer
 from asyncfilter.datasets.answers.known import KnownImages
-from asyncfilter.datasets.answers.trial import Rows
+from asyncfilter.datasets.answers.trial import Adding, Rows
 from asyncfilter.datasets.answers.units import Left, Place, ReadNotes, Reject, RotatedBox, Said, Unit
 from asyncfilter.policy.answers.fold import last_word
 from asyncfilter.records.answers import Answer, ImageRows, NewAnswer, PersonVerdict, Subject
@@ -25,6 +27,11 @@ MOST_PROBLEMS = 1_000
 _SAME_TIME_S = 0.001
 _AT_ONCE = 500
 """Units that are looked up or written together."""
+
+_PREPARED = (
+    "imported", "repeated", "changed", "boxes_taken", "lost", "rejected", "reviewers", "_problems", "problems_total",
+)  # fmt: skip
+"""The counts of ``Import`` that depend on what is in the answers file."""
 
 STALE, UNKNOWN, CONFLICTING, ROTATED = "stale", "unknown", "conflicting", "rotated"
 
@@ -80,6 +87,7 @@ class Import:
         self.reviewers: Counter[str] = Counter()
         self._problems: list[Problem] = []
         self.problems_total = 0
+        self._settled: dict[str, object] = {}
 
     def close(self) -> None:
         """Forget what was read."""
@@ -117,6 +125,7 @@ class Import:
     def settle(self) -> None:
         """Find what one person says twice in the file; to be called when all units were read."""
         self._held.settle()
+        self._settled = self._counts()
 
     def _numbered(self, units: Iterable[Unit]) -> Iterator[tuple[int, Unit]]:
         for unit in units:
@@ -166,12 +175,28 @@ class Import:
 
     # -- Writing -------------------------------------------------------------------------------------------------------
 
-    def write(self, rows: Rows) -> None:
-        """Add what is new to the rows of an answers file; to be called once, after ``settle``."""
+    def prepare(self, rows: Rows) -> None:
+        """Find what is new beside the rows of an answers file, and count it; to be called after ``settle``.
+
+        A later call begins anew.
+        """
+        for name, value in self._settled.items():
+            setattr(self, name, copy(value))
+        self._held.forget_rows()
         answers = self._held.in_order()
         taken: dict[str, str] = {}
         while some := list(islice(answers, _AT_ONCE)):
-            rows.add(list(self._new(some, rows, taken)))
+            self._held.add_rows(list(self._new(some, rows, taken)))
+
+    def store(self, writing: Adding) -> None:
+        """Add what ``prepare`` has found to the rows of an answers file."""
+        rows = self._held.rows()
+        while some := list(islice(rows, _AT_ONCE)):
+            writing.add(some)
+
+    def _counts(self) -> dict[str, object]:
+        """The counts that ``prepare`` changes."""
+        return {name: copy(getattr(self, name)) for name in _PREPARED}
 
     def _new(self, some: Sequence[NextAnswer], rows: Rows, taken: dict[str, str]) -> Iterator[NewAnswer]:
         """The rows of those answers that are new.

@@ -1,4 +1,4 @@
-"""The answers file of an import, as far as an import knows it; and one to which nothing is added."""
+"""The answers file of an import, as far as an import knows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asyncfilter.records.answers import Answer, ImageRows, NewAnswer, Subject
 
 
 class Rows(Protocol):
-    """The rows of an answers file, to which rows are added; ``asyncfilter.answers.Writing`` is one."""
+    """The rows of an answers file; ``asyncfilter.answers.Writing`` has them, and ``Trial`` without a transaction."""
 
     @property
     def last_serial(self) -> int:
@@ -23,6 +23,10 @@ class Rows(Protocol):
     def rows_with(self, uids: Sequence[str]) -> dict[str, Answer]:
         """The rows with these uids."""
         ...
+
+
+class Adding(Protocol):
+    """An answers file to which rows are added; ``asyncfilter.answers.Writing`` is one."""
 
     def add(self, rows: Sequence[NewAnswer]) -> object:
         """Add rows."""
@@ -46,7 +50,7 @@ class Reading(Protocol):
 
 
 class Trial:
-    """The rows of an answers file to which nothing is added.
+    """The rows of an answers file at one moment.
 
     Args:
         reader: The file; None where there is none.
@@ -65,6 +69,3 @@ class Trial:
     def rows_with(self, uids: Sequence[str]) -> dict[str, Answer]:
         """The rows with these uids."""
         return {} if self._reader is None else self._reader.rows_with(uids)
-
-    def add(self, rows: Sequence[NewAnswer]) -> None:
-        """Nothing is added."""

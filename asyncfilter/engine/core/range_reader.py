@@ -25,7 +25,7 @@ PAGE_OBJECTS = 1000
 
 CUTS_A_RANGE = 12
 """Cuts for each range that may be under way; with those of ``CUTS_A_PAGE`` a listing keeps to 1.2 times the requests of
-a serial one, plus 16 a range (docs/guarantees.md), also when it is interrupted."""
+a serial one, plus 16 a range (docs/guarantees.md, *Listing in ranges*), also when it is interrupted."""
 CUTS_A_PAGE = 0.15
 
 WORTH_A_CUT = 2 * PAGE_OBJECTS
@@ -124,6 +124,7 @@ class RangeReader:
         self._may_list = may_list
         self._is_over = is_over
         self._since_throttle = 0
+        self._halved_at = 0
         self.change = anyio.Event()
         """Set at the next change, and replaced then."""
 
@@ -202,7 +203,7 @@ class RangeReader:
         self.requests += 1
         self.under_way += 1
         try:
-            page = await self._reader.page(one.after or None, self._throttled)
+            page = await self._reader.page(one.after or None, _Throttles(self, self.requests))
         finally:
             self.under_way -= 1
         self._widen()
@@ -214,12 +215,27 @@ class RangeReader:
         one.is_kept = True
         await self._take(Arrived(one, objects, page.is_last or is_at_end or len(objects) < len(page.objects)))
 
-    def _throttled(self) -> None:
-        self.width = max(1, self.width // 2)
+    def throttled(self, request: int) -> None:
+        """Halve the width, once for all requests that were under way together."""
         self._since_throttle = 0
+        if request > self._halved_at:
+            self.width = max(1, self.width // 2)
+            self._halved_at = self.requests
 
     def _widen(self) -> None:
         self._since_throttle += 1
         if self._since_throttle >= PAGES_TO_WIDEN and self.width < self._most:
             self.width += 1
             self._since_throttle = 0
+
+
+class _Throttles:
+    """Reports the throttles of one request; what is throttled again counts as a new request."""
+
+    def __init__(self, ranges: RangeReader, request: int) -> None:
+        self._ranges = ranges
+        self._request = request
+
+    def __call__(self) -> None:
+        self._ranges.throttled(self._request)
+        self._request = self._ranges.requests + 1

@@ -120,8 +120,7 @@ class Admission:
         await self._sequencer.wait_settled()
         await self._loop.flush()  # replaced rows must have lost their positions before keys are looked up
         mark = self._sequencer.watermark
-        is_stored = self._job.source.order is Order.RANDOM or self._is_ranged
-        if mark.listing_done and is_stored and not self._origin:
+        if mark.listing_done and not self._origin and await self._is_stored():
             # The stored listing is used up: a new pass has to see new and changed objects.
             await self._listing.drop_listing()
         if mark.listing_done or mark.cursor is None or mark.origin != self._origin:
@@ -140,6 +139,11 @@ class Admission:
             found = await self._empty_listing.explain(tally.listed, tally.skipped, self._producer.skipped_keys)
             self._stop_signal.request(StopReason.NOTHING_TO_EXAMINE, NothingToExamineError(found))
         self._stop_signal.request(StopReason.COMPLETED)
+
+    async def _is_stored(self) -> bool:
+        """Whether the checkpoint has a listing of the store, also one of a run with ranges before this one."""
+        is_used = self._is_ranged or self._job.source.order is Order.RANDOM
+        return is_used or await self._listing.listing_ranges() is not None
 
     # -- One by one ----------------------------------------------------------------------------------------------------
 

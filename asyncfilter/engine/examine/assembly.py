@@ -94,6 +94,8 @@ class _Assembly:
         )
         self._model_versions = ModelVersions(
             totals,
+            positions=core.checkpoint,
+            last_seq=core.checkpoint.opened.watermark.seq,
             must_agree=core.job.detector.lanes_must_agree,
             stop_signal=core.stop_signal,
             cautions=core.cautions,
@@ -283,6 +285,7 @@ class _Assembly:
             prefix=ranged.prefix,
             rank=ranged.rank,
             is_over=lambda: core.stop_signal.is_requested,
+            is_dry=core.options.dry_run,
         )
         core.stop_signal.on_request(listing.wake)
         return listing

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.cautions import Cautions
 from asyncfilter.engine.core.stopping import StopSignal
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import Emit, ModelVersionsDiffer
 from asyncfilter.model import StopReason
+from asyncfilter.policy.lane_counts import OTHER
+from asyncfilter.policy.provenance import provenance_of
+from asyncfilter.ports.checkpoint import Positions
 from asyncfilter.records.progress import LaneTotals, Totals
+
+_LOOKED_AT = 20
+"""Answers without a lane that are looked at, the first of them and as many of the last."""
 
 _HINT = "Set detector.lanes_must_agree to false to go on with both, or begin anew with --fresh and other lanes."
 
@@ -20,6 +28,8 @@ class ModelVersions:
 
     Args:
         totals: The sums of the run, with the versions of every lane that the checkpoint has known.
+        positions: Has the answers of runs without lanes.
+        last_seq: Position of the last of them.
         must_agree: End the run at the first answer that differs.
         stop_signal: Ends the run.
         cautions: Has the one sentence about differing versions.
@@ -31,6 +41,8 @@ class ModelVersions:
         self,
         totals: Totals,
         *,
+        positions: Positions,
+        last_seq: int,
         must_agree: bool,
         stop_signal: StopSignal,
         cautions: Cautions,
@@ -38,18 +50,43 @@ class ModelVersions:
         clock: Clock,
     ) -> None:
         self._totals = totals
+        self._positions = positions
+        self._last_seq = last_seq
+        self._without_lane: list[str] = []
         self._must_agree = must_agree
         self._stop_signal = stop_signal
         self._cautions = cautions
         self._emit = emit
         self._clock = clock
-        self._agreed = next((version for lane in totals.lanes.values() for version in lane.model_versions), "")
+        self._agreed = ""
         self._is_said = False
 
-    def begin(self) -> None:
-        """Compare the versions that the checkpoint holds; where they must agree and do not, the run ends."""
-        if any(version != self._agreed for lane in self._totals.lanes.values() for version in lane.model_versions):
+    async def begin(self) -> None:
+        """Compare the versions that the checkpoint holds; where they must agree and do not, the run ends.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be read.
+        """
+        self._without_lane = await self._former()
+        self._agreed = next(self._versions(), "")
+        if any(version != self._agreed for version in self._versions()):
             self._differ()
+
+    async def _former(self) -> list[str]:
+        """The versions of answers that no lane gave, as far as some of them show: the first and the last ones."""
+        if self._totals.calls <= sum(lane.calls for lane in self._totals.lanes.values()):
+            return []
+        rows = [
+            *await self._positions.positioned(0, _LOOKED_AT),
+            *await self._positions.positioned(max(0, self._last_seq - _LOOKED_AT), _LOOKED_AT),
+        ]
+        found = [row.detection for row in rows if row.detection is not None and row.detection.model_version]
+        return list(dict.fromkeys(one.model_version for one in found if provenance_of(one).lane is None))
+
+    def _versions(self) -> Iterator[str]:
+        yield from self._without_lane
+        for lane in self._totals.lanes.values():
+            yield from lane.model_versions
 
     def note(self, sums: LaneTotals, version: str) -> bool:
         """Note the version of an answer.
@@ -75,6 +112,8 @@ class ModelVersions:
     def _differ(self) -> None:
         self._is_said = True
         versions = {name: list(lane.model_versions) for name, lane in self._totals.lanes.items() if lane.model_versions}
+        if self._without_lane:
+            versions[OTHER] = self._without_lane
         self._emit(ModelVersionsDiffer(at_unix_s=self._clock.unix(), versions=versions))
         described = "; ".join(f"{name}: {', '.join(found)}" for name, found in versions.items())
         message = f"the answers are of different model versions ({described})"

@@ -142,7 +142,7 @@ class Pipeline:
             with anyio.CancelScope() as scope:
                 self._stop_signal.on_request(scope.cancel)
                 if self._backends.are_lanes:
-                    self._model_versions.begin()
+                    await self._model_versions.begin()
                 await self._admission.run(tasks)
             await self._drain()
             await self._take_over.again()

@@ -38,6 +38,7 @@ class RangedListing:
         prefix: What all keys begin with.
         rank: Returns the rank of a key; None for the order of keys.
         is_over: True when the run ends: nothing is listed then.
+        is_dry: True for a dry run in the order of keys, whose listing serves no other run.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class RangedListing:
         prefix: str,
         rank: RankOf | None,
         is_over: Callable[[], bool],
+        is_dry: bool = False,
     ) -> None:
         self._reader = reader
         self._store = store
@@ -56,6 +58,7 @@ class RangedListing:
         self._prefix = prefix
         self._rank = rank
         self._is_over = is_over
+        self._is_dry = is_dry
         self._start = ""
         self._ranges: RangeReader | None = None
         self._cuts = KeyCuts()
@@ -157,7 +160,7 @@ class RangedListing:
         state = await self._store.listing_ranges()
         if self._rank is not None:
             return state or await self._serial() or await self._new("")
-        if state is None or state.start > after:
+        if state is None or state.start > after or state.is_dry or self._is_dry:
             return await self._new(after)
         left = [KeyRange(max(one.after, after), one.upto) for one in state.left if one.upto is None or one.upto > after]
         return ListingRanges(start=state.start, left=tuple(left), cuts=state.cuts, keys=state.keys)
@@ -205,7 +208,11 @@ class RangedListing:
         ]
         keys = sum(len(one.objects) for one in batch)
         state = ListingRanges(
-            start=self._start, left=tuple(left), cuts=ranges.cuts_made, keys=ranges.keys_listed + keys
+            start=self._start,
+            left=tuple(left),
+            cuts=ranges.cuts_made,
+            keys=ranges.keys_listed + keys,
+            is_dry=self._is_dry,
         )
         ranked = [(self._ranked(listed), listed) for one in batch for listed in one.objects]
         spread = self._cuts.spread(SPREAD_KEYS) if not left else ()

@@ -13,10 +13,9 @@ from asyncfilter.policy.permissions.rows import Need
 
 
 def state_reading(places: JobPlaces) -> Iterator[Need]:
-    """A command that owns nothing, where the checkpoint is kept in S3: it fetches what is committed, and answers."""
-    if places.job.state is not None and not places.job.state.is_copy:
-        for place in places.states:
-            yield from _looking(place)
+    """A command that owns nothing: it fetches what is committed, and answers."""
+    for place in places.states:
+        yield from _looking(place)
 
 
 def state_fetching(places: JobPlaces) -> Iterator[Need]:

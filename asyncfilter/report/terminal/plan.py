@@ -206,7 +206,7 @@ def _listing_rows(found: PlanResult) -> Iterator[Row]:
 def _forecast_rows(job: Job, found: PlanResult) -> Iterator[Row]:
     forecast, terms, checkpoint_totals = found.forecast, found.plan_inputs.terms, found.plan_inputs.checkpoint_totals
     estimate = " (price is an estimate)" if terms.prices.is_estimate else ""
-    least = f"{usd(forecast.least_micros)} to " if terms.lanes else ""
+    least = f"{usd(forecast.least_micros)} to " if forecast.least_micros < forecast.cost_micros else ""
     yield (
         "cost",
         Text.assemble(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from asyncfilter.report.formatting import count, duration, size, usd, usd_number
-from asyncfilter.state.looking import StateLook
-from asyncfilter.state.restore import Restored
-from asyncfilter.state.status import StateStatus
-from asyncfilter.state.unnamed import Pruned, PrunePlan
+
+if TYPE_CHECKING:
+    from asyncfilter.state.looking import StateLook
+    from asyncfilter.state.restore import Restored
+    from asyncfilter.state.status import StateStatus
+    from asyncfilter.state.unnamed import Pruned, PrunePlan
 
 
 def look_mapping(look: StateLook) -> dict[str, object]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -27,7 +28,9 @@ from asyncfilter.report.terminal.facts import Facts
 from asyncfilter.report.terminal.people import people_line
 from asyncfilter.report.terminal.states import state_line
 from asyncfilter.report.terminal.text import Text
-from asyncfilter.state.status import StateStatus
+
+if TYPE_CHECKING:
+    from asyncfilter.state.status import StateStatus
 
 RUNS_SHOWN = 5
 _TABLE_COLUMNS = 64

@@ -24,9 +24,14 @@ export function watch(id) {
   return found;
 }
 
+/** Everybody whose answer this page has seen; the links of this server may be those of others. */
+export const answerers = signal(new Set());
+
 /** Take over a card. */
 export function put(card) {
   cards.set(card.id, card);
+  const who = card.answer?.reviewer;
+  if (who && !answerers.value.has(who)) answerers.value = new Set([...answerers.value, who]);
   const one = watched.get(card.id);
   if (one) one.value = card;
 }
@@ -70,14 +75,18 @@ export async function load(ids, { again = false } = {}) {
   await Promise.all([...already, ...Array.from({ length: Math.min(REQUESTS, Math.ceil(wanted.length / BATCH)) }, worker)]);
 }
 
-/** All ids of a queue, page by page. */
+/** All ids of a queue, page by page; the next page is on its way while one is used. */
 export async function* idsOf(name, { limit = 2000 } = {}) {
-  let after = null;
-  do {
-    const page = await get("/api/queue", { name, limit, ...(after === null ? {} : { after }) });
-    yield page.ids;
-    after = page.after;
-  } while (after !== null && after !== undefined);
+  const ask = (after) => {
+    const asked = get("/api/queue", { name, limit, ...(after === null ? {} : { after }) });
+    asked.catch(() => {}); // told where it is awaited, if anywhere
+    return asked;
+  };
+  for (let asked = ask(null); asked; ) {
+    const { ids, after } = await asked;
+    asked = (after ?? null) === null ? null : ask(after);
+    yield ids;
+  }
 }
 
 /** The verdict of a card's current answer, or "". */

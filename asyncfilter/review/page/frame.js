@@ -5,7 +5,7 @@ import { LEVEL, useKeys } from "./keys.js";
 import { rest } from "./line.js";
 import { Notices } from "./notices.js";
 import { unsaved } from "./outbox.js";
-import { Foreign, keepFocus } from "./parts.js";
+import { Foreign } from "./parts.js";
 import { TABS, go, route } from "./routes.js";
 import { indexed, isQuick, job, pace, spoken } from "./state.js";
 import { count, plural, visible } from "./text.js";
@@ -28,7 +28,7 @@ function Tabs() {
   return html`<div class="tabs" role="tablist" aria-label="Screens" onKeyDown=${onTabKey}>
     ${TABS.map(
       (tab) => html`<button role="tab" id=${`tab-${tab}`} data-testid=${`tab-${tab}`} aria-selected=${String(tab === here)}
-        aria-controls="screen" tabindex=${tab === here ? 0 : -1} onMouseDown=${keepFocus} onClick=${() => go(tab)}>${NAMES[tab]}</button>`,
+        aria-controls="screen" tabindex=${tab === here ? 0 : -1} onClick=${() => go(tab)}>${NAMES[tab]}</button>`,
     )}
   </div>`;
 }

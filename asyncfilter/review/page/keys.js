@@ -98,6 +98,13 @@ function actionOf(event) {
   return Object.keys(ACTIONS).find((action) => bindings.value[action].includes(key)) ?? null;
 }
 
+// A mouse that presses a control takes no focus, so that keys go on to mean decisions; who was typing has ended.
+addEventListener("mousedown", (event) => {
+  if (!(event.target instanceof Element && event.target.closest("button, .tile"))) return;
+  event.preventDefault();
+  if (isTyping(document.activeElement)) document.activeElement.blur();
+});
+
 const listeners = [];
 
 addEventListener("keydown", (event) => {

@@ -74,8 +74,9 @@ const EVENTS = {
   lease({ ids, reviewer }) {
     if (reviewer !== job.value.reviewer) leave(ids);
   },
-  counts({ ready, ...value }) {
-    if (ready !== undefined && ready !== job.value.ready) job.value = { ...job.value, ready };
+  counts({ ready, running, serial: _, ...value }) {
+    const now = { ready: ready ?? job.value.ready, running: running ?? job.value.running };
+    if (now.ready !== job.value.ready || now.running !== job.value.running) job.value = { ...job.value, ...now };
     // Our own unsent answers are in our counts and not in the server's.
     if (!outbox.unsaved.value) counts.value = { ...counts.value, ...value };
   },

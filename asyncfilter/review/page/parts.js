@@ -39,9 +39,6 @@ export const Verdict = ({ verdict, bare = false }) =>
       </span>`
     : null;
 
-/** Keeps a click from taking the focus, so that the keys go on to mean decisions. */
-export const keepFocus = (event) => event.preventDefault();
-
 /** A modal dialog of the browser: it holds the focus, Esc closes it. */
 export function Dialog({ testid, label, onClose, children, ...rest }) {
   const element = useRef(null);

@@ -31,5 +31,5 @@ def _by_picture(options: SandboxOptions) -> AnswerSource:
             raise ValueError("labels 'onnx' need a model file and its label file")
         from asyncfilter.sandbox.answers.onnx import OnnxAnswers  # noqa: PLC0415 - an optional extra
 
-        return OnnxAnswers(options.onnx_model, options.onnx_labels)
+        return OnnxAnswers(options.onnx_model, options.onnx_labels, options.onnx_preprocess)
     return FolderAnswers(options.noise, options.seed)

@@ -1,7 +1,7 @@
 """Labels from an image classifier in ONNX format (extra ``onnx``), by the runner that jobs use.
 
-The model takes RGB pictures of uint8, and returns one score per line of the label file. Parents and categories are
-those of the sandbox's small taxonomy.
+The model takes RGB pictures, of uint8 or as a ``preprocessor_config.json`` says, and returns one score per line of the
+label file. Parents and categories are those of the sandbox's small taxonomy.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 
 from asyncfilter.onnx.errors import NoScoresError
 from asyncfilter.onnx.model import ModelSettings, open_classifier
+from asyncfilter.onnx.preprocessing import read_preprocess_file
 from asyncfilter.onnx.runner import Runner
 from asyncfilter.onnx.scores import Found, Scores
 from asyncfilter.sandbox.answers.source import Label, LabelSet, Name, Picture, encode_label
@@ -33,8 +34,10 @@ class OnnxAnswers:
 
     slow = True
 
-    def __init__(self, model: str, labels: str) -> None:
-        self._runner = Runner(open_classifier(ModelSettings(model=model, labels=labels)), Scores.AUTO)
+    def __init__(self, model: str, labels: str, preprocess: str | None = None) -> None:
+        wanted = None if preprocess is None else read_preprocess_file(preprocess)[0]
+        settings = ModelSettings(model=model, labels=labels, preprocess=wanted)
+        self._runner = Runner(open_classifier(settings), Scores.AUTO)
         self._rest = msgspec.json.encode({"LabelModelVersion": self._runner.classifier.version})
         # Pillow warns of malformed EXIF blocks; the service accepts them without a warning.
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")

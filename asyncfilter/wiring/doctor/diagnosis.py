@@ -17,8 +17,10 @@ from asyncfilter.model import StoreKind, folder_of
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.findings import Finding, Health
 from asyncfilter.wiring.doctor import account, machine, network
+from asyncfilter.wiring.doctor.lanes import of_lanes
 from asyncfilter.wiring.doctor.network import Service
 from asyncfilter.wiring.doctor.own_model import is_offline, of_own_job, of_own_model, uses_s3
+from asyncfilter.wiring.doctor.state import of_state
 from asyncfilter.wiring.located import with_checked_list
 
 _TIMEOUT_S = 5.0
@@ -45,6 +47,7 @@ async def diagnose(job: Job | None = None, aws: Aws | None = None) -> list[Findi
         machine.open_files(),
         *(await _of_job(job, settings)),
         *of_list,
+        *(await of_state(job)),
         await to_thread.run_sync(machine.checkpoint, place),
     ]
 
@@ -54,7 +57,7 @@ async def _of_job(job: Job | None, settings: Aws) -> list[Finding]:
     if job is not None and is_offline(job):
         return await of_own_job(job)
     found = await _of_aws(job, settings)
-    return found if job is None else [*found, *await of_own_model(job)]
+    return found if job is None else [*found, *await of_lanes(job), *await of_own_model(job)]
 
 
 async def _of_list(job: Job | None) -> tuple[Job | None, list[Finding]]:

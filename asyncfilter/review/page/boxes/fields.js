@@ -1,6 +1,5 @@
 // The selected box in numbers: for people who cannot drag, and for exact work.
 import { html } from "../vendor/preact.js";
-import { keepFocus } from "../parts.js";
 import { Combobox, knownLabels } from "../screens/labels.js";
 import { count } from "../text.js";
 import { boxesOf, flush, selected, setBox, setLabel } from "./drafts.js";
@@ -37,7 +36,7 @@ export function BoxFields({ card, picture, askedAs, onDone }) {
         ${FIELDS.map(([name, part]) => html`<label class="number-field"><span>${name}</span>
           <input type="number" data-testid=${`box-${name}`} aria-label=${`Box ${name} in pixels`} min=${part === "w" || part === "h" ? 1 : 0}
             max=${picture[part === "x" || part === "w" ? 0 : 1]} step="1" value=${Math.round(box[part])} onChange=${set(part)} /></label>`)}
-        <button class="quiet" data-testid="box-delete" onMouseDown=${keepFocus} onClick=${() => removeBox({ card, askedAs, index })}>Delete box</button>`
+        <button class="quiet" data-testid="box-delete" onClick=${() => removeBox({ card, askedAs, index })}>Delete box</button>`
       : html`<p class="faint">${boxes.length ? `${count(boxes.length)} here. ` : ""}Drag on the picture, or press <kbd>N</kbd>, for a new box.</p>`}
     <button data-testid="boxes-done" onClick=${() => (flush(), onDone())}>Done <kbd>Enter</kbd></button>
   </div>`;

@@ -9,7 +9,7 @@ import { MachineBoxes } from "../boxes/machine.js";
 import { cardOf, load, verdictOf, watch } from "../cards.js";
 import { bindings, digitOf, keyName, keysOff, useKeys } from "../keys.js";
 import * as line from "../line.js";
-import { Foreign, Icon, Verdict, keepFocus } from "../parts.js";
+import { Foreign, Icon, Verdict } from "../parts.js";
 import { Photo } from "../photo.js";
 import { pictureOf, sizeOf } from "../pictures.js";
 import { arrivals, replaceState, route } from "../routes.js";
@@ -68,17 +68,17 @@ const shortcut = (action) => (keysOff.value ? null : html`<kbd>${keyName(binding
 function Bar({ card, group, modes }) {
   const ready = readyId.value === card.id;
   const button = (verdict) => html`<button class=${`decision ${verdict}`} data-testid=${verdict} aria-disabled=${String(!ready)}
-    aria-pressed=${String(verdictOf(card) === verdict)} onMouseDown=${keepFocus} onClick=${(event) => decide(card, verdict, event)}>
+    aria-pressed=${String(verdictOf(card) === verdict)} onClick=${(event) => decide(card, verdict, event)}>
     <${Icon} name=${verdict} /><span>${WORDS[verdict]}</span>${shortcut(verdict)}
   </button>`;
   return html`<div class="decisions" role="group" aria-label="Decide this picture">
-    <button class="quiet" data-testid="undo" disabled=${!done.value.length} onMouseDown=${keepFocus} onClick=${takeBack}>
+    <button class="quiet" data-testid="undo" disabled=${!done.value.length} onClick=${takeBack}>
       <${Icon} name="undo" /><span>Undo</span>${shortcut("undo")}</button>
     <div class="verdicts">${button("reject")}${button("unsure")}${button("keep")}</div>
     <div class="tools">
-      <button class="quiet" data-testid="group" data-count=${group.count} disabled=${!group.count} onMouseDown=${keepFocus}
+      <button class="quiet" data-testid="group" data-count=${group.count} disabled=${!group.count}
         onClick=${() => (modes.open.value = "group")}><${Icon} name="group" /><span>${group.count ? `${count(group.count)} alike` : "Alike"}</span>${shortcut("group")}</button>
-      <button class="quiet" data-testid="boxes-open" aria-pressed=${String(modes.open.value === "boxes")} disabled=${!canBeDrawnOn(card)} onMouseDown=${keepFocus}
+      <button class="quiet" data-testid="boxes-open" aria-pressed=${String(modes.open.value === "boxes")} disabled=${!canBeDrawnOn(card)}
         onClick=${() => (modes.open.value = modes.open.value === "boxes" ? null : "boxes")}><${Icon} name="boxes" /><span>Boxes</span>${shortcut("boxes")}</button>
     </div>
   </div>`;

@@ -1,10 +1,10 @@
 // Find: every image in one grid; filter, select, and decide the selection with its exact number in the button.
 import { html, signal, useEffect, useRef, useSignal } from "../vendor/preact.js";
 import { announce, answer, undo } from "../answers.js";
-import { changes } from "../cards.js";
+import { answerers, changes } from "../cards.js";
 import { MOST_CARDS, allIds, loadAll } from "../index_loader.js";
 import { bindings, keyName, useKeys } from "../keys.js";
-import { Icon, keepFocus } from "../parts.js";
+import { Icon } from "../parts.js";
 import { go, replaceState, route } from "../routes.js";
 import { indexed, job } from "../state.js";
 import { WORDS, count, visible } from "../text.js";
@@ -68,6 +68,7 @@ function Filter({ name, label, type = "text", options, ...rest }) {
 function Filters() {
   const any = [["", "Any"]];
   const percent = { type: "number", min: 0, max: 100 };
+  const people = [...new Set([...job.value.reviewers, ...answerers.value])];
   return html`<search class="filters" aria-label="Filters">
     <${Filter} name="text" label="Key contains" />
     <${Filter} name="verdict" label="Verdict" options=${[...any, ...Object.entries(VERDICTS)]} />
@@ -75,14 +76,14 @@ function Filters() {
     <datalist id="find-labels">${job.value.labels.map((label) => html`<option value=${visible(label)} />`)}</datalist>
     <${Filter} name="min" label="Score from" ...${percent} />
     <${Filter} name="max" label="to" ...${percent} />
-    <${Filter} name="reviewer" label="Reviewer" options=${[...any, ...job.value.reviewers.map((name) => [visible(name), visible(name)])]} />
+    <${Filter} name="reviewer" label="Reviewer" options=${[...any, ...people.map((name) => [visible(name), visible(name)])]} />
     <${Filter} name="sort" label="Order" options=${[["", SORTS.uncertainty], ...Object.entries(SORTS).slice(1)]} />
   </search>`;
 }
 
 function Selection({ ids }) {
   const number = ids.filter((id) => selection.value.has(id)).length;
-  const button = (verdict) => html`<button class=${`decision small ${verdict}`} data-testid=${`selection-${verdict}`} disabled=${!number} onMouseDown=${keepFocus}
+  const button = (verdict) => html`<button class=${`decision small ${verdict}`} data-testid=${`selection-${verdict}`} disabled=${!number}
     onClick=${() => decide(ids, verdict)}><${Icon} name=${verdict} /><span>${WORDS[verdict]} ${number ? count(number) : ""}</span><kbd>${keyName(bindings.value[verdict][0] ?? "")}</kbd></button>`;
   return html`<div class="selection-bar">
     <span data-testid="found" data-count=${ids.length}><b>${count(ids.length)}</b> found</span>

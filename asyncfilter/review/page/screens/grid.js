@@ -2,7 +2,7 @@
 // is asked for while it scrolls: the browser has six connections, and tiles that fly past would fill them.
 import { html, useEffect, useLayoutEffect, useRef, useSignal } from "../vendor/preact.js";
 import { load, verdictOf, watch } from "../cards.js";
-import { Verdict, keepFocus } from "../parts.js";
+import { Verdict } from "../parts.js";
 import { WORDS, basename } from "../text.js";
 import { useFailure } from "../thumb.js";
 
@@ -63,7 +63,7 @@ function Tile({ id, index, total, place, selected, here, quiet, onPick }) {
   const name = card ? `${basename(card.key)}: ${WORDS[verdict] ?? "no answer"}` : "Loading";
   return html`<div role="option" id=${`tile-${id}`} class=${`tile ${here ? "here" : ""}`} data-testid="tile" data-id=${id} data-verdict=${verdict}
       aria-setsize=${total} aria-posinset=${index + 1} aria-selected=${String(selected)} aria-label=${name} style=${place}
-      onMouseDown=${keepFocus} onClick=${(event) => onPick(index, event)}>
+      onClick=${(event) => onPick(index, event)}>
     ${card && (card.broken ? html`<span class="no-picture">No picture</span>` : html`<${LateThumb} card=${card} quiet=${quiet} />`)}
     <${Verdict} verdict=${verdict} bare />
   </div>`;

@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useSignal } from "../vendor/preact.js";
 import { get } from "../api.js";
 import { cardOf, load, verdictOf, watch } from "../cards.js";
 import { LEVEL, bindings, keyName, useKeys } from "../keys.js";
-import { Dialog, Icon, keepFocus } from "../parts.js";
+import { Dialog, Icon } from "../parts.js";
 import { WORDS, basename, count } from "../text.js";
 import { Thumb } from "../thumb.js";
 
@@ -42,7 +42,7 @@ function Member({ id, chosen, onToggle }) {
   const card = watch(id).value;
   const on = chosen.has(id);
   return html`<button class="member" data-testid="group-tile" data-id=${id} aria-pressed=${String(on)} aria-label=${`${basename(card.key)}: ${on ? "in the group" : "left out"}`}
-    onMouseDown=${keepFocus} onClick=${() => onToggle(id)}><${Thumb} card=${card} /></button>`;
+    onClick=${() => onToggle(id)}><${Thumb} card=${card} /></button>`;
 }
 
 export function Group({ card, group, onDecide, onClose }) {

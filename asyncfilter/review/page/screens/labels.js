@@ -2,7 +2,7 @@
 import { html, useRef, useSignal } from "../vendor/preact.js";
 import { answer } from "../answers.js";
 import * as line from "../line.js";
-import { Foreign, Icon, keepFocus } from "../parts.js";
+import { Foreign, Icon } from "../parts.js";
 import { keysOff } from "../keys.js";
 import { job, notify, speak } from "../state.js";
 import { visible } from "../text.js";
@@ -96,7 +96,7 @@ export function Combobox({ testid, id, label, known, onChoose, onLeave = () => {
       onInput=${(event) => ((text.value = event.target.value), (open.value = true), (at.value = -1))} onKeyDown=${onKey} />
     <ul id=${list} role="listbox" aria-label=${`${label}: suggestions`} hidden=${!shown}>
       ${found.map((one, index) => html`<li role="option" id=${`${list}-${index}`} aria-selected=${String(index === at.value)}
-        onMouseDown=${keepFocus} onClick=${() => choose(one)}><${Foreign} text=${one} /></li>`)}
+        onMouseDown=${(event) => event.preventDefault()} onClick=${() => choose(one)}><${Foreign} text=${one} /></li>`)}
     </ul>
   </div>`;
 }
@@ -108,10 +108,10 @@ export function LabelChooser({ card }) {
     <h2 class="cap">Labels</h2>
     <div class="chips">
       ${labels.map((label) => html`<button key=${label} class="chip on" data-testid="label-chip" data-label=${visible(label)}
-        aria-label=${`Remove label ${visible(label)}`} onMouseDown=${keepFocus} onClick=${() => removeLabel(card, label)}>
+        aria-label=${`Remove label ${visible(label)}`} onClick=${() => removeLabel(card, label)}>
         <${Foreign} text=${label} /><${Icon} name="close" /></button>`)}
       ${offered.map((label, index) => !labels.includes(label) && html`<button key=${label} class="chip" data-testid="label-choice"
-        data-label=${visible(label)} aria-label=${`Add label ${visible(label)}`} onMouseDown=${keepFocus} onClick=${() => addLabel(card, label)}>
+        data-label=${visible(label)} aria-label=${`Add label ${visible(label)}`} onClick=${() => addLabel(card, label)}>
         ${!keysOff.value && html`<kbd>${index + 1}</kbd>`}<${Foreign} text=${label} /></button>`)}
     </div>
     <${Combobox} testid="label-input" id="label-input" label="Add a label" known=${knownLabels(card).filter((one) => !labels.includes(one))}

@@ -6,7 +6,7 @@ import { cardOf, load, watch } from "../cards.js";
 import { useKeys } from "../keys.js";
 import { OF_OTHERS, QUEUES } from "../line.js";
 import { settled, unsaved } from "../outbox.js";
-import { Icon, Verdict, keepFocus } from "../parts.js";
+import { Icon, Verdict } from "../parts.js";
 import { replaceState, route } from "../routes.js";
 import { WORDS, basename, count } from "../text.js";
 import { Thumb } from "../thumb.js";
@@ -95,7 +95,7 @@ function Tile({ id, index }) {
   const here = index === at.value;
   return html`<div role="gridcell" id=${`sheet-${id}`} class=${`tile ${verdict} ${here ? "here" : ""}`} data-testid="sheet-tile" data-id=${id}
       data-verdict=${verdict} aria-label=${`${basename(card.key)}: ${WORDS[verdict]}`} aria-selected=${String(here)}
-      onMouseDown=${keepFocus} onClick=${() => ((at.value = index), flip(id))}>
+      onClick=${() => ((at.value = index), flip(id))}>
     <${Thumb} card=${card} />
     <${Verdict} verdict=${verdict} bare />
   </div>`;
@@ -125,8 +125,8 @@ function Head({ queue, size }) {
     <label class="field inline"><span>Tiles</span><select data-testid="sheet-size" value=${size} onChange=${(event) => (set({ size: event.target.value }), event.target.blur())}>
       ${SIZES.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
     <p class="faint grow">${ids.value.length ? `${count(ids.value.length - wrong)} keep, ${count(wrong)} not` : ""}</p>
-    <button class="quiet" data-testid="undo" disabled=${!done.value.length} onMouseDown=${keepFocus} onClick=${takeBack}><${Icon} name="undo" /><span>Undo</span></button>
-    <button class="primary" data-testid="sheet-commit" data-count=${ids.value.length} disabled=${!ids.value.length} onMouseDown=${keepFocus}
+    <button class="quiet" data-testid="undo" disabled=${!done.value.length} onClick=${takeBack}><${Icon} name="undo" /><span>Undo</span></button>
+    <button class="primary" data-testid="sheet-commit" data-count=${ids.value.length} disabled=${!ids.value.length}
       onClick=${() => commit(queue, size)}>Commit ${count(ids.value.length)} <kbd>Enter</kbd></button>
   </div>`;
 }

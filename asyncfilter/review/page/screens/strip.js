@@ -2,7 +2,7 @@
 import { html } from "../vendor/preact.js";
 import { verdictOf, watch } from "../cards.js";
 import * as line from "../line.js";
-import { Verdict, keepFocus } from "../parts.js";
+import { Verdict } from "../parts.js";
 import { basename } from "../text.js";
 import { Thumb } from "../thumb.js";
 
@@ -15,7 +15,7 @@ function Neighbour({ id, place }) {
   const here = place === line.position.value;
   const verdict = verdictOf(card);
   return html`<button class="neighbour" data-testid="neighbour" data-id=${id} aria-current=${here ? "true" : null} tabindex="-1"
-      aria-label=${`Show ${basename(card.key)}${verdict ? `, ${verdict}` : ""}`} onMouseDown=${keepFocus} onClick=${() => line.moveTo(place)}>
+      aria-label=${`Show ${basename(card.key)}${verdict ? `, ${verdict}` : ""}`} onClick=${() => line.moveTo(place)}>
     <${Thumb} card=${card} words="" loading="lazy" fetchpriority="low" />
     <${Verdict} verdict=${verdict} bare />
   </button>`;
