@@ -265,7 +265,7 @@ class Proofs(Sweep):
         fleet.process.communicate()
 
     def once(self) -> None:
-        """No call is made twice: at most ``asks`` of a killed worker, none after SIGTERM to it, none of a killed head."""
+        """No call is made twice but ``asks`` of a killed worker: none after SIGTERM to one, or of a killed head."""
         for number in range(self._repeat):
             for how in ("worker killed", "worker told to leave", "head killed"):
                 with service(seed=self._seed + number) as sandbox:
@@ -364,7 +364,9 @@ class Proofs(Sweep):
                 older.end(3)
                 took_s = time.monotonic() - began_s
                 summary = later.end()
-            self.say(f"heads: the older ended {took_s:.1f} s after the later had a worker, {summary['adopted']} adopted")
+            self.say(
+                f"heads: the older ended {took_s:.1f} s after the later had a worker, {summary['adopted']} adopted"
+            )
             self.check(took_s <= 10, f"heads: the older ended after {took_s:.1f} s")
             self.check(summary["examined"] == 1_500, "heads: incomplete")
             self.done("heads")
@@ -374,7 +376,7 @@ class Proofs(Sweep):
         for _ in range(self._repeat):
             with service(latency=Latency(0.05, 0.2)) as sandbox:
                 size = _upload_pictures(sandbox, self._rng.randrange(10, 30))
-                fleet = Trial(self, sandbox, source="s3://pictures/", convert=True)
+                fleet = Trial(self, sandbox, source={"uri": "s3://pictures/", "include": ["**"]}, convert=True)
                 fleet.start()
                 killed = 0
                 assert fleet.process is not None
@@ -382,7 +384,8 @@ class Proofs(Sweep):
                     killed += sum(_kill_decoders(pid, size) for pid in fleet.workers())
                     time.sleep(0.005)
                 summary, repeated = fleet.end(1), again(sandbox)
-            self.say(f"poison: {killed} decoders killed, failed {summary['failed']}, {repeated} repeated")
+            end = summary.get("error") or summary["stop_reason"]
+            self.say(f"poison: {killed} decoders killed, failed {summary['failed']}, {repeated} repeated, {end}")
             self.check(summary["failed"] == {"worker_lost": 1}, f"poison: failed {summary['failed']}")
             self.check(repeated == 0, f"poison: {repeated} calls repeated")
             self.done("poison")
