@@ -115,6 +115,12 @@ class RayCluster:
         while len(self.nodes) < self._wanted:
             self.add()
 
+    def clear(self) -> None:
+        """End all nodes but the head."""
+        for node in self.nodes:
+            node.kill()
+        self.nodes = []
+
     def add(self, **environment: str) -> RayNode:
         """Start one more node, and return once it serves."""
         node = self._start(f"--address={self.address}", f"--num-cpus={self._cpus}", _own_address(), **environment)
