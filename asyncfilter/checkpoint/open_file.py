@@ -268,7 +268,7 @@ def check_identity(db: sqlite3.Connection, path: Path, wanted: Mapping[str, str]
         if key.startswith(bound)
     ]
     if changes:
-        message = f"{path}: belongs to another source or detector\n  " + "\n  ".join(changes)
+        message = f"{path}: belongs to another source or detector: " + "; ".join(changes)
         hint = "Set another `checkpoint:` to keep both, or use --fresh, which moves this file aside and starts anew."
         raise CheckpointMismatchError(message, hint=hint)
 

@@ -91,7 +91,8 @@ FAILURES = {
     "image_rejected": FailureMessage("rejected by Rekognition", "Most are under 80 px on one side; nothing to do."),
     "image_too_large": FailureMessage("over 15 MB or 10,000 px", "Scale the images down, or set convert: true."),
     "invalid_image_format": FailureMessage(
-        "not a readable image", "Leave the images out; set convert: true if Rekognition lacks only their format."
+        "not a readable image",
+        "Leave the images out; with kind: rekognition set convert: true if it lacks only their format.",
     ),
     "invalid_request": FailureMessage("rejected by S3", "See the messages: asyncfilter export --failed."),
     "invalid_s3_object": FailureMessage(

@@ -150,7 +150,7 @@ class _Taking:
     def _check(self, head: Head) -> None:
         differing = differing_identity(head, self._claim.identity)
         if differing and head.rows:
-            message = f"{self._place.uri}: belongs to another source or detector\n  " + "\n  ".join(differing)
+            message = f"{self._place.uri}: belongs to another source or detector: " + "; ".join(differing)
             hint = (
                 "Set another `checkpoint:` to keep both, or use --fresh, which keeps this state's head and starts anew."
             )

@@ -195,6 +195,7 @@ async def test_a_mismatch_names_each_setting(filled: Path) -> None:
     message, hint = caught.value.message, caught.value.hint or ""
     assert "source.uri: 's3://raw/' in the checkpoint, 's3://other/' in the job" in message
     assert "detector.model: '(not set)' in the checkpoint, 'arn' in the job" in message
+    assert message.isprintable(), "a line end would be shown as an escape"
     assert "min_confidence" not in message
     assert "checkpoint:" in hint
     assert "--fresh" in hint
