@@ -17,7 +17,8 @@ from anyio.abc import TaskGroup
 from asyncfilter.clock import Clock
 from asyncfilter.errors import AsyncFilterError, CheckpointError, UsageError, WaitEndedError
 from asyncfilter.events import Emit, TurnsReturned, WorkerJoined, WorkerLeft, WorkerLost
-from asyncfilter.fleet.link import Link, Terms
+from asyncfilter.fleet.asks import Terms
+from asyncfilter.fleet.link import Link
 from asyncfilter.fleet.messages import Hello
 from asyncfilter.fleet.wires import Hub, Loss
 from asyncfilter.model import Detection, ObjectRef, StopReason, Workers

@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
@@ -19,6 +18,7 @@ import msgspec
 
 from asyncfilter.clock import Clock
 from asyncfilter.errors import LostError, NotSentError
+from asyncfilter.fleet.asks import Ask, SessionEndedError, Terms
 from asyncfilter.fleet.faults import error_of
 from asyncfilter.fleet.messages import (
     Answered,
@@ -67,24 +67,6 @@ _RESERVE = 2
 T = TypeVar("T")
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a head and its workers must agree about.
-
-    Attributes:
-        version: Of asyncfilter.
-        fingerprint: Of the job, as far as workers use it.
-        epoch: Of this head; a worker obeys the highest that it has seen.
-        attempt_s: Longest time of an attempt, seconds.
-        most: Most asks under way at one worker.
-    """
-
-    version: str
-    fingerprint: str
-    epoch: int
-    attempt_s: float
-    most: int = 4096
-
-
 class Listener(Protocol):
     """What a link tells; called from the event loop, and must not wait."""
 
@@ -125,30 +107,6 @@ class Listener(Protocol):
         ...
 
 
-class _Ask:
-    """One ask under way."""
-
-    __slots__ = ("asked_s", "future", "held", "image", "is_attempt", "raw", "until_s")
-
-    def __init__(
-        self, image: ObjectRef, *, is_attempt: bool, asked_s: float, until_s: float, held: int | None = None
-    ) -> None:
-        self.future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self.image = image
-        self.is_attempt = is_attempt
-        self.held = held
-        self.asked_s = asked_s
-        self.until_s = until_s
-        self.raw: msgspec.Raw | None = None
-
-
-class _SessionEndedError(Exception):
-    def __init__(self, reason: Loss | None, *, is_final: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.is_final = is_final
-
-
 class Link:
     """One worker, as the head knows it.
 
@@ -174,7 +132,7 @@ class Link:
         self._now = now
         self._session = ""
         self._number = 0
-        self._asks: dict[int, _Ask] = {}
+        self._asks: dict[int, Ask] = {}
         self._forgotten: dict[int, ObjectRef] = {}
         self._attempts = 0
         self._outbox: list[msgspec.Raw] = []
@@ -239,7 +197,7 @@ class Link:
         """
         now_s = self._now()
         until_s = now_s + self._terms.attempt_s + _MARGIN_S
-        ask = _Ask(image, is_attempt=True, asked_s=now_s, until_s=until_s, held=held)
+        ask = Ask(image, is_attempt=True, asked_s=now_s, until_s=until_s, held=held)
         id_ = self._next()
         message = Examine(id_, WireImage.of(image), now_s, lane) if held is None else Send(id_, held, now_s, lane)
         answer = await self._ask(id_, ask, message)
@@ -257,7 +215,7 @@ class Link:
             AccessError: Likewise.
         """
         now_s = self._now()
-        ask = _Ask(image, is_attempt=False, asked_s=now_s, until_s=now_s + PREPARATION_S)
+        ask = Ask(image, is_attempt=False, asked_s=now_s, until_s=now_s + PREPARATION_S)
         id_ = self._next()
         is_held = await self._ask(id_, ask, Prepare(id_, WireImage.of(image)))
         return id_ if is_held else None
@@ -284,7 +242,7 @@ class Link:
         self._number += 1
         return self._number
 
-    async def _ask(self, id_: int, ask: _Ask, message: HeadMessage) -> object:
+    async def _ask(self, id_: int, ask: Ask, message: HeadMessage) -> object:
         if not self.is_open:
             raise NotSentError(f"{self.name} is not there")
         self._asks[id_] = ask
@@ -314,7 +272,7 @@ class Link:
         while True:
             try:
                 await self._hold_session()
-            except _SessionEndedError as ended:
+            except SessionEndedError as ended:
                 if self._end_session(ended.reason) or ended.is_final:
                     return
             await self._clock.sleep(HEARD_S)
@@ -324,23 +282,23 @@ class Link:
         self._outbox = [encode(Greet(self._terms.version, self._terms.fingerprint))]
         self._forgotten.clear()
         self._heard_s = self._now()
-        ended: list[_SessionEndedError] = []
+        ended: list[SessionEndedError] = []
 
         async def until_ended(work: Callable[[], Awaitable[None]]) -> None:
             try:
                 await work()
             except WireLostError as error:
-                ended.append(_SessionEndedError(error.reason, is_final=error.is_final))
+                ended.append(SessionEndedError(error.reason, is_final=error.is_final))
             except FrameError:
-                ended.append(_SessionEndedError(Loss.PROCESS))
-            except _SessionEndedError as error:
+                ended.append(SessionEndedError(Loss.PROCESS))
+            except SessionEndedError as error:
                 ended.append(error)
             tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
             for work in (self._sending, self._receiving, self._watching):
                 tasks.start_soon(until_ended, work)
-        raise ended[0] if ended else _SessionEndedError(Loss.CONNECTION)
+        raise ended[0] if ended else SessionEndedError(Loss.CONNECTION)
 
     def _end_session(self, reason: Loss | None) -> bool:
         """Settle what was under way; True when the worker has gone for good."""
@@ -390,11 +348,11 @@ class Link:
             if now_s - checked_s > HEARD_S + _STOOD_STILL_S:
                 self._heard_s = now_s
             elif now_s - self._heard_s > SILENCE_S:
-                raise _SessionEndedError(Loss.SILENCE)
+                raise SessionEndedError(Loss.SILENCE)
             elif not self.is_open and now_s - began_s > SILENCE_S:
-                raise _SessionEndedError(Loss.CONNECTION)  # it has not seen the greeting
+                raise SessionEndedError(Loss.CONNECTION)  # it has not seen the greeting
             elif any(now_s > ask.until_s for ask in self._asks.values()):
-                raise _SessionEndedError(Loss.PROCESS)
+                raise SessionEndedError(Loss.PROCESS)
             checked_s = now_s
 
     async def _receiving(self) -> None:
@@ -443,9 +401,9 @@ class Link:
                 self._listener.changed(self)
             case Refused(epoch=epoch) if epoch > self._terms.epoch:
                 self._listener.refused(self, None, epoch)
-                raise _SessionEndedError(None, is_final=True)
+                raise SessionEndedError(None, is_final=True)
             case Refused() if self.is_open:
-                raise _SessionEndedError(Loss.CONNECTION)
+                raise SessionEndedError(Loss.CONNECTION)
 
     def _returned(self, message: Returned) -> None:
         ask = self._asks.get(message.id)
@@ -462,7 +420,7 @@ class Link:
     def _welcome(self, hello: Hello) -> None:
         if (hello.version, hello.fingerprint) != (self._terms.version, self._terms.fingerprint):
             self._listener.refused(self, hello, None)
-            raise _SessionEndedError(None, is_final=True)
+            raise SessionEndedError(None, is_final=True)
         if self.is_open:
             raise FrameError("a second greeting")
         if hello.process != self._process:

@@ -22,8 +22,8 @@ from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.preview.overlays import OpenedView
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
+from asyncfilter.fleet.asks import Terms
 from asyncfilter.fleet.crew import Crew, LateAnswer, LinkKey
-from asyncfilter.fleet.link import Terms
 from asyncfilter.fleet.note import keep_noted
 from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, Losses
 from asyncfilter.fleet.transit import fleet_clock
