@@ -6,35 +6,36 @@ The sandbox is the judge: it counts what was called and billed. ``make test-clus
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
 import signal
-import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asyncfilter.sandbox import BucketSpec, Latency, SandboxOptions, SandboxProcess, SyntheticSpec
-from tests.kit.decoding import decoders_of
-from tests.kit.pictures import noise, plain
+from asyncfilter.sandbox import Latency, SandboxProcess
+from tests.kit.cluster_trials import (
+    IMAGES,
+    PATIENCE_S,
+    PICTURES,
+    TPS,
+    Place,
+    Trial,
+    again,
+    copy_checkpoint,
+    hide,
+    kill_decoders,
+    send,
+    service,
+    shim,
+    upload_equal_pictures,
+    upload_pictures,
+)
 from tests.kit.ray_cluster import RayCluster
-from tests.kit.services import boto_client
-from tests.kit.sweep import JOB, Sweep
-from tests.kit.workspace import Workspace
-
-PATIENCE_S = 900.0
-IMAGES = 400
-PICTURES = 40
-TPS = 100.0
-SLOW = Latency(0.3, 1.2)
-"""Latency that leaves many calls under way, so that a kill meets some."""
+from tests.kit.sweep import Sweep
 
 STOPS: dict[str, dict[str, Any]] = {
     "matches": {"stop": {"matches": 20}},
@@ -46,102 +47,6 @@ STOPS: dict[str, dict[str, Any]] = {
     "duplicates": {"source": "s3://same/"},
 }
 FAULTS = ("throttle=2%", "reset=1%", "internal=1%")
-
-
-class Trial:
-    """One job in a folder of its own.
-
-    Args:
-        proofs: Has the cluster and the place.
-        sandbox: The service.
-        workers: Workers of the fleet; None for one process.
-        sections: Of the job file.
-    """
-
-    def __init__(self, proofs: Proofs, sandbox: SandboxProcess, *, workers: int | None = 2, **sections: Any) -> None:
-        folder = proofs.new_folder()
-        self.prefix = f"{folder.name}/"
-        own = {"limits": {"tps": TPS}, "actions": {"keep": {"copy": f"s3://clean/{self.prefix}{{key}}"}}}
-        if workers is not None:
-            own["cluster"] = proofs.cluster_keys(workers)
-        self.workspace = Workspace(folder, sandbox, **JOB | own | sections)
-        del self.workspace.env["PYTHONWARNINGS"]  # Ray has some
-        self.workspace.env |= proofs.cluster.environment
-        self.log = folder / "events.jsonl"
-        self.process: subprocess.Popen[str] | None = None
-
-    def start(self, *arguments: str) -> None:
-        """Start ``run``."""
-        self.process = self.workspace.start("run", "job.yaml", "--json", "--events", str(self.log), *arguments)
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        """The events of one kind so far."""
-        lines = self.log.read_bytes().splitlines(keepends=True) if self.log.exists() else []
-        found = [json.loads(line) for line in lines if line.endswith(b"\n") and b'"' + kind.encode() + b'"' in line]
-        return [event for event in found if event["event"] == kind]
-
-    def wait(self, holds: Callable[[], object]) -> None:
-        """Wait while the run goes on."""
-        assert self.process is not None
-        until_s = time.monotonic() + PATIENCE_S
-        while not holds():
-            assert self.process.poll() is None, f"it ended early: {self.process.communicate()}"
-            assert time.monotonic() < until_s
-            time.sleep(0.05)
-
-    def examined(self, count: int) -> None:
-        """Wait until ``count`` images are examined."""
-        self.wait(lambda: len(self.events("image_examined")) >= count)
-
-    def workers(self) -> list[int]:
-        """Process numbers of the workers that are there."""
-        gone = {event["worker"] for kind in ("worker_lost", "worker_left") for event in self.events(kind)}
-        return [event["pid"] for event in self.events("worker_joined") if event["worker"] not in gone]
-
-    def end(self, *codes: int) -> dict[str, Any]:
-        """The summary; the exit code must be one of ``codes``, by default 0."""
-        assert self.process is not None
-        out, err = self.process.communicate(timeout=PATIENCE_S)
-        assert self.process.returncode in (codes or (0,)), f"exit {self.process.returncode}: {err}"
-        found: dict[str, Any] = json.loads(out) if out.strip() else {}
-        return found
-
-    def run(self) -> dict[str, Any]:
-        """Start, and wait for the end; 1 is the exit code of failed images."""
-        self.start()
-        return self.end(0, 1)
-
-    def answer(self) -> set[tuple[int, str, str]]:
-        """What was decided, in order."""
-        code, out, err = self.workspace.here("export", "job.yaml")
-        assert code == 0, err
-        rows = [json.loads(line) for line in out.splitlines()]
-        return {(row["seq"], row["key"], row["verdict"]) for row in rows if row["seq"] is not None}
-
-    def copies(self) -> set[str]:
-        """Keys that were copied."""
-        with boto_client(self.workspace.sandbox, "s3") as s3:
-            pages = s3.get_paginator("list_objects_v2").paginate(Bucket="clean", Prefix=self.prefix)
-            return {item["Key"].removeprefix(self.prefix) for page in pages for item in page.get("Contents", [])}
-
-
-@contextmanager
-def service(images: int = IMAGES, *, latency: Latency = SLOW, seed: int = 1) -> Iterator[SandboxProcess]:
-    """A sandbox that counts the calls of each image."""
-    options = SandboxOptions(
-        synthetic=(SyntheticSpec("raw", images),),
-        buckets=(BucketSpec("clean"), BucketSpec("same"), BucketSpec("pictures")),
-        latency=latency,
-        count_keys=True,
-        seed=seed,
-    )
-    with SandboxProcess(options) as sandbox:
-        yield sandbox
-
-
-def again(sandbox: SandboxProcess) -> int:
-    """Calls that were made for images that had one already."""
-    return sum(count - 1 for count in sandbox.stats().keys_examined_again.values())
 
 
 class Proofs(Sweep):
@@ -158,27 +63,11 @@ class Proofs(Sweep):
     def __init__(self, cluster: RayCluster, folder: Path, *, repeat: int, seed: int, rates: list[float]) -> None:
         super().__init__()
         self.cluster = cluster
-        self._folder = folder
+        self.place = Place(cluster, folder)
         self._repeat = repeat
         self._seed = seed
         self._rng = random.Random(seed)
         self._rates = rates
-        self._folders = 0
-
-    def new_folder(self) -> Path:
-        """A folder for one job."""
-        self._folders += 1
-        folder = self._folder / f"job{self._folders}"
-        folder.mkdir()
-        return folder
-
-    def cluster_keys(self, workers: int) -> dict[str, Any]:
-        """``cluster:`` for so many workers, spread over the nodes."""
-        asked = {"cpus": max(1, 4 // workers)}
-        return {
-            "engine": "ray", "address": self.cluster.address, "workers": workers, "per_worker": asked, "send": "all",
-            "wait_s": 300,
-        }  # fmt: skip
 
     def say(self, what: str) -> None:
         """Print a measured value at once: a long series shall not lose it."""
@@ -208,12 +97,12 @@ class Proofs(Sweep):
     ) -> None:
         with service(latency=Latency(0.05, 0.2), seed=seed) as sandbox:
             if "duplicates" in what:
-                _upload_equal_pictures(sandbox)
+                upload_equal_pictures(sandbox)
             if "faults" in what:
                 sandbox.control("POST", "faults", {"faults": list(FAULTS)})
-            alone = Trial(self, sandbox, workers=None, **sections)
+            alone = Trial(self.place, sandbox, workers=None, **sections)
             before = alone.run()
-            fleet = Trial(self, sandbox, workers=workers, **sections)
+            fleet = Trial(self.place, sandbox, workers=workers, **sections)
             fleet.start()
             if is_killed:
                 self._kill_a_worker(fleet)
@@ -233,7 +122,7 @@ class Proofs(Sweep):
             fleet.examined(self._rng.randrange(1, 120))
         pids = fleet.workers()
         if pids and fleet.process is not None and fleet.process.poll() is None:
-            _send(self._rng.choice(pids), signal.SIGKILL)
+            send(self._rng.choice(pids), signal.SIGKILL)
             self.counts["workers killed"] += 1
 
     def ceiling(self) -> None:
@@ -241,7 +130,7 @@ class Proofs(Sweep):
         for number in range(self._repeat):
             victim = ("worker", "node", "head")[number % 3]
             with service(seed=self._seed + number) as sandbox:
-                fleet = Trial(self, sandbox, limits={"tps": TPS, "budget_usd": 0.25})
+                fleet = Trial(self.place, sandbox, limits={"tps": TPS, "budget_usd": 0.25})
                 fleet.start()
                 fleet.examined(self._rng.randrange(20, 150))
                 if victim == "head":
@@ -258,7 +147,7 @@ class Proofs(Sweep):
     def _kill_part(self, fleet: Trial, victim: str) -> None:
         pid = self._rng.choice(fleet.workers())
         if victim == "worker":
-            _send(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         else:
             self.cluster.node_of(pid).kill()
 
@@ -272,14 +161,14 @@ class Proofs(Sweep):
         for number in range(self._repeat):
             for how in ("worker killed", "worker told to leave", "head killed"):
                 with service(seed=self._seed + number) as sandbox:
-                    fleet = Trial(self, sandbox)
+                    fleet = Trial(self.place, sandbox)
                     fleet.start()
                     fleet.examined(self._rng.randrange(40, 200))
                     if how == "head killed":
                         self._kill_head(fleet)
                         fleet.start()
                     else:
-                        _send(self._rng.choice(fleet.workers()), _SIGNALS[how])
+                        send(self._rng.choice(fleet.workers()), _SIGNALS[how])
                     summary, repeated = fleet.end(), again(sandbox)
                 asks = sum(event["asks"] for event in fleet.events("worker_lost"))
                 self.check(summary["examined"] == IMAGES, f"once, {how}: {summary['examined']} examined")
@@ -294,7 +183,7 @@ class Proofs(Sweep):
         for rate in self._rates:
             images = int(rate * 30)
             with service(images) as sandbox:
-                Trial(self, sandbox, limits={"tps": rate, "max_images": images}).run()
+                Trial(self.place, sandbox, limits={"tps": rate, "max_images": images}).run()
                 detect = sandbox.stats().operations["DetectLabels"]
             # While the last images are examined there is less work than the rate allows.
             steady = [second[1] for second in detect.per_second if second[0]][8:-5]
@@ -305,13 +194,13 @@ class Proofs(Sweep):
             self.done(f"rate: {rate:g}/s")
         for _ in range(self._repeat):
             with service(2_000) as sandbox:
-                fleet = Trial(self, sandbox)
+                fleet = Trial(self.place, sandbox)
                 fleet.start()
                 fleet.examined(100)
                 pid = fleet.workers()[0]
-                _send(pid, signal.SIGSTOP)
+                send(pid, signal.SIGSTOP)
                 time.sleep(1)
-                _send(pid, signal.SIGCONT)
+                send(pid, signal.SIGCONT)
                 summary, fullest = fleet.end(), sandbox.stats().operations["DetectLabels"].attempts_per_1s_max
             self.check(fullest <= 1.05 * TPS + 1, f"rate, frozen for 1 s: {fullest} in a second at {TPS:g}")
             self.say(f"rate, frozen for 1 s: fullest {fullest}, {summary['workers']['returned_turns']} turns returned")
@@ -321,8 +210,8 @@ class Proofs(Sweep):
         """A rate above what the workers can do gives nine tenths of the best throughput."""
         for _ in range(self._repeat):
             with service(4_000) as sandbox:
-                most = Trial(self, sandbox, limits={"tps": 20_000}).run()["tps_mean"]
-                fitting = Trial(self, sandbox, limits={"tps": most}).run()["tps_mean"]
+                most = Trial(self.place, sandbox, limits={"tps": 20_000}).run()["tps_mean"]
+                fitting = Trial(self.place, sandbox, limits={"tps": most}).run()["tps_mean"]
             self.say(f"overload: {most:.0f} a second at 20,000/s, {fitting:.0f} at the fitting rate")
             self.check(most >= 0.9 * fitting, f"overload: {most} of {fitting}")
             self.done("overload")
@@ -331,7 +220,7 @@ class Proofs(Sweep):
         """A frozen host is lost by its silence, the run goes on within 10 s, and its return is harmless."""
         for _ in range(self._repeat):
             with service(2_000) as sandbox:
-                fleet = Trial(self, sandbox)
+                fleet = Trial(self.place, sandbox)
                 fleet.start()
                 fleet.examined(200)
                 node = self.cluster.node_of(fleet.workers()[0])
@@ -356,11 +245,11 @@ class Proofs(Sweep):
         """Of two heads the older obeys: exit 3 within 10 s, and nothing is repeated but what it had under way."""
         for _ in range(self._repeat):
             with service(1_500) as sandbox:
-                older = Trial(self, sandbox)
+                older = Trial(self.place, sandbox)
                 older.start()
                 older.examined(100)
-                later = Trial(self, sandbox)
-                _copy_checkpoint(older, later)
+                later = Trial(self.place, sandbox)
+                copy_checkpoint(older, later)
                 later.start()
                 later.wait(partial(later.events, "worker_joined"))
                 began_s = time.monotonic()
@@ -378,13 +267,13 @@ class Proofs(Sweep):
         """An image that kills its decoder each time fails as ``worker_lost``; no neighbour's call is repeated."""
         for _ in range(self._repeat):
             with service(latency=Latency(0.05, 0.2)) as sandbox:
-                size = _upload_pictures(sandbox, self._rng.randrange(10, 30))
-                fleet = Trial(self, sandbox, source={"uri": "s3://pictures/", "include": ["**"]}, convert=True)
+                size = upload_pictures(sandbox, self._rng.randrange(10, 30))
+                fleet = Trial(self.place, sandbox, source={"uri": "s3://pictures/", "include": ["**"]}, convert=True)
                 fleet.start()
                 killed: set[int] = set()
                 assert fleet.process is not None
                 while fleet.process.poll() is None:
-                    killed.update(*(_kill_decoders(pid, size) for pid in fleet.workers()))
+                    killed.update(*(kill_decoders(pid, size) for pid in fleet.workers()))
                     time.sleep(0.005)
                 summary = fleet.end(1)
                 repeated = fleet.workspace.billed() - (PICTURES - 1)  # bytes have no key to count by
@@ -397,7 +286,7 @@ class Proofs(Sweep):
     def refusals(self) -> None:
         """Another version, no token, no Ray installed: refused and nothing paid; ``send: auto`` keeps a job at home."""
         with service(50, latency=Latency(0.01, 0.02)) as sandbox:
-            home = Trial(self, sandbox)
+            home = Trial(self.place, sandbox)
             home.workspace.job.write_text(home.workspace.job.read_text().replace("send: all", "send: auto"))
             summary = home.run()
             kept = summary["workers"] is None and home.events("kept_at_home")
@@ -411,13 +300,13 @@ class Proofs(Sweep):
         self.cluster.complete()
 
     def _refused(self, sandbox: SandboxProcess, what: str, code: int, *, says: str = "", **how: Any) -> None:
-        trial = Trial(self, sandbox)
+        trial = Trial(self.place, sandbox)
         trial.workspace.env |= how.get("environment", {})
         if "address" in how:
             text = trial.workspace.job.read_text()
             trial.workspace.job.write_text(text.replace(self.cluster.address, how["address"]))
         if how.get("hides_ray"):
-            _hide(trial, "import sys; sys.modules['ray'] = None\n")
+            hide(trial, "import sys; sys.modules['ray'] = None\n")
         if "shim" in how:
             self._only_nodes_with(trial, how["shim"])
         trial.start()
@@ -429,8 +318,8 @@ class Proofs(Sweep):
         self.check(trial.workspace.billed() == 0, f"refusals, {what}: paid")
         self.done(f"refusals: {what}")
 
-    def _only_nodes_with(self, trial: Trial, shim: str) -> None:
-        path = _shim(trial, shim)
+    def _only_nodes_with(self, trial: Trial, text: str) -> None:
+        path = shim(trial, text)
         self.cluster.clear()
         for _ in range(2):
             self.cluster.add(PYTHONPATH=path)
@@ -438,7 +327,7 @@ class Proofs(Sweep):
     def demo(self) -> None:
         """``asyncfilter demo --on ray`` ends within three minutes, on a Ray of its own."""
         with service(1) as sandbox:
-            trial = Trial(self, sandbox)
+            trial = Trial(self.place, sandbox)
         env = {name: value for name, value in trial.workspace.env.items() if not name.startswith(("RAY_", "AWS_"))}
         began_s = time.monotonic()
         done = trial.workspace("demo", "--on", "ray", "--json", env=env)
@@ -450,62 +339,6 @@ class Proofs(Sweep):
 
 _SIGNALS = {"worker killed": signal.SIGKILL, "worker told to leave": signal.SIGTERM}
 KINDS = ("answers", "kills", "ceiling", "once", "rate", "overload", "frozen", "heads", "poison", "demo", "refusals")
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _kill_decoders(worker: int, size: int) -> set[int]:
-    """Kill the decoding processes of a worker that have a picture of ``size`` bytes."""
-    killed = set()
-    for pid in decoders_of(worker):
-        with suppress(OSError):
-            if any(path.stat().st_size == size for path in Path(f"/proc/{pid}/fd").iterdir()):
-                _send(pid, signal.SIGKILL)
-                killed.add(pid)
-    return killed
-
-
-def _upload_equal_pictures(sandbox: SandboxProcess) -> None:
-    with boto_client(sandbox, "s3") as s3:
-        for number in range(60):
-            kind = ("robin", "jay", "wren")[number % 3]
-            body = plain(width=20 + number % 17)
-            s3.put_object(Bucket="same", Key=f"raw/{kind}/{number:03}.jpg", Body=body)
-
-
-def _upload_pictures(sandbox: SandboxProcess, poison: int) -> int:
-    """Pictures that need to be converted; returns the size of the one at ``poison``, which takes long to decode."""
-    large = noise("WEBP", 3000, 3000)
-    with boto_client(sandbox, "s3") as s3:
-        for number in range(PICTURES):
-            body = large if number == poison else noise("WEBP", 100 + number, 100)
-            s3.put_object(Bucket="pictures", Key=f"raw/robin/{number:03}.webp", Body=body)
-    return len(large)
-
-
-def _copy_checkpoint(source: Trial, target: Trial) -> None:
-    """The file of a run that goes on, as a second host would have it from a shared disk."""
-    place = target.workspace.folder / ".asyncfilter"
-    place.mkdir(exist_ok=True)
-    (file,) = (source.workspace.folder / ".asyncfilter").glob("*.db")
-    with sqlite3.connect(file) as old, sqlite3.connect(place / file.name) as new:
-        old.backup(new)
-    target.workspace.job.write_text(source.workspace.job.read_text())
-
-
-def _shim(trial: Trial, text: str) -> str:
-    """A Python path whose processes begin with ``text``."""
-    folder = trial.workspace.folder / "shim"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(text)
-    return f"{folder}:{Path.cwd()}"
-
-
-def _hide(trial: Trial, text: str) -> None:
-    trial.workspace.env["PYTHONPATH"] = _shim(trial, text)
 
 
 def main() -> int:
