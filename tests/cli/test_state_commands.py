@@ -241,6 +241,13 @@ def test_pull_makes_a_checkpoint_that_works(space: Workspace, state: OnSandbox) 
     assert (found["examined"], found["overshoot"], found["state"]) == (IMAGES, 3, None)
 
 
+def test_pull_into_no_folder_is_a_usage_error(space: Workspace, state: OnSandbox) -> None:
+    """Like every other ``-o``; the message has the name that was given, not that of a draft."""
+    code, _, err = space.here("state", "pull", "job.yaml", "-o", "nowhere/new.db")
+    assert code == 2
+    assert "--output nowhere/new.db" in err
+
+
 def test_pull_of_a_damaged_state_makes_no_file(space: Workspace, state: OnSandbox) -> None:
     """Exit 3 with the key."""
     state.client.delete_object(Bucket="states", Key=state.head.segments[0].key)

@@ -38,6 +38,11 @@ def pull(
     found = deferred.find_state(where, profile=profile)
     if os.path.lexists(output):
         raise UsageError(f"--output {output}: there is a file, which is never replaced", hint="Name another file.")
+    if not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
+        raise UsageError(
+            f"--output {output}: {output.parent} is no folder that can be written",
+            hint="Name a file that can be written.",
+        )
     restored = deferred.run_async(lambda: deferred.pull_state(found, output))
     if options.as_json:
         write_json(deferred.pulled_mapping(restored, found.place.uri, str(output)))
