@@ -15,10 +15,10 @@ EXAMPLES ?= 10000
 DIST   := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-train test browser fuzz audit check release newest format lint types contracts docs site screenshots lock vendor bench bench-quick bench-check sweep clean
+.PHONY: help setup demo demo-train test browser fuzz audit check release newest format lint types contracts docs site screenshots lock vendor bench bench-quick bench-check sweep test-cluster clean
 
 help:            ## show what can be made
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## create .venv with the pinned, hashed requirements
 
@@ -118,7 +118,7 @@ screenshots: $(READY) ## pictures for the site, of commands that run on the sand
 
 lock: $(READY)   ## compile the pinned, hashed requirements
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --extra dev --extra datasets --extra onnx --extra pandas --extra parquet --extra sandbox-training -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --extra dev --extra datasets --extra onnx --extra pandas --extra parquet --extra ray --extra sandbox-training -o requirements/dev.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt -o requirements/run.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt --extra sandbox-training -o requirements/train.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --constraint requirements/dev.txt --extra onnx -o requirements/onnx.txt pyproject.toml
@@ -146,6 +146,10 @@ sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 
 	$(BIN)/python -m tests.kit.sweep leases --moments 100
 	$(BIN)/python -m tests.kit.sweep trainings --moments 100
 	$(BIN)/python -m tests.kit.sweep states --moments 50
+
+test-cluster: $(READY) ## what a fleet promises, on a local Ray of three nodes, for hours; PROOFS="--repeat N [KIND ...]" for less
+	$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cluster.txt
+	$(BIN)/python -u -m tests.kit.cluster_proofs $(PROOFS)
 
 clean:           ## remove what make made
 	rm -rf $(VENV) $(AUDIT) $(RUN) $(DOCS) $(DIST) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo .asyncfilter-demo-train requirements/page/node_modules

@@ -72,10 +72,12 @@ def run(
 
 def _may_start_afresh(job: Job, *, yes: bool) -> bool:
     """True when the old checkpoint holds no paid labels, or the user agrees to move it aside."""
-    if job.state is not None and (head := deferred.run_async(lambda: deferred.begun_state(job))) is not None:
+    head = None if job.state is None else deferred.run_async(lambda: deferred.begun_state(job))
+    if job.state is not None and head is not None and head.spent_micros:
         paid = f"{count(head.rows)} images, for which {usd(head.spent_micros)} were paid"
         what = f"The state of {job.name} in s3://{job.state.bucket}/{job.state.prefix} holds {paid}"
-        return not head.spent_micros or ask(f"{what}. Keep it under another name and pay again?", yes=yes)
+        return ask(f"{what}. Keep it under another name and pay again?", yes=yes)
+    # The file of this machine may hold what S3 does not have yet.
     if not deferred.checkpoint_exists(job.checkpoint):
         return True
     try:

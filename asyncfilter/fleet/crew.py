@@ -248,6 +248,8 @@ class Crew:
         while True:
             if self._later_epoch is not None:
                 return StopReason.FAILED, self._ousted()
+            if self._failure is not None and not self._open():
+                return StopReason.INTERRUPTED, self._failure
             if self._open():
                 seen_s = self._now()
             elif self._now() - seen_s > NOBODY_S:

@@ -10,20 +10,22 @@ the checkpoint and the fingerprint of the job.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 import msgspec
 
-from asyncfilter.errors import AccessError, AsyncFilterError, UsageError
+from asyncfilter.errors import AccessError, AsyncFilterError, UsageError, WaitEndedError
 from asyncfilter.fleet.faults import error_of
 from asyncfilter.fleet.messages import Fault
 from asyncfilter.fleet.wires import Loss, Wire, WireLostError
@@ -35,6 +37,12 @@ _LOOK_S = 2.0
 _START_S = 300.0
 _CONCURRENCY = 1_000
 _GB = 1_000_000_000
+_NEVER_S = "180"
+"""Long enough for a drain; a process that Ray has not let end by then is ended by it."""
+_GONE_S = 15.0
+"""After so long without an answer of Ray's head the cluster has ended; it does not come back."""
+
+T = TypeVar("T")
 
 Actor = Any
 """Ray's handle of an actor; its type is known where Ray is installed."""
@@ -108,6 +116,8 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
             f"{address}: over Ray Client each message would pass a proxy",
             hint="Run the command inside of the cluster, and give HOST:PORT.",
         )
+    # By default Ray ends this process, with what is not durable yet, a minute after its head is gone.
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _NEVER_S)
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", **environment})
     ray = import_ray()
     if not _answers(address):
@@ -155,13 +165,44 @@ def has_tokens() -> bool:
 
 
 def disconnect() -> None:
-    """Leave Ray; it goes on."""
-    import_ray().shutdown()
+    """Leave Ray; it goes on. One that has ended is not left, since it would be waited for."""
+    if not _state.has_ended:
+        import_ray().shutdown()
+
+
+def forget() -> None:
+    """Do not leave a Ray that has ended, also not at the end of this process, whose threads it would wait for."""
+    _state.has_ended = True
+    atexit.unregister(import_ray().shutdown)
+
+
+def end_process(code: int) -> None:
+    """End this process now where the end of the interpreter would wait for a Ray that has ended; else do nothing."""
+    if _state.has_ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+class _State:
+    """Of the Ray that this process is connected to."""
+
+    has_ended = False
+
+
+_state = _State()
 
 
 def total_cpus() -> float:
     """The cores of the cluster."""
     return float(import_ray().cluster_resources().get("CPU", 0.0))
+
+
+async def in_thread(ask: Callable[[str], T], name: str, *, default: T) -> T:
+    """The answer of Ray about an actor; ``default`` when Ray does not answer, as once its head has ended."""
+    with anyio.move_on_after(_REACH_S):
+        return await anyio.to_thread.run_sync(ask, name, abandon_on_cancel=True)
+    return default
 
 
 def end_this_actor() -> None:
@@ -250,24 +291,36 @@ class RayHub:
             if task is not None:
                 task.cancel()
         with anyio.move_on_after(_REACH_S):
-            await anyio.to_thread.run_sync(self._end_all, abandon_on_cancel=True)
+            if not _state.has_ended:
+                await anyio.to_thread.run_sync(self._end_all, abandon_on_cancel=True)
 
     # -- Actors ----------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
         """Find the actors that are there, start those that are missing, and do so again while the run goes on."""
+        seen_s = anyio.current_time()
         while True:
+            if await anyio.to_thread.run_sync(_answers, self.address):
+                seen_s = anyio.current_time()
+            elif anyio.current_time() - seen_s > _GONE_S:
+                forget()
+                gone = f"the Ray at {self.address} has ended"
+                await self._ready.put(WaitEndedError(gone, hint="Run the same command again once there is a cluster."))
+                return
+            else:
+                await anyio.sleep(_LOOK_S)
+                continue
             try:
-                names = await anyio.to_thread.run_sync(self._present)
+                names = await anyio.to_thread.run_sync(self._present, abandon_on_cancel=True)
                 for name in names:
                     if name not in self._actors:
-                        self._open(name, await anyio.to_thread.run_sync(self._found, name))
+                        self._open(name, await anyio.to_thread.run_sync(self._found, name, abandon_on_cancel=True))
                 for name in [name for name in self._actors if name not in names]:
                     del self._actors[name]
                 for number in range(1, self.wanted() + 1):
                     name = f"{self._name}-{number}"
                     if name not in self._actors:
-                        self._open(name, await anyio.to_thread.run_sync(self._started, name))
+                        self._open(name, await anyio.to_thread.run_sync(self._started, name, abandon_on_cancel=True))
             except Exception as error:  # noqa: BLE001  Ray may raise anything
                 await self._ready.put(_translated(self.address, error))
                 return
@@ -296,7 +349,8 @@ class RayHub:
     def _started(self, name: str) -> Actor:
         asked = self._per_worker
         # Nothing comes back for a frame: a result that nobody reads would cost a third of the call.
-        self._class.take.__ray_num_returns__ = 0  # type: ignore[attr-defined]  # as ``ray.method`` sets it
+        take = vars(self._class)["take"]
+        take.__ray_num_returns__ = 0  # as ``ray.method`` sets it
         options: dict[str, Any] = {} if asked.memory_gb is None else {"memory": int(asked.memory_gb * _GB)}
         made = self._ray.remote(self._class).options(
             name=name,
@@ -368,7 +422,7 @@ class RayWire:
         try:
             frame = await self._actor.give.remote(session)
         except Exception as error:
-            is_final = await anyio.to_thread.run_sync(self._hub.is_gone, self.name)
+            is_final = await in_thread(self._hub.is_gone, self.name, default=False)
             raise WireLostError(_loss(error), str(error), is_final=is_final) from error
         if not isinstance(frame, bytes):
             raise WireLostError(Loss.PROCESS, "no bytes")
@@ -376,7 +430,7 @@ class RayWire:
 
     async def end(self) -> None:
         """See ``Wire``."""
-        await anyio.to_thread.run_sync(self._hub.end, self.name)
+        await in_thread(self._hub.end, self.name, default=None)
 
 
 def _loss(error: Exception) -> Loss:

@@ -274,10 +274,12 @@ class Review:
 
     def _note_equal(self, rows: Sequence[CardRow]) -> None:
         """Note what people said about images that are equal to these by their ETags, or as reading them has shown."""
-        for row in rows:
-            state = self._book.of(row.subject)
-            if state is not None and row.id in self.index and self.index.state(row.id) != state:
-                self.index.set_state(row.id, state)
+        known = [(row.id, state) for row in rows if (state := self._book.of(row.subject)) is not None]
+        news = [(id_, state) for id_, state in known if id_ in self.index and self.index.state(id_) != state]
+        for id_, state in news:
+            self.index.set_state(id_, state)
+        if news:
+            self.tell_counts()
 
     def is_blind(self, id_: int, reviewer: str) -> bool:
         """Whether a person must not see what the machine and others say about an image."""

@@ -151,6 +151,8 @@ async def answers_shipped(answers: AnswersShipping, caution: Told) -> AsyncItera
     await answers.fetch()
     error: Exception | None = None
     following = _Following(answers, caution)
+    # First: the command obeys what other machines have added.
+    await following.ship()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(following.run)
         try:
@@ -170,8 +172,8 @@ class _Following:
 
     async def run(self) -> None:
         while True:
-            await self.ship()
             await self._answers.clock.sleep(COMMIT_EVERY_S)
+            await self.ship()
 
     async def ship(self) -> None:
         marks = await to_thread.run_sync(_marks, self._answers.path)

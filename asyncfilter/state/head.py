@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from asyncfilter.errors import CheckpointError, CheckpointUnreadableError, CheckpointVersionError
+from asyncfilter.job.fingerprint import changed_settings
 from asyncfilter.model import uri_of
 from asyncfilter.state.names import STATE_ID, Held, ObjectKind, StatePlace
 
@@ -220,8 +221,7 @@ def differing_identity(head: Head, wanted: Mapping[str, str]) -> list[str]:
     """The settings, in words, in which a state is of another source or detector; empty when in none."""
     return [
         f"{key}: {head.identity.get(key, '(not set)')!r} in the state, {wanted.get(key, '(not set)')!r} in the job"
-        for key in sorted({*head.identity, *wanted})
-        if head.identity.get(key) != wanted.get(key)
+        for key in changed_settings(head.identity, wanted)
     ]
 
 

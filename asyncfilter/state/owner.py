@@ -137,19 +137,18 @@ class StateOwner:
             raise lost(self.place, self.head.owner)
 
     async def _tried(self, write: Callable[[], Awaitable[Put]]) -> None:
-        is_unanswered = False
         while True:
             self.check_owned()
             try:
                 put = await write()
             except _AWAY:
-                is_unanswered = True
                 await self._clock.sleep(PAUSE_S)
                 continue
-            # Its name is random: what is there already was written by an attempt without an answer.
-            if put.refusal is None or (put.refusal is Refusal.CHANGED and is_unanswered):
+            # Its name is random: what is there already was written by an attempt without an answer, or by a request
+            # that was repeated on its way.
+            if put.refusal is None or put.refusal is Refusal.CHANGED:
                 return
-            if put.refusal is Refusal.UNSUPPORTED or put.refusal is Refusal.CHANGED:
+            if put.refusal is Refusal.UNSUPPORTED:
                 raise ignored_condition(self.place, "If-None-Match")
             await self._clock.sleep(PAUSE_S)
 

@@ -76,6 +76,7 @@ class StateShipping:
         self._clock = clock
         self._is_closing = self._is_committing = False
         self._rounds = 0
+        self._denied = ""
         self._tasks: TaskGroup | None = None
         self._changed = anyio.Event()
         self._commits = Commits(
@@ -149,7 +150,7 @@ class StateShipping:
                 return None
             now_s = self._owner.now_s()
             if (now_s > deadline_s) if not self.is_truth else self._owner.tenure.is_away(now_s):
-                return f"the store did not answer for {self._owner.tenure.silent_s(now_s):.0f} s"
+                return self._denied or f"the store did not answer for {self._owner.tenure.silent_s(now_s):.0f} s"
             rounds = self._rounds
             self.hurry()
             with anyio.move_on_after(_WATCH_S):
@@ -223,6 +224,7 @@ class StateShipping:
         self._is_committing = True
         try:
             self._say_committed(await self._commits.commit(lets_go=lets_go))
+            self._denied = ""
         finally:
             self._is_committing = False
 
@@ -252,6 +254,7 @@ class StateShipping:
             if self.is_truth:
                 self._end(error)
             else:
+                self._denied = error.message
                 await self._clock.sleep(_RETRY_S)
         except AsyncFilterError as error:
             self._end(error)
@@ -282,7 +285,8 @@ class StateShipping:
     async def _say_behind(self, silent_s: float) -> None:
         rows = await self._file.behind()
         what = "no more calls are made until it can" if self.is_truth else "the run goes on with its file"
-        message = f"{self._owner.place.uri} could not be written for {silent_s:.0f} s: {what}"
+        why = f" ({self._denied})" if self._denied else ""
+        message = f"{self._owner.place.uri} could not be written for {silent_s:.0f} s{why}: {what}"
         self._say(StateBehind(at_unix_s=self._clock.unix(), rows=rows, behind_s=silent_s, message=message))
 
     def _say(self, event: Event) -> None:

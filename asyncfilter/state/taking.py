@@ -17,6 +17,7 @@ from asyncfilter.custom_labels.processes import Host
 from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointMismatchError,
+    StateAwayError,
     StateExistsError,
     StateHeldError,
     StoreError,
@@ -26,7 +27,7 @@ from asyncfilter.errors import (
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Put, Refusal, StateStore
 from asyncfilter.state.fetching import SeenHead, read_head
-from asyncfilter.state.head import Head, Owner, check_file_format, differing_identity, encode_head
+from asyncfilter.state.head import Head, Owner, check_file_format, decode_head, differing_identity, encode_head
 from asyncfilter.state.holders import is_gone
 from asyncfilter.state.names import StatePlace, new_id
 from asyncfilter.state.owner import PAUSE_S, StateOwner, ignored_condition, utc_now
@@ -100,9 +101,14 @@ async def take(
         CheckpointMismatchError: It is of another source or detector; nothing was written.
         CheckpointError: It cannot be used, or the store ignores conditions; nothing was written but a probe.
         AccessError: The account may not.
+        StateAwayError: The store refuses or answers nothing at the moment.
     """
     taking = _Taking(store, claim, host=host, clock=clock, now_s=now_s, told=told)
-    return await taking.take(begins, is_fresh=is_fresh, only_new=only_new)
+    try:
+        return await taking.take(begins, is_fresh=is_fresh, only_new=only_new)
+    except (TransientError, ThrottledError) as error:
+        hint = "Run the same command once the store can be reached; nothing was paid."
+        raise StateAwayError(f"{claim.place.uri} cannot be taken now: {error.message}", hint=hint) from error
 
 
 class _Taking:
@@ -216,8 +222,17 @@ class _Taking:
     async def _keep(self, seen: SeenHead) -> None:
         """Keep the head of the state that is replaced."""
         place = self._place.kept_head(seen.head.state_id)
-        head = msgspec.structs.replace(seen.head, owner=None)
-        await self._certain(lambda: self._store.put(place, encode_head(head), only_new=True))
+        body = encode_head(msgspec.structs.replace(seen.head, owner=None))
+        put = await self._certain(lambda: self._store.put(place, body, only_new=True))
+        if put.refusal is not Refusal.CHANGED:
+            return
+        # Kept by a `--fresh` that did not get as far as the new state: the state may have gone on since, and what an
+        # older head does not name would be deleted as named by none.
+        info = await self._store.head(place)
+        if info is not None:
+            put = await self._certain(lambda: self._store.put(place, body, if_match=info.etag))
+        if info is None or put.refusal is not None:
+            raise StoreError(f"{place.uri}: another process writes the head of the replaced state at this moment")
 
     def _first(self) -> Head:
         return Head(
@@ -243,7 +258,8 @@ class _Taking:
             epoch=max(head.epoch, self._claim.above_epoch) + 1,
             commit=head.commit + 1,
             owner=self._me(),
-            identity=dict(self._claim.identity),
+            # With images, the file keeps its own, of which the job may name less (lanes).
+            identity=head.identity if head.rows else dict(self._claim.identity),
             written=utc_now(),
             nonce=new_id(),
         )
@@ -252,6 +268,8 @@ class _Taking:
         """Write the head that takes the state; None when another process was faster."""
         unanswered_s: float | None = None
         body = encode_head(head)
+        # Nothing is written that nobody could read.
+        decode_head(body, self._place)
         began_s = self._now_s()
         while True:
             sent_s = self._now_s()

@@ -5,10 +5,11 @@ What is deleted cannot come back, so an object is deleted only when it is certai
 - It has a name that asyncfilter makes, in the folder of the state; everything else is left alone, and told.
 - No head names it: neither ``head.json`` nor one that ``--fresh`` kept. Where one of them cannot be read, nothing that
   it may name is deleted.
-- Nobody can be about to name it. While the head has an owner, an object that was written in the last hour stays, and for
-  a day one of a later commit than the head's, which an owner who slept may still name. One of a state id that no head
-  has may be the first object of a state that is being made: it stays for a day. Without an owner, or with one of this
-  host that is no more, whoever becomes one rewrites the head first, so that the head is read again after the listing.
+- Nobody can be about to name it. While the head has an owner, an object that was written in the last hour stays, and
+  for a day one of a later commit than the head's, which an owner who slept may still name. One of a state id that no
+  head has may be the first object of a state that is being made: it stays for a day. Without an owner, or with one of
+  this host that is no more, whoever becomes one rewrites the head first, so that the head is read again after the
+  listing.
 
 Each is deleted on condition of the ETag that was listed.
 """

@@ -77,6 +77,26 @@ def check_beginning(place: StatePlace, path: Path, *, is_copy: bool) -> None:
     )
 
 
+def check_first_file(place: StatePlace, path: Path, head: Head) -> None:
+    """Check that the file on this machine may be the first one of a state to which nothing was committed.
+
+    A process that took the state and died may have left one that is not bound to it yet: it is used when it is empty.
+    Nothing was paid for the state, so that one of an earlier epoch lacks nothing, either.
+
+    Raises:
+        CheckpointError: It is of something else, and holds images.
+    """
+    if standing_of(path, head, place) is not Standing.OTHER:
+        return
+    with translated_reading(without_links(path)) as db:
+        if db.execute("SELECT 1 FROM image LIMIT 1").fetchone() is None:
+            return
+    raise CheckpointError(
+        f"{place.uri}: nothing was committed to it yet, and {path} is a checkpoint that would be left behind",
+        hint="Move the file away; or `asyncfilter state push` it to another prefix, and set `checkpoint:` to that.",
+    )
+
+
 def standing_of(path: Path, head: Head, place: StatePlace) -> Standing:
     """How the checkpoint at ``path``, which nobody works on, stands to a state.
 

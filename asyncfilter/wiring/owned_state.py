@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import msgspec
 from anyio import to_thread
 
 from asyncfilter.checkpoint import (
@@ -26,13 +25,11 @@ from asyncfilter.checkpoint.schema import FORMAT_VERSION
 from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.custom_labels.processes import ThisHost
 from asyncfilter.engine.core.run_context import RunContext
-from asyncfilter.engine.examine.inputs import RunInputs
-from asyncfilter.errors import AsyncFilterError, CheckpointError, CheckpointLockedError, NotSentError, UsageError
+from asyncfilter.errors import AsyncFilterError, CheckpointError, CheckpointLockedError, UsageError
 from asyncfilter.events import JobWarning
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Detection, ObjectRef, StateSummary
-from asyncfilter.ports.examine import Detector, Preparation, Prepared
+from asyncfilter.model import StateSummary
 from asyncfilter.ports.keeping import KeptState
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.records.progress import Batch
@@ -44,7 +41,7 @@ from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.shipping import StateShipping, running
 from asyncfilter.state.taking import Claim, Taken, Told, take
 from asyncfilter.state.tenure import COMMIT_EVERY_S
-from asyncfilter.state.working_copy import Standing, WorkingCopy, bring_up, check_beginning, standing_of
+from asyncfilter.state.working_copy import WorkingCopy, bring_up, check_beginning, check_first_file
 from asyncfilter.wiring.states import Where, open_state_store
 
 
@@ -191,11 +188,8 @@ class _Opening:
             return None
         if taken.head.snapshot is None:
             # The owner before has committed nothing: the file of this machine is all there is.
-            if (
-                not self.is_copy
-                and await to_thread.run_sync(standing_of, path, taken.head, owner.place) is not Standing.CURRENT
-            ):
-                check_beginning(owner.place, path, is_copy=False)
+            if not self.is_copy:
+                await to_thread.run_sync(check_first_file, owner.place, path, taken.head)
             return None
         async with _heart_beating(owner, self.context.clock):
             copy = await bring_up(self.store, owner.place, taken.head, path)
@@ -272,48 +266,6 @@ def _commit_removals_first(checkpoint: SqliteCheckpoint, state: KeptState) -> No
             await state.wait_committed(mark)
 
     checkpoint.commit = commit
-
-
-# -- Paying only while the state is owned ------------------------------------------------------------------------------
-
-
-def paid_while_owned(inputs: RunInputs, state: KeptState) -> RunInputs:
-    """The inputs with detectors that send nothing unless this process may pay at that moment."""
-    backends = tuple(
-        msgspec.structs.replace(backend, detector=_OwnedDetector(backend.detector, state))
-        for backend in inputs.backends
-    )
-    preparation = None if inputs.preparation is None else _OwnedPreparation(inputs.preparation, state)
-    return msgspec.structs.replace(inputs, backends=backends, preparation=preparation)
-
-
-class _OwnedDetector:
-    """A detector that is asked only while this process owns the state.
-
-    The last look is right before the attempt is made: a turn that was given before a standstill is returned.
-    """
-
-    def __init__(self, detector: Detector, state: KeptState) -> None:
-        self._detector, self._state = detector, state
-
-    async def detect(self, image: ObjectRef) -> Detection:
-        """See ``Detector``."""
-        if not self._state.may_pay():
-            await self._state.wait_may_pay()
-            raise NotSentError("the state in S3 could not be written in time")
-        return await self._detector.detect(image)
-
-
-class _OwnedPreparation:
-    def __init__(self, preparation: Preparation, state: KeptState) -> None:
-        self._preparation, self._state = preparation, state
-
-    async def prepare(self, image: ObjectRef) -> Prepared | None:
-        """See ``Preparation``."""
-        prepared = await self._preparation.prepare(image)
-        if prepared is None:
-            return None
-        return msgspec.structs.replace(prepared, detector=_OwnedDetector(prepared.detector, self._state))
 
 
 # -- `state push` ------------------------------------------------------------------------------------------------------

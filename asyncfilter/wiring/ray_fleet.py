@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import anyio
 import anyio.to_thread
 import msgspec
 
@@ -29,6 +30,7 @@ REFERENCE_MS, HEADER_MS = 0.2, 0.3
 
 _FINGERPRINT_CHARS = 12
 _UID_CHARS = 16
+_LEAVE_S = 10.0
 _NO_TOKENS = (
     "the Ray at {} has no token authentication: whoever reaches its ports runs code on all its machines; set "
     "RAY_AUTH_MODE=token"
@@ -121,8 +123,16 @@ async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack) -> _Clus
         stack.push_async_callback(anyio.to_thread.run_sync, found.own.stop)
         environment = found.own.environment()
     rays.connect(found.address, environment)
-    stack.callback(rays.disconnect)
+    stack.push_async_callback(_disconnected)
     return found
+
+
+async def _disconnected() -> None:
+    """Leave Ray; one that has ended is not waited for."""
+    with anyio.move_on_after(_LEAVE_S, shield=True) as scope:
+        await anyio.to_thread.run_sync(rays.disconnect, abandon_on_cancel=True)
+    if scope.cancelled_caught:
+        rays.forget()
 
 
 def _found_or_started(job: Job, cluster: Cluster) -> _Cluster:

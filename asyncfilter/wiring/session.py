@@ -146,7 +146,7 @@ async def open_run(
             fleet = await stack.enter_async_context(with_fleet(sent, overrides, inputs, checkpoint, context))
             inputs, checkpoint, context = fleet.inputs, fleet.checkpoint, fleet.context
         if state is not None:
-            from asyncfilter.wiring.owned_state import paid_while_owned  # noqa: PLC0415  not needed by most runs
+            from asyncfilter.wiring.owned_ports import paid_while_owned  # noqa: PLC0415  not needed by most runs
 
             inputs, home = paid_while_owned(inputs, state), paid_while_owned(home, state)
         # Reference images are few, and may be of any place: they are examined here.

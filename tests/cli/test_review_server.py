@@ -466,6 +466,7 @@ async def test_equal_pictures_are_one(tmp_path: Path, session: aiohttp.ClientSes
         assert set(others) == set(ids) - twins
         await anna.answer(given(held, "equal-001"))
         assert (await ben.post("/api/take", {"queue": "waiting", "n": 4})).json["ids"] == others
+        assert (await ben.json("/api/job"))["counts"]["waiting"] == len(others)
         (card,) = (await ben.json(f"/api/cards?ids={by_key['p01.jpg']}"))["cards"]
         assert (card["answer"]["verdict"], card["answer"]["reviewer"]) == ("keep", "anna")
 

@@ -179,6 +179,20 @@ def test_fresh_begins_a_new_state_and_keeps_the_old_one(machine: Callable[..., W
     client.head_object(Bucket="states", Key=old["snapshot"]["key"])
 
 
+def test_fresh_asks_about_what_only_the_file_of_this_machine_has(
+    machine: Callable[..., Workspace], client: Any
+) -> None:
+    """A copy may be behind: S3 that knows of no spending does not mean that nothing was paid for."""
+    space = machine(**COPY)
+    space.summary("run", "job.yaml")
+    body = json.dumps(head(client, "copy") | {"spent_micros": 0, "granted_micros": 0}).encode()
+    client.put_object(Bucket="states", Key=f"{KEYS['copy']}/head.json", Body=body)
+    code, _, err = space.here("run", "job.yaml", "--fresh")
+    assert code == 2, err
+    assert "Move it aside and pay again?" in err
+    assert space.billed() == IMAGES
+
+
 def test_a_state_of_another_source_or_detector_is_refused(machine: Callable[..., Workspace], client: Any) -> None:
     """Exit 3 with the key and the ways out; nothing was written."""
     machine(**STATE).summary("run", "job.yaml")

@@ -262,8 +262,11 @@ class Workspace:
         self.store.tags = {S3Location("raw", key): dict(tags) for key, tags in outside["tags"].items()}
 
 
-VARYING = {"run_id", "checkpoint", "wall_s", "tps_mean", "tps_limit", "spent_micros", "billed_calls"}
-"""Values that depend on time or location, among them the reservation of a killed run, which counts as spent."""
+VARYING = {"run_id", "checkpoint", "wall_s", "tps_mean", "tps_limit", "spent_micros", "billed_calls", "epoch"}
+"""Values that depend on time or location, among them the reservation of a killed run, which counts as spent.
+
+The epoch counts openings; those of a former file were not counted.
+"""
 
 
 def comparable(result: Any) -> Any:

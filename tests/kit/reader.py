@@ -26,7 +26,10 @@ RUN = {"asyncfilter", "cat", "cd", "echo", "export", "head", "ls", "printf", "py
 NOT_RUN = {
     "aws": "the AWS CLI is not part of the tests, and what it does needs an account",
     "docker": "tests/cli/test_deployment.py carries out what the image does",
+    "kubectl": "needs a Kubernetes; the tests check the resources against their definitions",
     "make": "installs the requirements, or is what runs these tests",
+    "pip": "changes the environment that runs these tests",
+    "ray": "needs a cluster or an account; ``make test-cluster`` starts one on this machine",
     "sudo": "changes the system; tests/cli/test_deployment.py checks the files that are installed",
 }
 """Programs that are not run, and why; a command with any other program is an error."""

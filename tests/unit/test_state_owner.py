@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -15,15 +16,18 @@ from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointError,
     CheckpointMismatchError,
+    StateAwayError,
     StateExistsError,
     StateHeldError,
     StateLostError,
+    ThrottleCause,
+    ThrottledError,
     TransientError,
 )
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Refusal
 from asyncfilter.state.fetching import read_head
-from asyncfilter.state.head import encode_head
+from asyncfilter.state.head import decode_head, encode_head
 from asyncfilter.state.names import new_id
 from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.taking import Claim, Taken, take
@@ -190,6 +194,40 @@ def test_rewrites_whose_answers_are_lost_are_found_out_by_epoch_and_nonce(lost: 
     virtually(main)
 
 
+def test_a_write_that_was_repeated_on_its_way_is_done() -> None:
+    """The response is that of the second time, 412: a name that nobody else knows was written by the first."""
+
+    async def main() -> None:
+        store = MemoryStateStore()
+        owner, _ = await taken_by(store)
+        place = PLACE.new_segment(owner.head.state_id, 1)
+        store.fault = lambda operation, _: store.write(place, b"rows") if operation == "put" else None
+        assert await owner.put_new(place, b"rows") == hashlib.sha256(b"rows").hexdigest()
+
+    virtually(main)
+
+
+@pytest.mark.parametrize(
+    "error", [TransientError("503", may_be_billed=False), ThrottledError("SlowDown", cause=ThrottleCause.RATE)]
+)
+def test_a_store_that_is_away_at_the_start_is_told_as_away(error: AsyncFilterError) -> None:
+    """Exit code 75, at which a scheduler repeats the command; nothing was begun."""
+
+    async def main() -> None:
+        def fault(operation: str, _place: S3Location) -> object:
+            if operation == "put":
+                raise error
+            return None
+
+        store = MemoryStateStore(fault=fault)
+        with pytest.raises(StateAwayError) as caught:
+            await taken_by(store)
+        assert caught.value.exit_code == 75
+        assert not store.objects
+
+    virtually(main)
+
+
 def test_an_owner_pays_by_the_first_sending_that_may_have_been_carried_out() -> None:
     """A rewrite that never arrived, then one whose answer was lost: nobody knows which one others saw."""
 
@@ -255,6 +293,19 @@ def test_a_state_of_another_source_is_left_as_it_is() -> None:
     virtually(main)
 
 
+def test_lanes_may_come_and_go() -> None:
+    """A job with lanes names no region; the state keeps the one that it is bound to."""
+
+    async def main() -> None:
+        bound = dict(IDENTITY) | {"detector.region": "us-east-1"}
+        store = MemoryStateStore()
+        store.write(HEAD, encode_head(new_head(identity=bound, rows=3)))
+        owner, _ = await taken_by(store)
+        assert owner.head.identity == bound
+
+    virtually(main)
+
+
 def test_fresh_keeps_the_old_head_and_only_new_takes_none() -> None:
     """A new state id above the old epoch; `state push` never takes a state."""
 
@@ -268,6 +319,36 @@ def test_fresh_keeps_the_old_head_and_only_new_takes_none() -> None:
         assert (owner.head.epoch, taken.head) == (8, None)
         assert owner.head.state_id != old.state_id
         assert PLACE.kept_head(old.state_id) in store.objects
+
+    virtually(main)
+
+
+def test_fresh_keeps_the_last_head_although_an_earlier_fresh_died_after_it_had_kept_one() -> None:
+    """What only the last head names would be deleted as named by none: verdicts that were paid for."""
+
+    async def main() -> None:
+        store = MemoryStateStore()
+        first = new_head(epoch=7, nonce=new_id())
+        last = msgspec.structs.replace(first, epoch=8, commit=first.commit + 5, nonce=new_id())
+        kept = PLACE.kept_head(first.state_id)
+        store.write(kept, encode_head(first))
+        store.write(HEAD, encode_head(last))
+        await taken_by(store, is_fresh=True)
+        assert decode_head(store.objects[kept].body, PLACE).commit == last.commit
+
+    virtually(main)
+
+
+def test_a_head_beyond_the_bounds_is_left_as_it_is() -> None:
+    """Its epoch cannot rise: the next head would be one that nobody can read."""
+
+    async def main() -> None:
+        store = MemoryStateStore()
+        body = encode_head(new_head(epoch=(1 << 53) - 1))
+        store.write(HEAD, body)
+        with pytest.raises(CheckpointError, match="head"):
+            await taken_by(store)
+        assert store.objects[HEAD].body == body
 
     virtually(main)
 

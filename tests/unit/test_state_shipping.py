@@ -12,18 +12,18 @@ import pytest
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint
 from asyncfilter.checkpoint.open_file import connect
 from asyncfilter.clock import SystemClock
-from asyncfilter.errors import StateLostError, TransientError
+from asyncfilter.errors import AccessError, StateLostError, TransientError
 from asyncfilter.events import Event, StateCommitted
 from asyncfilter.model import ListedObject, S3Location
 from asyncfilter.ports.keeping import Grant
 from asyncfilter.records.progress import Batch, Totals
-from asyncfilter.state import beside, commits, making
+from asyncfilter.state import beside, commits, making, shipping
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.state.shipping import StateShipping, running
 from asyncfilter.state.taking import Claim, take
-from asyncfilter.testing.state_store import MemoryStateStore
+from asyncfilter.testing.state_store import MemoryStateStore, no_fault
 from tests.kit.checkpoints import IDENTITY, stored_image
 from tests.kit.states import PLACE
 from tests.property.test_segments import rows as rows_of
@@ -217,6 +217,26 @@ async def test_a_store_that_is_away_is_caught_up_with(ship: Callable[..., object
         committed = [event for event in one.events if isinstance(event, StateCommitted)]
         assert committed
         assert (await one.state.summary()).behind_rows == 0
+
+
+async def test_a_copy_that_may_not_be_written_any_more_says_so(
+    ship: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store answers, so that "did not answer" would send people to the wrong place."""
+    monkeypatch.setattr(shipping, "_FLUSH_S", 0.2)
+    store = MemoryStateStore()
+    async with ship(store, is_truth=False) as one:  # type: ignore[attr-defined]
+
+        def denied(operation: str, _place: S3Location) -> object:
+            if operation == "put":
+                raise AccessError("Permission denied: PutObject")
+            return None
+
+        await one.commit()
+        store.fault = denied
+        await one.write()
+        assert "Permission denied: PutObject" in (await one.state.flush() or "")
+        store.fault = no_fault
 
 
 async def test_a_lost_state_ends_every_wait(ship: Callable[..., object]) -> None:

@@ -18,7 +18,7 @@ from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointError, CheckpointLockedError
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Batch
-from asyncfilter.state.working_copy import Standing, bring_up, check_beginning
+from asyncfilter.state.working_copy import Standing, bring_up, check_beginning, check_first_file
 from asyncfilter.testing.state_store import MemoryStateStore
 from tests.kit.checkpoints import LABELS, stored_image
 from tests.kit.states import HandMade, contents_of, names_in
@@ -187,3 +187,20 @@ def test_without_a_head_only_a_copy_begins_from_a_file(state: HandMade, tmp_path
     with pytest.raises(CheckpointError) as caught:
         check_beginning(state.place, path, is_copy=False)
     assert "asyncfilter state push" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("state_id", ["", "0" * 16])
+def test_a_file_that_a_killed_process_left_empty_begins_a_state_without_commits(
+    state: HandMade, tmp_path: Path, state_id: str
+) -> None:
+    """As after kill -9 before the first snapshot, once or twice; one with images of something else is refused."""
+    first = msgspec.structs.replace(state.head, snapshot=None, segments=[], epoch=7)
+    check_first_file(state.place, tmp_path / "none.db", first)
+    check_first_file(state.place, local(state, tmp_path / "older.db", epoch=6), first)
+    path = local(state, tmp_path / "robins.db", state_id=state_id)
+    with pytest.raises(CheckpointError, match="left behind") as caught:
+        check_first_file(state.place, path, first)
+    assert "another prefix" in str(caught.value.hint)
+    with closing(connect(path, "rw")) as db:
+        db.execute("DELETE FROM image")
+    check_first_file(state.place, path, first)

@@ -1,0 +1,103 @@
+"""Nothing is sent by whoever does not own the state in S3, wherever the attempt would have been made."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncfilter.engine.core.backends import DetectorBackend
+from asyncfilter.engine.examine.inputs import RunInputs
+from asyncfilter.errors import NotSentError
+from asyncfilter.model import Detection, ObjectRef
+from asyncfilter.ports.examine import BoundedPreparation, Detector, Memory, Prepared
+from asyncfilter.testing import MemorySource
+from asyncfilter.wiring.owned_ports import paid_while_owned
+
+IMAGE = ObjectRef(bucket="raw", key="a.jpg", size_bytes=1, etag="e", seq=1)
+
+
+class Asked:
+    """A detector that counts."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def detect(self, image: ObjectRef) -> Detection:
+        """See ``Detector``."""
+        self.calls += 1
+        return Detection(())
+
+
+class Lost:
+    """A state that another process owns; as far as these ports use one."""
+
+    def may_pay(self) -> bool:
+        """Not now."""
+        return False
+
+    async def wait_may_pay(self) -> None:
+        """Returns after a while."""
+
+
+class Preparing:
+    """Prepares for a detector, and for one at each lane."""
+
+    def __init__(self, detector: Detector, *, at_lanes: bool) -> None:
+        self._detector = detector
+        self._at_lanes = at_lanes
+        self.memory: Memory | None = None
+
+    async def prepare(self, image: ObjectRef) -> Prepared | None:
+        """See ``Preparation``."""
+        return Prepared(detector=self._detector, at_lane=(lambda _: self._detector) if self._at_lanes else None)
+
+
+class Bounded(Preparing):
+    """The same, which counts bytes."""
+
+    def bound_by(self, memory: Memory) -> None:
+        """See ``BoundedPreparation``."""
+        self.memory = memory
+
+
+class Unlimited:
+    """Memory without a limit."""
+
+    async def hold(self, image: ObjectRef, size_bytes: int) -> None:
+        """See ``Memory``."""
+
+
+def inputs(detector: Detector, preparation: Preparing) -> RunInputs:
+    """Inputs with one backend."""
+    backend = DetectorBackend(detector=detector, limit_tps=None, tps_origin="", price_micros=lambda _: 1000)
+    return RunInputs(
+        source=MemorySource([]), check=lambda _: None, backends=(backend,), concurrency=1, preparation=preparation
+    )
+
+
+@pytest.mark.parametrize("at_lanes", [False, True])
+async def test_nothing_is_sent_without_the_state(at_lanes: bool) -> None:
+    """Neither by the backend, nor for a prepared image, nor for one at a lane."""
+    asked = Asked()
+    owned = paid_while_owned(inputs(asked, Bounded(asked, at_lanes=at_lanes)), Lost())  # type: ignore[arg-type]
+    assert owned.preparation is not None
+    prepared = await owned.preparation.prepare(IMAGE)
+    assert prepared is not None
+    detectors = [owned.primary.detector, prepared.detector]
+    if at_lanes:
+        assert prepared.at_lane is not None
+        detectors.append(prepared.at_lane("west"))
+    for detector in detectors:
+        with pytest.raises(NotSentError):
+            await detector.detect(IMAGE)
+    assert asked.calls == 0
+
+
+def test_memory_stays_bounded() -> None:
+    """A preparation that counts bytes is one still; one that does not is none."""
+    bounded, memory = Bounded(Asked(), at_lanes=False), Unlimited()
+    owned = paid_while_owned(inputs(Asked(), bounded), Lost())  # type: ignore[arg-type]
+    assert isinstance(owned.preparation, BoundedPreparation)
+    owned.preparation.bound_by(memory)
+    assert bounded.memory is memory
+    other = paid_while_owned(inputs(Asked(), Preparing(Asked(), at_lanes=False)), Lost())  # type: ignore[arg-type]
+    assert not isinstance(other.preparation, BoundedPreparation)
