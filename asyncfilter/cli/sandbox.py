@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -35,6 +36,7 @@ from asyncfilter.sandbox.throttle import ThrottleMode
 app = command_group()
 
 T = TypeVar("T")
+W = TypeVar("W", bound=StrEnum)
 
 _Texts = list[str] | None
 _CONTENT, _LABELS, _LIMITS, _TROUBLE = "Content", "Labels", "Speed and limits", "Trouble"
@@ -261,7 +263,7 @@ def sandbox(
             archived=tuple(archived or ()),
             restored=tuple(restored or ()),
             quirks=_parsed(syntax.parse_quirk, quirk),
-            labels=LabelSource(labels),
+            labels=_word(LabelSource, labels, "--labels"),
             answers=_text(answers),
             recorded=_text(recorded),
             onnx_model=_text(onnx_model),
@@ -269,22 +271,22 @@ def sandbox(
             onnx_preprocess=_text(onnx_preprocess),
             rates=_parsed(syntax.parse_rate, tps),
             announced_tps=announced_tps,
-            throttle_mode=ThrottleMode(throttle_mode),
+            throttle_mode=_word(ThrottleMode, throttle_mode, "--throttle-mode"),
             ramp=ramp,
             latency=syntax.parse_latency(latency),
             s3_latency=syntax.parse_latency(s3_latency),
             list_latency=None if list_latency is None else syntax.parse_latency(list_latency),
             model_versions=_parsed(syntax.parse_model_version, model_version),
-            conditional_writes=ConditionalWrites(conditional_writes),
+            conditional_writes=_word(ConditionalWrites, conditional_writes, "--conditional-writes"),
             speed=speed,
-            summary_shape=SummaryShape(summary_shape),
+            summary_shape=_word(SummaryShape, summary_shape, "--summary-shape"),
             unit_tps=unit_tps,
             control_tps=control_tps,
             control_latency=syntax.parse_latency(control_latency),
             faults=_parsed(syntax.parse_fault, fault),
             deny=_parsed(syntax.parse_deny, deny),
             policy=_text(policy),
-            ai_opt_out=OptOut(ai_opt_out),
+            ai_opt_out=_word(OptOut, ai_opt_out, "--ai-opt-out"),
             access_log=access_log,
             denied=tuple(denied or ()),
             kms_denied=tuple(kms_denied or ()),
@@ -355,6 +357,15 @@ def _serve(options: SandboxOptions, variables: Mapping[str, str], *, env_file: P
 
 def _parsed(parse: Callable[[str], T], texts: Sequence[str] | None) -> tuple[T, ...]:
     return tuple(parse(text) for text in texts or ())
+
+
+def _word(words: type[W], text: str, option: str) -> W:
+    """The word of an option that takes one of a few."""
+    try:
+        return words(text)
+    except ValueError as exc:
+        *others, last = words
+        raise ValueError(f"{option}: expected {', '.join(others)} or {last}, found {text!r}") from exc
 
 
 def _text(path: Path | None) -> str | None:

@@ -28,7 +28,7 @@ from asyncfilter.sandbox.iam.access_log import AccessLog
 from asyncfilter.sandbox.iam.documents import IdentityPolicy
 from asyncfilter.sandbox.iam.service import IamService
 from asyncfilter.sandbox.loading import fill
-from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN, SECRET_KEY, SandboxOptions, SummaryShape
+from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN, SECRET_KEY, ModelVersionSpec, SandboxOptions, SummaryShape
 from asyncfilter.sandbox.organizations import OrganizationsService
 from asyncfilter.sandbox.rates import Quotas, Rates, new_quotas
 from asyncfilter.sandbox.rekognition import RekognitionService
@@ -155,7 +155,7 @@ class Sandbox:
         self._access = access
         account = _account(options, store, access, self.clock, partition)
         source = build_source(options, drawn)
-        versions = {region: version for version, region in options.model_versions}
+        versions = _versions(options.model_versions)
         rekognition = RekognitionService(
             store, access, source, account, check_images=options.check_images, versions=versions
         )
@@ -245,6 +245,20 @@ async def serve(options: SandboxOptions, *, started: Callable[[str], None]) -> N
     async with Sandbox(options) as sandbox:
         started(sandbox.endpoint_url)
         await anyio.sleep_forever()
+
+
+def _versions(specs: Sequence[ModelVersionSpec]) -> Mapping[str, str]:
+    """The model version of each region; that of all others has no region.
+
+    Raises:
+        ValueError: If one is given twice.
+    """
+    versions: dict[str, str] = {}
+    for version, region in specs:
+        if region in versions:
+            raise ValueError(f"the model version of {region or 'all other regions'} is given twice")
+        versions[region] = version
+    return versions
 
 
 def _announced(options: SandboxOptions, rates: Rates, accounts: Accounts) -> Callable[[Caller], float | None]:

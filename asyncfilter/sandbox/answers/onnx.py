@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from asyncfilter.onnx.errors import NoScoresError
+from asyncfilter.onnx.errors import NoScoresError, OwnModelError
 from asyncfilter.onnx.model import ModelSettings, open_classifier
 from asyncfilter.onnx.preprocessing import read_preprocess_file
 from asyncfilter.onnx.runner import Runner
@@ -35,9 +35,13 @@ class OnnxAnswers:
     slow = True
 
     def __init__(self, model: str, labels: str, preprocess: str | None = None) -> None:
-        wanted = None if preprocess is None else read_preprocess_file(preprocess)[0]
-        settings = ModelSettings(model=model, labels=labels, preprocess=wanted)
-        self._runner = Runner(open_classifier(settings), Scores.AUTO)
+        try:
+            wanted = None if preprocess is None else read_preprocess_file(preprocess)[0]
+            settings = ModelSettings(model=model, labels=labels, preprocess=wanted)
+            self._runner = Runner(open_classifier(settings), Scores.AUTO)
+        except OwnModelError as exc:
+            option = f"--onnx-{exc.key}: " if exc.key in {"model", "labels", "preprocess"} else ""
+            raise ValueError(f"{option}{exc.message}") from exc
         self._rest = msgspec.json.encode({"LabelModelVersion": self._runner.classifier.version})
         # Pillow warns of malformed EXIF blocks; the service accepts them without a warning.
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
