@@ -350,6 +350,7 @@ def main() -> int:
     parser.add_argument("--rates", type=float, nargs="+", default=[50, 500, 2000])
     given = parser.parse_args()
     wrong = False
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the nodes, too
     with tempfile.TemporaryDirectory() as folder, RayCluster() as cluster:
         for kind in given.kinds or KINDS:
             place = Path(folder, kind)
