@@ -165,8 +165,9 @@ def has_tokens() -> bool:
 
 
 def disconnect() -> None:
-    """Leave Ray; it goes on."""
-    import_ray().shutdown()
+    """Leave Ray; it goes on. One that has ended is not left, since it would be waited for."""
+    if not _state.has_ended:
+        import_ray().shutdown()
 
 
 def forget() -> None:
@@ -290,7 +291,8 @@ class RayHub:
             if task is not None:
                 task.cancel()
         with anyio.move_on_after(_REACH_S):
-            await anyio.to_thread.run_sync(self._end_all, abandon_on_cancel=True)
+            if not _state.has_ended:
+                await anyio.to_thread.run_sync(self._end_all, abandon_on_cancel=True)
 
     # -- Actors ----------------------------------------------------------------------------------------------------
 
@@ -301,6 +303,7 @@ class RayHub:
             if await anyio.to_thread.run_sync(_answers, self.address):
                 seen_s = anyio.current_time()
             elif anyio.current_time() - seen_s > _GONE_S:
+                forget()
                 gone = f"the Ray at {self.address} has ended"
                 await self._ready.put(WaitEndedError(gone, hint="Run the same command again once there is a cluster."))
                 return
