@@ -324,6 +324,22 @@ class Proofs(Sweep):
         for _ in range(2):
             self.cluster.add(PYTHONPATH=path)
 
+    def lost_ray(self) -> None:
+        """Ray's own head is killed: the run ends with 75, and nothing is told too low. On a cluster of its own."""
+        for _ in range(self._repeat):
+            place = self.place.new_folder()
+            with RayCluster(nodes=1, cpus=4) as cluster, service(20_000) as sandbox:
+                fleet = Trial(Place(cluster, place), sandbox)
+                fleet.start()
+                fleet.examined(100)
+                cluster.kill_gcs()
+                began_s = time.monotonic()
+                summary, took_s = fleet.end(75), time.monotonic() - began_s
+                billed = fleet.workspace.billed()
+            self.say(f"lost_ray: exit 75 after {took_s:.0f} s, {billed} billed, {summary['billed_calls']} told")
+            self.check(billed <= summary["billed_calls"], f"lost_ray: {billed} billed, {summary['billed_calls']} told")
+            self.done("lost_ray")
+
     def demo(self) -> None:
         """``asyncfilter demo --on ray`` ends within three minutes, on a Ray of its own."""
         with service(1) as sandbox:
@@ -338,7 +354,20 @@ class Proofs(Sweep):
 
 
 _SIGNALS = {"worker killed": signal.SIGKILL, "worker told to leave": signal.SIGTERM}
-KINDS = ("answers", "kills", "ceiling", "once", "rate", "overload", "frozen", "heads", "poison", "demo", "refusals")
+KINDS = (
+    "answers",
+    "kills",
+    "ceiling",
+    "once",
+    "rate",
+    "overload",
+    "frozen",
+    "heads",
+    "poison",
+    "demo",
+    "lost_ray",
+    "refusals",
+)
 
 
 def main() -> int:

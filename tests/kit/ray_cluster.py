@@ -115,6 +115,13 @@ class RayCluster:
         while len(self.nodes) < self._wanted:
             self.add()
 
+    def kill_gcs(self) -> None:
+        """Kill Ray's own head process."""
+        assert self._head is not None
+        for pid in self._head.pids():
+            if "gcs_server" in _command(pid):
+                os.kill(pid, signal.SIGKILL)
+
     def clear(self) -> None:
         """End all nodes but the head."""
         for node in self.nodes:
