@@ -132,7 +132,7 @@ def _conditions(value: object, path: Path) -> Iterator[Finding]:
 
 def _assumed(job: Mapping) -> Iterator[Finding]:
     """Where ``confidence: assumed`` has no model whose thresholds it could stand for."""
-    if _kind(job) not in {DetectorKind.REKOGNITION, DetectorKind.ONNX}:
+    if _kind(job) not in (DetectorKind.REKOGNITION, DetectorKind.ONNX):
         return  # a kind that does not exist is reported alone
     model = f"a model ({DetectorKind.CUSTOM_LABELS} as detector.kind) has thresholds of its own"
     for where, condition in _every_condition(job):
