@@ -193,6 +193,11 @@ WRONG = {
         "8:41: detector.start.max_units",
         ["expected at least units (3), found 2"],
     ),
+    "kind that is a list": (
+        HEAD + "detector: {kind: []}",
+        "5:18: detector.kind",
+        ["expected rekognition or rekognition-custom-labels or onnx, found"],
+    ),
     "no detector": (
         HEAD + "detector: 5",
         "5:11: detector",
