@@ -186,6 +186,26 @@ async def test_number_fields(open_page: Opener, review: FakeReview) -> None:
     await page.at("boxes").wait_for(state="detached")
 
 
+async def test_a_number_under_the_fingers_stays(open_page: Opener, review: FakeReview) -> None:
+    """What is stored meanwhile draws the fields anew, but not the one that is typed into."""
+    page = await opened(open_page)
+    page.watched.may_lose = True
+    await page.page.keyboard.press("n")
+    await page.saved()
+    review.is_away = True
+    await page.at("box-left").fill("40")
+    await page.page.keyboard.press("Tab")
+    await page.at("box-top").fill("3")
+    review.is_away = False
+    await page.saved()
+    assert stored(review) == [("Robin", 40, 225, 200, 150)]
+    assert await page.at("box-top").input_value() == "3"
+    await page.page.keyboard.type("0")
+    await page.at("boxes-done").click()
+    await page.saved()
+    assert stored(review) == [("Robin", 40, 30, 200, 150)]
+
+
 async def test_boxes_under_edit_come_before_the_verdict(open_page: Opener, review: FakeReview) -> None:
     """A verdict key right after arrows stores the box first, with the label of its own image."""
     page = await opened(open_page)
