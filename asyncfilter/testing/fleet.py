@@ -56,7 +56,7 @@ class MemoryWorker:
         self.ask_s = ask_s
         self.is_dead = False
         self.is_mute = False
-        """It hears, and says nothing but that it lives."""
+        """It receives, and sends nothing but its heartbeat."""
         self.is_cut = False
         """Nothing goes through, in either direction, until it is False again."""
         self.garbles: Callable[[bytes], bytes] | None = None
@@ -86,7 +86,7 @@ class MemoryWorker:
             self.is_dead = True
 
     def kill(self) -> None:
-        """End at once, as by SIGKILL: what is under way is made, and nobody hears of it."""
+        """End at once, as by SIGKILL: what is under way is done, and its result is lost."""
         self.is_dead = True
         if self._scope is not None:
             self._scope.cancel()
