@@ -216,7 +216,9 @@ def _begun(forms: list[Schema], value: object) -> list[Schema]:
         form
         for form in forms
         if form.get("type", "object") == "object"
-        and all(value.get(key, form["properties"][key].get("default")) == constant for key, constant in _constants(form))
+        and all(
+            value.get(key, form["properties"][key].get("default")) == constant for key, constant in _constants(form)
+        )
     ]
     return agreeing or forms
 
