@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -44,6 +46,7 @@ _CONCURRENCY = 1_000
 _GB = 1_000_000_000
 _NEVER_S = "180"
 """Long enough for a drain; a process that Ray has not let end by then is ended by it."""
+_FATE_S = 2.0
 _GONE_S = 15.0
 """After so long without an answer of Ray's head the cluster has ended; it does not come back."""
 
@@ -51,6 +54,20 @@ T = TypeVar("T")
 
 Actor = Any
 """Ray's handle of an actor; its type is known where Ray is installed."""
+
+
+class Life(NamedTuple):
+    """Where an actor lives.
+
+    Attributes:
+        pid: Its process.
+        node: Id of its node.
+        is_alive: Whether it runs.
+    """
+
+    pid: int
+    node: str
+    is_alive: bool
 
 
 class PerWorker(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +149,8 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
     # Ray tells of dead workers on stdout, where the result of the command goes; events tell of them here.
     if hasattr(ray._private.worker, "print_to_stdstream"):  # noqa: SLF001
         ray._private.worker.print_to_stdstream = _say_nothing  # noqa: SLF001
+    # It warns that it takes no SIGTERM in this thread.
+    logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     except Exception as exc:
@@ -200,10 +219,10 @@ def total_cpus() -> float:
     return float(import_ray().cluster_resources().get("CPU", 0.0))
 
 
-async def in_thread(ask: Callable[[str], T], name: str, *, default: T) -> T:
-    """The answer of Ray about an actor; ``default`` when Ray does not answer, as once its head has ended."""
+async def in_thread(ask: Callable[[], T], *, default: T) -> T:
+    """The answer of Ray; ``default`` when Ray does not answer, as once its head has ended."""
     with anyio.move_on_after(_REACH_S):
-        return await anyio.to_thread.run_sync(ask, name, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
     return default
 
 
@@ -412,7 +431,7 @@ class RayHub:
                 return  # what ended meanwhile is started again
         if unfit is None:
             self._offered.add(name)
-            await self._ready.put(RayWire(self, name, actor))
+            await self._ready.put(RayWire(self, name, actor, await in_thread(partial(self.life, actor), default=None)))
             return
         if len(self._opening) > 1 and not self._offered:
             await anyio.sleep(_OTHERS_S)
@@ -425,6 +444,32 @@ class RayHub:
     def is_gone(self, name: str) -> bool:
         """Whether an actor will never answer again."""
         return self._found(name) is None
+
+    def life(self, actor: Actor) -> Life | None:
+        """Where an actor lives; None where that is not known."""
+        try:
+            found = self._ray._private.state.actors(actor._actor_id.hex())  # noqa: SLF001  the public one needs a dashboard
+            return Life(found["Pid"], found["Address"]["NodeID"], found["State"] == "ALIVE")
+        except Exception:  # noqa: BLE001  a name of Ray's own that may change
+            return None
+
+    def fate(self, actor: Actor, former: Life | None) -> Loss | None:
+        """What became of the process that an actor was; None where that does not show.
+
+        Ray hears of it a moment after we do, so that it is asked for some time.
+        """
+        until_s = time.monotonic() + _FATE_S
+        while former is not None and time.monotonic() < until_s:
+            now = self.life(actor)
+            if now is None:
+                return None
+            if not now.is_alive or now.pid != former.pid:
+                return Loss.PROCESS if self._has_node(former.node) else Loss.NODE
+            time.sleep(_FATE_S / 10)
+        return None
+
+    def _has_node(self, node: str) -> bool:
+        return any(one["NodeID"] == node and one["Alive"] for one in self._ray.nodes())
 
     def end(self, name: str) -> None:
         """End one actor."""
@@ -453,8 +498,9 @@ async def _bounded(ask: Callable[[], T]) -> T:
 class RayWire:
     """``Wire`` to one actor: a call brings a frame, and one that waits fetches the next."""
 
-    def __init__(self, hub: RayHub, name: str, actor: Actor) -> None:
+    def __init__(self, hub: RayHub, name: str, actor: Actor, life: Life | None) -> None:
         self.name = name
+        self._life = life
         self._hub = hub
         self._actor = actor
 
@@ -470,15 +516,20 @@ class RayWire:
         try:
             frame = await self._actor.give.remote(session)
         except Exception as error:
-            is_final = await in_thread(self._hub.is_gone, self.name, default=False)
-            raise WireLostError(_loss(error), str(error), is_final=is_final) from error
+            raise await self._lost(error) from error
         if not isinstance(frame, bytes):
             raise WireLostError(Loss.PROCESS, "no bytes")
         return frame
 
     async def end(self) -> None:
         """See ``Wire``."""
-        await in_thread(self._hub.end, self.name, default=None)
+        await in_thread(partial(self._hub.end, self.name), default=None)
+
+    async def _lost(self, error: Exception) -> WireLostError:
+        is_final = await in_thread(partial(self._hub.is_gone, self.name), default=False)
+        fate = await in_thread(partial(self._hub.fate, self._actor, self._life), default=None)
+        self._life = await in_thread(partial(self._hub.life, self._actor), default=None)
+        return WireLostError(fate or _loss(error), str(error), is_final=is_final)
 
 
 def _loss(error: Exception) -> Loss:
