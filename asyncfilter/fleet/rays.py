@@ -30,17 +30,13 @@ import msgspec
 from asyncfilter.errors import AccessError, AsyncFilterError, UsageError, WaitEndedError
 from asyncfilter.fleet.faults import error_of
 from asyncfilter.fleet.messages import Fault
-from asyncfilter.fleet.wires import Loss, Wire, WireLostError
+from asyncfilter.fleet.wires import Loss, Wire, WireLostError, WorkerFaultError
 
 NAMESPACE = "asyncfilter"
 EXTRA_HINT = "pip install 'asyncfilter[ray]'"
 _REACH_S = 5.0
 _LOOK_S = 2.0
 _ANSWER_S = 30.0
-_OTHERS_S = 10.0
-"""How long other workers are waited for before one that cannot work ends the search."""
-_AGAIN_S = 30.0
-"""A worker that cannot work is tried again after so long where others can."""
 _START_S = 300.0
 _CONCURRENCY = 1_000
 _GB = 1_000_000_000
@@ -101,10 +97,18 @@ def check_installed() -> None:
         raise UsageError("a fleet on Ray needs the extra `ray`", hint=f"Install it: {EXTRA_HINT}")
 
 
+def given_address() -> str | None:
+    """The address that the environment has; None where it has none, or says in Ray's words that it is to be found."""
+    given = os.environ.get("RAY_ADDRESS", "")
+    return given if given not in {"", "auto", "local"} else None
+
+
 def running_address() -> str | None:
     """The address of a Ray that runs: that of the environment, or on this machine; None without one."""
-    if given := os.environ.get("RAY_ADDRESS"):
+    if given := given_address():
         return given
+    if os.environ.get("RAY_ADDRESS") == "local":
+        return None
     note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
     try:
         found = note.read_text().strip()
@@ -140,6 +144,8 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
         )
     # By default Ray ends this process, with what is not durable yet, a minute after its head is gone.
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _NEVER_S)
+    if environment:
+        os.environ.pop("RAY_AUTH_TOKEN", None)  # would come before the token of a Ray of our own
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", **environment})
     ray = import_ray()
     if not _answers(address):
@@ -287,15 +293,15 @@ class RayHub:
         self._family = family
         self._per_worker = per_worker
         self._most = most
-        self._ready: asyncio.Queue[Wire | AsyncFilterError] = asyncio.Queue()
+        self._ready: asyncio.Queue[Wire | Exception] = asyncio.Queue()
         self._actors: dict[str, Actor] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._looking: list[asyncio.Task[None]] = []
-        self._offered: set[str] = set()
-        self._again_s: dict[str, float] = {}
+        self._former: list[str] = []
+        self._looked = asyncio.Event()
         self.started: set[str] = set()
         self.is_left = False
-        """Workers were left to the next head."""
+        """Workers of a former head may live on."""
 
     async def next(self) -> Wire:
         """See ``Hub``.
@@ -307,9 +313,14 @@ class RayHub:
         if not self._looking:
             self._looking = [asyncio.create_task(work) for work in (self._look(), self._watch())]
         found = await self._ready.get()
-        if isinstance(found, AsyncFilterError):
+        if isinstance(found, Exception):
             raise found
         return found
+
+    async def former(self) -> list[str]:
+        """See ``Hub``."""
+        await self._looked.wait()
+        return self._former
 
     async def close(self) -> None:
         """See ``Hub``."""
@@ -317,7 +328,7 @@ class RayHub:
 
     async def leave(self, ended: Collection[str]) -> None:
         """See ``Hub``."""
-        self.is_left = True
+        self.is_left = not self._looked.is_set() or not set(self._former) <= set(ended)
         await self._end(lambda: ended)
 
     async def _end(self, names: Callable[[], Collection[str]]) -> None:
@@ -359,19 +370,18 @@ class RayHub:
     async def _look_once(self, *, is_first: bool) -> None:
         names = await _bounded(partial(self._present, ends_former=is_first))
         for name in names:
-            if self._is_wanted(name):
+            if name not in self._actors:
                 self._open(name, await _bounded(partial(self._found, name)))
+        if is_first:
+            self._former = list(self._actors)
+            self._looked.set()
         for name in [name for name in self._actors if name not in names]:
             del self._actors[name]
-            self._offered.discard(name)
         for number in range(1, await _bounded(self.wanted) + 1):
             name = f"{self._name}-{number}"
-            if self._is_wanted(name):
+            if name not in self._actors:
                 self.started.add(name)
                 self._open(name, await _bounded(partial(self._started, name)))
-
-    def _is_wanted(self, name: str) -> bool:
-        return name not in self._actors and anyio.current_time() >= self._again_s.get(name, 0.0)
 
     def wanted(self) -> int:
         """Workers that there should be."""
@@ -420,26 +430,22 @@ class RayHub:
         task.add_done_callback(self._opening.discard)
 
     async def _offer(self, name: str, actor: Actor) -> None:
-        """Offer a worker once its ports are open; one that cannot open them ends the search only if all cannot."""
+        """Offer a worker once its ports are open."""
         unfit: AsyncFilterError | None
         try:
             fault = await actor.opened.remote()
             unfit = error_of(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
         except Exception as error:  # noqa: BLE001  Ray may raise anything
+            self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
             unfit = _unfit(error)
             if unfit is None:
-                return  # what ended meanwhile is started again
-        if unfit is None:
-            self._offered.add(name)
-            await self._ready.put(RayWire(self, name, actor, await in_thread(partial(self.life, actor), default=None)))
+                return
+        if unfit is not None:
+            self._actors.pop(name, None)  # it is asked again: what it lacks may come
+            await self._ready.put(WorkerFaultError(unfit))
             return
-        if len(self._opening) > 1 and not self._offered:
-            await anyio.sleep(_OTHERS_S)
-        if not self._offered:
-            await self._ready.put(unfit)
-            return
-        self._again_s[name] = anyio.current_time() + _AGAIN_S
-        self._actors.pop(name, None)
+        life = await in_thread(partial(self.life, actor), default=None)
+        await self._ready.put(RayWire(self, name, actor, life))
 
     def is_gone(self, name: str) -> bool:
         """Whether an actor will never answer again."""

@@ -83,7 +83,7 @@ def check_cluster(job: Job, cluster: Cluster) -> None:
         UsageError: Ray is not installed, or the job needs what only this machine has.
     """
     rays.check_installed()
-    address = os.environ.get("RAY_ADDRESS") if cluster.address == "auto" else cluster.address
+    address = rays.given_address() if cluster.address == "auto" else cluster.address
     if address:
         check_foreign(job, address)
 
@@ -142,7 +142,7 @@ async def _ended(own: OwnRay) -> None:
 
 
 def _keep_if_left(own: OwnRay, hub: rays.RayHub) -> None:
-    own.is_kept = hub.is_left
+    own.is_kept = own.is_kept and hub.is_left
 
 
 async def _disconnected() -> None:
