@@ -297,6 +297,34 @@ def test_two_heads_the_older_obeys() -> None:
     run_virtually(main)
 
 
+def test_two_heads_of_one_epoch_do_not_take_turns() -> None:
+    """Runs over copies of one checkpoint have equal epochs: the first keeps its workers, the other ends with exit 3."""
+    job = make_job(tps=50)
+
+    async def main() -> None:
+        first = FleetStage(Stage(cats(range(1000)), seed=1), job)
+        second = FleetStage(Stage(cats(range(1000)), seed=1), job)
+        async with anyio.create_task_group() as tasks:
+            hub = MemoryHub(tasks)
+            for _ in range(2):
+                hub.start(first.worker())
+
+            async def later() -> None:
+                await anyio.sleep(2.0)
+                with pytest.raises(CheckpointError, match="copy of this checkpoint"):
+                    await second.head(hub.again())
+                assert anyio.current_time() < 15.0
+
+            tasks.start_soon(later)
+            summary = await first.head(hub)
+            assert summary.stop_reason == "completed"
+            assert max(first.stage.detector.attempts.values()) == 1
+            assert not first.said(WorkerLost)
+            tasks.cancel_scope.cancel()
+
+    run_virtually(main)
+
+
 def test_announced_leave_repeats_nothing() -> None:
     """A spot notice: what is under way ends, then the worker goes."""
     job = make_job(tps=100)
