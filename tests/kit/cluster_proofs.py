@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -177,6 +178,26 @@ class Proofs(Sweep):
                     self.check(repeated == 0, f"once, {how}: {repeated} repeated")
                 self.say(f"once, {how}: {repeated} repeated, {asks} under way there, {summary['adopted']} adopted")
                 self.done(f"once: {how}")
+
+    def disk(self) -> None:
+        """The head is killed and its folder removed: with a state in S3 and living workers nothing is called twice."""
+        for number in range(self._repeat):
+            mode = ("checkpoint", "checkpoint_copy")[number % 2]
+            with service(seed=self._seed + number) as sandbox:
+                lost, following = (Trial(self.place, sandbox, **{mode: "s3://clean/states/"}) for _ in range(2))
+                lost.start()
+                lost.examined(self._rng.randrange(40, 200))
+                self._kill_head(lost)
+                shutil.rmtree(lost.workspace.folder)
+                following.start()
+                summary, repeated, billed = following.end(), again(sandbox), following.workspace.billed()
+            told = f"disk, {mode}: "
+            self.check(summary["examined"] == IMAGES, f"{told}{summary['examined']} examined")
+            self.check(repeated == 0, f"{told}{repeated} repeated")
+            spent = summary["billed_calls"]
+            self.check(mode != "checkpoint" or spent >= billed, f"{told}{billed} billed, {spent} told")
+            self.say(f"{told}{repeated} repeated, {summary['adopted']} adopted, {summary['state']}")
+            self.done(told + "head and its disk lost")
 
     def rate(self) -> None:
         """Undisturbed at least .97 of each rate; with frozen workers no second has more than 105 % and one."""
@@ -359,6 +380,7 @@ KINDS = (
     "kills",
     "ceiling",
     "once",
+    "disk",
     "rate",
     "overload",
     "frozen",
