@@ -15,7 +15,9 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import OpenManifest
 from asyncfilter.cli.model.options import (
     ModelOptions,
+    NewVersion,
     ProjectArgument,
+    TrainingOutput,
     WaitOptions,
     agree,
     parse_place,
@@ -81,19 +83,8 @@ def improve(
         ),
     ] = None,
     reviewed: Reviewed = None,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            metavar="s3://B/P/",
-            help="Where the service writes the results of training and evaluation.",
-            show_default=False,
-        ),
-    ],
-    version: Annotated[
-        str | None,
-        typer.Option("--version", metavar="NAME", help="Default: PROJECT.YYYY-MM-DDTHH.MM.SS.", show_default=False),
-    ] = None,
+    output: TrainingOutput,
+    version: NewVersion = None,
     switch: Annotated[
         bool,
         typer.Option(

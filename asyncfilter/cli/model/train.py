@@ -10,7 +10,9 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.model.options import (
     ModelOptions,
+    NewVersion,
     ProjectArgument,
+    TrainingOutput,
     WaitOptions,
     agree,
     parse_place,
@@ -47,19 +49,8 @@ app = command_group()
 def train(
     project: ProjectArgument,
     *,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            metavar="s3://B/P/",
-            help="Where the service writes the results of training and evaluation.",
-            show_default=False,
-        ),
-    ],
-    version: Annotated[
-        str | None,
-        typer.Option("--version", metavar="NAME", help="Default: PROJECT.YYYY-MM-DDTHH.MM.SS.", show_default=False),
-    ] = None,
+    output: TrainingOutput,
+    version: NewVersion = None,
     kms: Annotated[
         str | None,
         typer.Option("--kms", metavar="ARN", help="KMS key of what the training keeps.", show_default=False),
