@@ -191,6 +191,7 @@ class MemoryHub:
         self.workers: list[MemoryWorker] = []
         self.wires: list[MemoryWire] = []
         self._tasks = tasks
+        self._former: list[str] = []
         self._new: asyncio.Queue[MemoryWorker] = asyncio.Queue()
 
     def start(self, worker: MemoryWorker) -> None:
@@ -209,6 +210,7 @@ class MemoryHub:
         for worker in self.workers:
             if not worker.is_dead:
                 other.workers.append(worker)
+                other._former.append(worker.name)
                 other._new.put_nowait(worker)
         return other
 
@@ -217,6 +219,10 @@ class MemoryHub:
         wire = MemoryWire(await self._new.get(), self._tasks)
         self.wires.append(wire)
         return wire
+
+    async def former(self) -> list[str]:
+        """See ``Hub``."""
+        return self._former
 
     async def close(self) -> None:
         """See ``Hub``."""

@@ -195,6 +195,9 @@ class _Opening:
             copy = await bring_up(self.store, owner.place, taken.head, path)
         if copy.aside is not None:
             self.tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
+        if copy.spent_micros:
+            usd = copy.spent_micros / 1_000_000
+            self.tell(f"{path} had spent ${usd:.2f} after its last commit to {owner.place.uri}: it is counted now")
         return copy
 
     async def shipping(
