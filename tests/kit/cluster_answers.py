@@ -213,8 +213,9 @@ def dead_disks(proofs: Proofs) -> None:
     """The head is killed and its folder removed: with a state in S3 and living workers no call is made twice."""
     for number in range(proofs.repeat):
         mode = ("checkpoint", "checkpoint_copy")[number % 2]
+        sections: dict[str, Any] = {mode: "s3://clean/states/"}
         with proofs.trial(mode) as seen, service(seed=proofs.seed) as sandbox:
-            lost, following = (Trial(proofs.place, sandbox, **{mode: "s3://clean/states/"}) for _ in range(2))
+            lost, following = (Trial(proofs.place, sandbox, **sections) for _ in range(2))
             lost.start()
             lost.examined(proofs.rng.randrange(40, 200))
             lost.kill_head()
