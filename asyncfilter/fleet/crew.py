@@ -140,8 +140,8 @@ class Crew:
         await link.run()
         self.links.remove(link)
         self._settled.discard(link)
-        self._limit -= self._limits.pop(link, 0)
         self._heard_out.add(link.name)
+        self._limit -= self._limits.pop(link, 0)
         self._notify()
 
     async def gather(self, least: int, *, wait_s: float, settle_s: float) -> None:

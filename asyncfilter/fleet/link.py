@@ -457,6 +457,8 @@ class Link:
 
     def _ready(self, message: messages.Ready) -> None:
         ask = self._asks.get(message.id)
+        if ask is not None and ask.is_attempt:
+            raise messages.FrameError("an attempt that was prepared")
         if message.is_held:
             if ask is not None and not ask.future.done():
                 self.held.add(message.id)

@@ -37,6 +37,8 @@ EXTRA_HINT = "pip install 'asyncfilter[ray]'"
 _REACH_S = 5.0
 _LOOK_S = 2.0
 _ANSWER_S = 30.0
+_AGAIN_S = 30.0
+"""A worker that cannot work is tried again after so long."""
 _START_S = 300.0
 _CONCURRENCY = 1_000
 _GB = 1_000_000_000
@@ -297,11 +299,12 @@ class RayHub:
         self._actors: dict[str, Actor] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._looking: list[asyncio.Task[None]] = []
-        self._former: list[str] = []
-        self._looked = asyncio.Event()
+        self._again_s: dict[str, float] = {}
         self.started: set[str] = set()
         self.is_left = False
-        """Workers of a former head may live on."""
+        """Workers were left to the next head."""
+        self._former: list[str] = []
+        self._looked = asyncio.Event()
 
     async def next(self) -> Wire:
         """See ``Hub``.
@@ -328,7 +331,7 @@ class RayHub:
 
     async def leave(self, ended: Collection[str]) -> None:
         """See ``Hub``."""
-        self.is_left = not self._looked.is_set() or not set(self._former) <= set(ended)
+        self.is_left = True
         await self._end(lambda: ended)
 
     async def _end(self, names: Callable[[], Collection[str]]) -> None:
@@ -370,7 +373,7 @@ class RayHub:
     async def _look_once(self, *, is_first: bool) -> None:
         names = await _bounded(partial(self._present, ends_former=is_first))
         for name in names:
-            if name not in self._actors:
+            if self._is_wanted(name):
                 self._open(name, await _bounded(partial(self._found, name)))
         if is_first:
             self._former = list(self._actors)
@@ -379,9 +382,12 @@ class RayHub:
             del self._actors[name]
         for number in range(1, await _bounded(self.wanted) + 1):
             name = f"{self._name}-{number}"
-            if name not in self._actors:
+            if self._is_wanted(name):
                 self.started.add(name)
                 self._open(name, await _bounded(partial(self._started, name)))
+
+    def _is_wanted(self, name: str) -> bool:
+        return name not in self._actors and anyio.current_time() >= self._again_s.get(name, 0.0)
 
     def wanted(self) -> int:
         """Workers that there should be."""
@@ -430,22 +436,22 @@ class RayHub:
         task.add_done_callback(self._opening.discard)
 
     async def _offer(self, name: str, actor: Actor) -> None:
-        """Offer a worker once its ports are open."""
+        """Offer a worker once its ports are open, or say why it cannot work; such a one is asked again later."""
         unfit: AsyncFilterError | None
         try:
             fault = await actor.opened.remote()
             unfit = error_of(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
         except Exception as error:  # noqa: BLE001  Ray may raise anything
-            self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
             unfit = _unfit(error)
             if unfit is None:
+                self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
                 return
-        if unfit is not None:
-            self._actors.pop(name, None)  # it is asked again: what it lacks may come
-            await self._ready.put(WorkerFaultError(unfit))
+        if unfit is None:
+            await self._ready.put(RayWire(self, name, actor, await in_thread(partial(self.life, actor), default=None)))
             return
-        life = await in_thread(partial(self.life, actor), default=None)
-        await self._ready.put(RayWire(self, name, actor, life))
+        self._again_s[name] = anyio.current_time() + _AGAIN_S
+        self._actors.pop(name, None)
+        await self._ready.put(WorkerFaultError(unfit))
 
     def is_gone(self, name: str) -> bool:
         """Whether an actor will never answer again."""

@@ -142,7 +142,7 @@ async def _ended(own: OwnRay) -> None:
 
 
 def _keep_if_left(own: OwnRay, hub: rays.RayHub) -> None:
-    own.is_kept = own.is_kept and hub.is_left
+    own.is_kept = hub.is_left
 
 
 async def _disconnected() -> None:
