@@ -17,7 +17,6 @@ from asyncfilter.custom_labels.processes import Host
 from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointMismatchError,
-    StateAwayError,
     StateExistsError,
     StateHeldError,
     StoreError,
@@ -26,6 +25,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Put, Refusal, StateStore
+from asyncfilter.state.away import told_as_away
 from asyncfilter.state.fetching import SeenHead, read_head
 from asyncfilter.state.head import Head, Owner, check_file_format, decode_head, differing_identity, encode_head
 from asyncfilter.state.holders import is_gone
@@ -104,11 +104,8 @@ async def take(
         StateAwayError: The store refuses or answers nothing at the moment.
     """
     taking = _Taking(store, claim, host=host, clock=clock, now_s=now_s, told=told)
-    try:
+    with told_as_away(claim.place.uri):
         return await taking.take(begins, is_fresh=is_fresh, only_new=only_new)
-    except (TransientError, ThrottledError) as error:
-        hint = "Run the same command once the store can be reached; nothing was paid."
-        raise StateAwayError(f"{claim.place.uri} cannot be taken now: {error.message}", hint=hint) from error
 
 
 class _Taking:

@@ -34,6 +34,7 @@ from asyncfilter.ports.keeping import KeptState
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.records.progress import Batch
 from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
+from asyncfilter.state.away import told_as_away
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
 from asyncfilter.state.names import Held, place_of
@@ -56,7 +57,8 @@ async def begun_state(job: Job) -> Head | None:
     if place is None:
         return None
     async with open_state_store(job.aws) as store:
-        seen = await read_head(store, place)
+        with told_as_away(place.uri, "read"):
+            seen = await read_head(store, place)
     return None if seen is None else seen.head
 
 
@@ -192,7 +194,8 @@ class _Opening:
                 await to_thread.run_sync(check_first_file, owner.place, path, taken.head)
             return None
         async with _heart_beating(owner, self.context.clock):
-            copy = await bring_up(self.store, owner.place, taken.head, path)
+            with told_as_away(owner.place.uri, "read"):
+                copy = await bring_up(self.store, owner.place, taken.head, path)
         if copy.aside is not None:
             self.tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
         if copy.spent_micros:
