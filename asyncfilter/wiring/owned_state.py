@@ -25,7 +25,15 @@ from asyncfilter.checkpoint.schema import FORMAT_VERSION
 from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.custom_labels.processes import ThisHost
 from asyncfilter.engine.core.run_context import RunContext
-from asyncfilter.errors import AsyncFilterError, CheckpointError, CheckpointLockedError, UsageError
+from asyncfilter.errors import (
+    AsyncFilterError,
+    CheckpointError,
+    CheckpointLockedError,
+    EndpointError,
+    ThrottledError,
+    TransientError,
+    UsageError,
+)
 from asyncfilter.events import JobWarning
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job
@@ -39,7 +47,7 @@ from asyncfilter.state.head import Head
 from asyncfilter.state.names import Held, place_of
 from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.shipping import StateShipping, running
-from asyncfilter.state.taking import Claim, Taken, Told, take
+from asyncfilter.state.taking import Claim, Taken, Told, away_at_start, take
 from asyncfilter.state.tenure import COMMIT_EVERY_S
 from asyncfilter.state.working_copy import WorkingCopy, bring_up, check_beginning, check_first_file
 from asyncfilter.wiring.states import Where, open_state_store
@@ -51,12 +59,21 @@ async def has_state(job: Job) -> bool:
 
 
 async def begun_state(job: Job) -> Head | None:
-    """The head of a job's state, which is not owned; None where none was begun."""
+    """The head of a job's state, which is not owned; None where none was begun.
+
+    Raises:
+        StateAwayError: Its store does not answer.
+        AccessError: The account may not read it.
+        CheckpointError: What is there is no head of this state.
+    """
     place = place_of(job)
     if place is None:
         return None
     async with open_state_store(job.aws) as store:
-        seen = await read_head(store, place)
+        try:
+            seen = await read_head(store, place)
+        except (TransientError, ThrottledError, EndpointError) as error:
+            raise away_at_start(place, error) from error
     return None if seen is None else seen.head
 
 
