@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Protocol
+
+from asyncfilter.errors import AsyncFilterError
 
 HEARD_S = 0.5
 """Every end sends a frame at least this often while a session lives."""
@@ -34,6 +37,18 @@ class WireLostError(Exception):
         super().__init__(message or reason.value)
         self.reason = reason
         self.is_final = is_final
+
+
+class WorkerFaultError(Exception):
+    """One worker cannot work where it is; others may.
+
+    Args:
+        error: Why.
+    """
+
+    def __init__(self, error: AsyncFilterError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Wire(Protocol):
@@ -70,9 +85,30 @@ class Hub(Protocol):
     """Where, as the summary shows it."""
 
     async def next(self) -> Wire:
-        """The next worker that appears: first those that are there, then those that are started; waits for it."""
+        """The next worker that appears: first those that are there, then those that are started; waits for it.
+
+        Raises:
+            WorkerFaultError: It cannot work.
+            AsyncFilterError: The cluster cannot be used; there will be no more workers.
+        """
+        ...
+
+    async def former(self) -> list[str]:
+        """Names of the workers that were there before this head, which may keep answers of another one.
+
+        ``next`` must be waiting, and gives each of them unless it is gone by then.
+        """
+        ...
+
+    @property
+    def started(self) -> Collection[str]:
+        """Names of the workers that it has started itself: nothing is kept there from before."""
         ...
 
     async def close(self) -> None:
         """End all workers, and what was started for them; the wires cannot be used any more."""
+        ...
+
+    async def leave(self, ended: Collection[str]) -> None:
+        """As ``close``, but end only the workers of these names: the others are left to the next head."""
         ...

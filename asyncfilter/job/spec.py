@@ -220,6 +220,11 @@ class LaneSpec:
     used_this_month: int = 0
     tiers: tuple[PriceTier, ...] | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it calls with the credentials of the job."""
+        return self.role is None and self.profile is None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnModelSpec:
@@ -375,6 +380,11 @@ class Limits:
     max_attempts: int = 8
     timeout_s: float = 15.0
     decoding_mb: int = 350
+
+    @property
+    def usable_tps(self) -> float | None:
+        """The part of ``tps`` that this run may use; None for ``auto``."""
+        return None if self.tps is None else self.tps * self.share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

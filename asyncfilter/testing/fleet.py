@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import anyio
@@ -56,7 +56,7 @@ class MemoryWorker:
         self.ask_s = ask_s
         self.is_dead = False
         self.is_mute = False
-        """It hears, and says nothing but that it lives."""
+        """It receives, and sends nothing but its heartbeat."""
         self.is_cut = False
         """Nothing goes through, in either direction, until it is False again."""
         self.garbles: Callable[[bytes], bytes] | None = None
@@ -86,7 +86,7 @@ class MemoryWorker:
             self.is_dead = True
 
     def kill(self) -> None:
-        """End at once, as by SIGKILL: what is under way is made, and nobody hears of it."""
+        """End at once, as by SIGKILL: what is under way is done, and its result is lost."""
         self.is_dead = True
         if self._scope is not None:
             self._scope.cancel()
@@ -190,12 +190,15 @@ class MemoryHub:
         self.address = "memory"
         self.workers: list[MemoryWorker] = []
         self.wires: list[MemoryWire] = []
+        self.started: list[str] = []
         self._tasks = tasks
+        self._former: list[str] = []
         self._new: asyncio.Queue[MemoryWorker] = asyncio.Queue()
 
     def start(self, worker: MemoryWorker) -> None:
         """Start a worker; the head finds it."""
         self.workers.append(worker)
+        self.started.append(worker.name)
         self._tasks.start_soon(worker.run)
         self._new.put_nowait(worker)
 
@@ -209,6 +212,7 @@ class MemoryHub:
         for worker in self.workers:
             if not worker.is_dead:
                 other.workers.append(worker)
+                other._former.append(worker.name)
                 other._new.put_nowait(worker)
         return other
 
@@ -218,7 +222,17 @@ class MemoryHub:
         self.wires.append(wire)
         return wire
 
+    async def former(self) -> list[str]:
+        """See ``Hub``."""
+        return self._former
+
     async def close(self) -> None:
         """See ``Hub``."""
         for worker in self.workers:
             worker.kill()
+
+    async def leave(self, ended: Collection[str]) -> None:
+        """See ``Hub``."""
+        for worker in self.workers:
+            if worker.name in ended:
+                worker.kill()

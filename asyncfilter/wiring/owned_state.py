@@ -195,7 +195,7 @@ class _Opening:
         )
 
     async def bring_up(self, owner: StateOwner, taken: Taken, *, is_fresh: bool) -> WorkingCopy | None:
-        """Make the file of this machine that of the state, while the head shows that this process lives."""
+        """Make the file of this machine that of the state, while the head shows that this process runs."""
         path = self.job.checkpoint
         if is_fresh:
             if checkpoint_exists(path):
@@ -292,7 +292,7 @@ def _commit_removals_first(checkpoint: SqliteCheckpoint, state: KeptState) -> No
 
 
 async def push_state(path: Path, where: Where) -> StateSummary:
-    """Begin a state from a checkpoint file that nobody runs on.
+    """Begin a state from a checkpoint file that no run uses.
 
     Raises:
         StateExistsError: There is one.

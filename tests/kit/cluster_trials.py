@@ -1,4 +1,4 @@
-"""Runs over a fleet on a real Ray, and what disturbs them: for ``cluster_proofs``."""
+"""Runs on a real Ray, and what disturbs them: for ``cluster_proofs``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,13 @@ TPS = 100.0
 SLOW = Latency(0.3, 1.2)
 """Latency that leaves many calls under way, so that a kill meets some."""
 
+_WORDS = 400
+"""Characters of a command's last words."""
+
+
+class EndedError(Exception):
+    """A run ended while something of it was waited for."""
+
 
 class Place:
     """Where trials are made.
@@ -41,6 +49,7 @@ class Place:
         self.cluster = cluster
         self._folder = folder
         self._folders = 0
+        self._trials: list[Trial] = []
 
     def new_folder(self) -> Path:
         """A folder for one job."""
@@ -49,13 +58,30 @@ class Place:
         folder.mkdir()
         return folder
 
-    def cluster_keys(self, workers: int) -> dict[str, Any]:
+    def cluster_keys(self, workers: int | dict[str, int]) -> dict[str, Any]:
         """``cluster:`` for so many workers, spread over the nodes."""
-        asked = {"cpus": max(1, 4 // workers)}
+        most = workers if isinstance(workers, int) else workers["max"]
+        asked = {"cpus": max(1, 4 // most)}
         return {
             "engine": "ray", "address": self.cluster.address, "workers": workers, "per_worker": asked, "send": "all",
             "wait_s": 300,
         }  # fmt: skip
+
+    def began(self, trial: Trial) -> None:
+        """Note a trial."""
+        self._trials.append(trial)
+
+    def last_words(self) -> str:
+        """What the runs that have ended wrote last to stderr."""
+        return " | ".join(trial.outputs()[1][-_WORDS:] for trial in self._trials if trial.has_ended)
+
+    def end_all(self) -> bool:
+        """Kill the runs that have not ended; True where there was one."""
+        trials, self._trials = self._trials, []
+        left = [trial for trial in trials if trial.process is not None and trial.process.poll() is None]
+        for trial in left:
+            trial.kill_head()
+        return bool(left)
 
 
 class Trial:
@@ -77,26 +103,63 @@ class Trial:
         self.workspace = Workspace(folder, sandbox, **JOB | own | sections)
         del self.workspace.env["PYTHONWARNINGS"]  # Ray has some
         self.workspace.env |= place.cluster.environment
-        self.log = folder / "events.jsonl"
         self.process: subprocess.Popen[str] | None = None
+        self._place = place
+        self._starts = 0
+        self._read_bytes = 0
+        self._events: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._workers: dict[str, int] = {}
+        self._outputs: tuple[str, str] | None = None
+
+    @property
+    def _log(self) -> Path:
+        return self.workspace.folder / f"events{self._starts}.jsonl"
 
     def start(self, *arguments: str) -> None:
         """Start ``run``."""
-        self.process = self.workspace.start("run", "job.yaml", "--json", "--events", str(self.log), *arguments)
+        self._read()
+        self._starts, self._read_bytes, self._outputs = self._starts + 1, 0, None
+        self._workers.clear()  # they join the new head anew
+        self.process = self.workspace.start("run", "job.yaml", "--json", "--events", self._log.name, *arguments)
+        self._place.began(self)
+
+    def _read(self) -> None:
+        """Read the events that are new."""
+        if not self._log.exists():
+            return
+        with self._log.open("rb") as file:
+            file.seek(self._read_bytes)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._read_bytes += len(whole) + len(newline)
+        for line in whole.splitlines():
+            event = json.loads(line)
+            self._events[event["event"]].append(event)
+            if event["event"] == "worker_joined":
+                self._workers[event["worker"]] = event["pid"]
+            elif event["event"] in {"worker_lost", "worker_left"}:
+                self._workers.pop(event["worker"], None)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """The events of one kind so far."""
-        lines = self.log.read_bytes().splitlines(keepends=True) if self.log.exists() else []
-        found = [json.loads(line) for line in lines if line.endswith(b"\n") and b'"' + kind.encode() + b'"' in line]
-        return [event for event in found if event["event"] == kind]
+        """The events of one kind so far, of all starts."""
+        self._read()
+        return self._events[kind]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was started, and has ended."""
+        return self.process is not None and self.process.poll() is not None
 
     def wait(self, holds: Callable[[], object]) -> None:
-        """Wait while the run goes on."""
-        assert self.process is not None
+        """Wait while the run goes on.
+
+        Raises:
+            EndedError: It has ended, and it does not hold.
+        """
         until_s = time.monotonic() + PATIENCE_S
         while not holds():
-            assert self.process.poll() is None, f"it ended early: {self.process.communicate()}"
-            assert time.monotonic() < until_s
+            if self.has_ended and not holds():
+                raise EndedError
+            assert time.monotonic() < until_s, "it takes too long"
             time.sleep(0.05)
 
     def examined(self, count: int) -> None:
@@ -105,14 +168,25 @@ class Trial:
 
     def workers(self) -> list[int]:
         """Process numbers of the workers that are there."""
-        gone = {event["worker"] for kind in ("worker_lost", "worker_left") for event in self.events(kind)}
-        return [event["pid"] for event in self.events("worker_joined") if event["worker"] not in gone]
+        self._read()
+        return list(self._workers.values())
+
+    def asks(self) -> int:
+        """What was under way on workers that were lost: the bound of what is repeated."""
+        return sum(event["asks"] for event in self.events("worker_lost"))
+
+    def outputs(self) -> tuple[str, str]:
+        """Stdout and stderr, once it has ended."""
+        assert self.process is not None
+        if self._outputs is None:
+            self._outputs = self.process.communicate(timeout=PATIENCE_S)
+        return self._outputs
 
     def end(self, *codes: int) -> dict[str, Any]:
         """The summary; the exit code must be one of ``codes``, by default 0."""
+        out, err = self.outputs()
         assert self.process is not None
-        out, err = self.process.communicate(timeout=PATIENCE_S)
-        assert self.process.returncode in (codes or (0,)), f"exit {self.process.returncode}: {err}"
+        assert self.process.returncode in (codes or (0,)), f"exit {self.process.returncode}: {err[-_WORDS:]}"
         found: dict[str, Any] = json.loads(out) if out.strip() else {}
         return found
 
@@ -120,6 +194,17 @@ class Trial:
         """Start, and wait for the end; 1 is the exit code of failed images."""
         self.start()
         return self.end(0, 1)
+
+    def kill_head(self) -> None:
+        """Kill the command's process; its workers go on."""
+        assert self.process is not None
+        self.process.kill()
+        self.outputs()
+
+    def signal_head(self, number: signal.Signals) -> None:
+        """Send a signal to the command's process."""
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def answer(self) -> set[tuple[int, str, str]]:
         """What was decided, in order."""
@@ -136,17 +221,25 @@ class Trial:
 
 
 @contextmanager
-def service(images: int = IMAGES, *, latency: Latency = SLOW, seed: int = 1) -> Iterator[SandboxProcess]:
+def service(
+    images: int = IMAGES, *, latency: Latency = SLOW, seed: int = 1, **options: Any
+) -> Iterator[SandboxProcess]:
     """A sandbox that counts the calls of each image."""
-    options = SandboxOptions(
+    given = SandboxOptions(
         synthetic=(SyntheticSpec("raw", images),),
         buckets=(BucketSpec("clean"), BucketSpec("same"), BucketSpec("pictures")),
         latency=latency,
         count_keys=True,
         seed=seed,
+        **options,
     )
-    with SandboxProcess(options) as sandbox:
+    with SandboxProcess(given) as sandbox:
         yield sandbox
+
+
+def forget(sandbox: SandboxProcess) -> None:
+    """Let the service count from 0."""
+    sandbox.control("POST", "reset-stats")
 
 
 def again(sandbox: SandboxProcess) -> int:
@@ -166,12 +259,12 @@ def kill_decoders(worker: int, size: int) -> set[int]:
 
 
 def upload_equal_pictures(sandbox: SandboxProcess) -> None:
-    """Store 60 pictures, of which 17 differ."""
+    """Store 300 pictures, of which 170 differ."""
+    bodies = [plain(width=100 + number) for number in range(170)]
     with boto_client(sandbox, "s3") as s3:
-        for number in range(60):
+        for number in range(300):
             kind = ("robin", "jay", "wren")[number % 3]
-            body = plain(width=20 + number % 17)
-            s3.put_object(Bucket="same", Key=f"raw/{kind}/{number:03}.jpg", Body=body)
+            s3.put_object(Bucket="same", Key=f"raw/{kind}/{number:03}.jpg", Body=bodies[number % len(bodies)])
 
 
 def upload_pictures(sandbox: SandboxProcess, poison: int) -> int:
@@ -207,7 +300,10 @@ def hide(trial: Trial, text: str) -> None:
     trial.workspace.env["PYTHONPATH"] = shim(trial, text)
 
 
-def send(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process that may have ended."""
-    with suppress(ProcessLookupError):
+def send(pid: int, number: signal.Signals) -> bool:
+    """Send a signal to a process that may have ended; False where it has."""
+    try:
         os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True

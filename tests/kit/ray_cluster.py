@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -51,6 +52,8 @@ class RayNode:
 
     def kill(self) -> None:
         """End the node as a host ends that loses its power."""
+        if self.process.returncode is not None:
+            return  # its number may be that of another process by now
         pids = self.pids()
         self.signal(signal.SIGSTOP)  # so that nothing is told, and nothing new is started
         for pid in {*pids, *self.pids()}:
@@ -88,26 +91,39 @@ class RayCluster:
         }
 
     def __enter__(self) -> Self:
-        host = _own_address()
-        note = Path(self._folder.name, "r", "ray_current_cluster")
         try:
-            self._head = self._start(
-                "--head", "--port=0", "--include-dashboard=false", "--num-cpus=0", f"--temp-dir={note.parent}", host
-            )
-            _wait(note.exists, self._head.process)
-            self.address = note.read_text().strip()
-            self.complete()
+            self._begin()
         except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
 
+    def _begin(self) -> None:
+        folder = Path(self._folder.name, "r")
+        shutil.rmtree(folder, ignore_errors=True)
+        note = folder / "ray_current_cluster"
+        self._head = self._start(
+            "--head", "--port=0", "--include-dashboard=false", "--num-cpus=0", f"--temp-dir={folder}", _own_address()
+        )  # fmt: skip
+        _wait(note.exists, self._head.process)
+        self.address = note.read_text().strip()
+        self.complete()
+
+    def restart(self) -> None:
+        """End it with all its processes, and begin anew, at another address."""
+        self._end()
+        self._begin()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+        self._folder.cleanup()
+
+    def _end(self) -> None:
         for node in (*self.nodes, *([self._head] if self._head else [])):
             node.kill()
-        self._folder.cleanup()
+        self.nodes, self._head = [], None
 
     def complete(self) -> None:
         """Start nodes in place of those that are gone."""

@@ -19,6 +19,7 @@ from aiohttp import web
 from PIL import Image, ImageOps
 
 from asyncfilter.review.keys import DEFAULT_KEYS
+from asyncfilter.review.replies import as_asked
 
 PAGE = Path(__file__).parents[2] / "asyncfilter" / "review" / "page"
 CONTENT_SECURITY_POLICY = (
@@ -45,7 +46,9 @@ class FakeReview:
     Attributes:
         rows: Every answer and undo in the order of arrival.
         figures: The answer of ``/api/figures``.
-        is_away: True while every request is cut off.
+        is_away: True while every request is cut off; ``has_pictures`` False: those for pictures.
+        is_running: True while a run goes on: nothing is applied then.
+        cards_go: Cleared while answers with cards, made before, are held back; ``held`` counts those.
         is_busy: True while answers are refused with ``busy``.
         images: Requests for pictures.
         name, token: Of the job and the reviewer; another job under the same address has others.
@@ -62,7 +65,11 @@ class FakeReview:
         self.near: list[int] = []
         self.rules = [{"verdict": "keep", "text": "keep any of Robin from 85", "confidence": 85.0}]
         self.images: list[str] = []
-        self.is_away = self.is_busy = False
+        self.is_away = self.is_busy = self.is_running = False
+        self.has_pictures = True
+        self.cards_go = asyncio.Event()
+        self.cards_go.set()
+        self.held = 0
         self.is_ready = True
         self.name, self.token = "robins", "t" * 43
         self._picture = picture
@@ -115,13 +122,14 @@ class FakeReview:
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if self.is_away:
+        if self.is_away or (request.path.startswith("/image/") and not self.has_pictures):
+            self.images.append(request.path)
             assert request.transport is not None
             request.transport.close()
             return web.Response()
         if request.path.startswith("/api/") and request.headers.get("X-Asyncfilter-Token") != self.token:
-            return _json({"error": "bad_token", "message": "no"}, 401)
-        reply: web.StreamResponse = await handler(request)
+            return as_asked(request, _json({"error": "bad_token", "message": "no"}, 401))
+        reply: web.StreamResponse = as_asked(request, await handler(request))
         if not reply.prepared:
             reply.headers.update(_HEADERS)
         return reply
@@ -146,11 +154,16 @@ class FakeReview:
         if name == "cards":
             ids = [int(one) for one in query["ids"].split(",")]
             assert len(ids) <= 200
-            return _json({"cards": [self._card(one) for one in ids if one in self.cards]})
+            reply = _json({"cards": [self._card(one) for one in ids if one in self.cards]})
+            self.held += not self.cards_go.is_set()
+            await self.cards_go.wait()
+            return reply
         if name == "near":
             return _json({"ids": self.near if query["by"] == "look" else []})
         if name == "figures":
             return _json(self.figures)
+        if name == "look":
+            return _json({"shown": True}) if self._picture(int(query["id"]), "320") else _broken()
         return await self._events(request)
 
     def _job(self) -> dict[str, Any]:
@@ -182,6 +195,8 @@ class FakeReview:
         name, body = request.match_info["name"], json.loads(await request.read())
         if name == "take":
             return _json({"ids": self._queue(body["queue"])[: body["n"]], "until": 0})
+        if name == "apply" and self.is_running:
+            return _json({"error": "running", "message": "A run works on the images."}, 409)
         if name == "apply":
             if body["step"] == "plan":
                 return _json({"plan": "p1", "counts": {"copied": 3, "stale": 1}})
@@ -228,12 +243,10 @@ class FakeReview:
     async def _image(self, request: web.Request) -> web.Response:
         self.images.append(request.path)
         body = self._picture(int(request.match_info["id"]), request.match_info["size"])
-        headers = {"Cache-Control": "private, max-age=31536000, immutable"}
-        return (
-            web.Response(body=body, content_type="image/jpeg", headers=headers)
-            if body
-            else _json({"error": "broken", "message": ""}, 422)
-        )
+        if not body and "blank" not in request.query:
+            return _broken()
+        cache = "private, max-age=31536000, immutable" if body else "private, no-store"
+        return web.Response(body=body or BLANK, content_type="image/jpeg", headers={"Cache-Control": cache})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         reply = web.StreamResponse(headers=_HEADERS | {"Content-Type": "text/event-stream"})
@@ -250,6 +263,10 @@ class FakeReview:
 
 
 _PARTS = ("verdict", "labels", "boxes", "note")
+
+
+def _broken() -> web.Response:
+    return _json({"error": "broken", "message": ""}, 422)
 
 
 def card(id_: int, key: str, **parts: Any) -> dict[str, Any]:
@@ -285,6 +302,9 @@ def _jpeg(picture: Image.Image) -> bytes:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=85)
     return out.getvalue()
+
+
+BLANK = _jpeg(Image.new("L", (1, 1)))
 
 
 def _json(value: object, status: int = 200) -> web.Response:

@@ -1,0 +1,141 @@
+"""Proofs on Ray of how fast a fleet is, also where workers stand still: see ``cluster_proofs``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from functools import partial
+from typing import Any
+
+from asyncfilter.sandbox import SandboxProcess
+from asyncfilter.sandbox.rates import RateSpec
+from tests.kit.cluster_rows import Proofs
+from tests.kit.cluster_trials import TPS, Trial, again, send, service
+
+RATES = (50.0, 500.0, 2000.0)
+_LEAST = 0.97
+_FITS = 0.7
+"""A rate up to this share of what the workers can do at the most is one that they can hold."""
+
+_BEGIN_S, _END_S = 8, 5
+"""Seconds at the begin and at the end of a run in which there is less work than the rate allows."""
+
+_QUOTAS = {"us-east-1": 50.0, "us-west-2": 20.0, "eu-west-1": 5.0}
+_FREEZES = 5
+
+
+def rate(proofs: Proofs) -> None:
+    """Undisturbed at least .97 of each rate that two workers can hold on this machine."""
+    most = 0.0
+    with proofs.trial("all that two workers can do") as seen, service(8_000) as sandbox:
+        most = seen["a second"] = _most(proofs, sandbox)
+    for given in (*RATES, float(int(_FITS * most))):
+        with proofs.trial(f"{given:g} a second" if given in RATES else "the most that fits") as seen:
+            _hold(proofs, seen, given, fits=given <= _FITS * most)
+
+
+def _hold(proofs: Proofs, seen: dict[str, Any], rate: float, *, fits: bool) -> None:
+    images = int(rate * 30)
+    with service(images) as sandbox:
+        Trial(proofs.place, sandbox, limits={"tps": rate, "max_images": images}).run()
+        detect = sandbox.stats().operations["DetectLabels"]
+    steady = [second[1] for second in detect.per_second if second[0]][_BEGIN_S:-_END_S]
+    mean = sum(steady) / max(1, len(steady))
+    seen |= {"rate": rate, "a second": round(mean, 1), "share": round(mean / rate, 3)}
+    seen |= {"fullest": detect.attempts_per_1s_max, "fits this machine": "yes" if fits else "no"}
+    if fits:
+        proofs.check(mean >= _LEAST * rate, f"{mean:.1f} a second")
+    proofs.check(detect.attempts_per_1s_max <= 1.05 * rate + 1, f"{detect.attempts_per_1s_max} in a second")
+
+
+def freezes(proofs: Proofs) -> None:
+    """A worker stands still for a second, again and again: no second has more than 105 % and one attempts."""
+    for _ in range(-(-proofs.repeat // _FREEZES)):
+        with proofs.trial("a worker is frozen for 1 s") as seen, service(int(TPS * 5 * _FREEZES)) as sandbox:
+            fleet = Trial(proofs.place, sandbox)
+            fleet.start()
+            for number in range(1, 1 + _FREEZES):
+                fleet.examined(int(TPS * 3 * number))
+                pid = proofs.rng.choice(fleet.workers())
+                send(pid, signal.SIGSTOP)
+                time.sleep(1)
+                send(pid, signal.SIGCONT)
+            summary, detect = fleet.end(), sandbox.stats().operations["DetectLabels"]
+            fullest, returned = detect.attempts_per_1s_max, summary["workers"]["returned_turns"]
+            proofs.check(fullest <= 1.05 * TPS + 1, f"{fullest} in a second at {TPS:g}")
+            proofs.check(detect.billed <= summary["billed_calls"], f"{detect.billed} billed")
+            seen |= {"freezes": _FREEZES, "fullest": fullest, "rate": TPS, "turns returned": returned}
+            seen["calls repeated"] = again(sandbox)
+
+
+def overload(proofs: Proofs) -> None:
+    """A rate above what the workers can do gives nine tenths of the best throughput."""
+    for _ in range(proofs.repeat):
+        with proofs.trial("20,000 a second") as seen, service(8_000) as sandbox:
+            most = _most(proofs, sandbox)
+            fitting = Trial(proofs.place, sandbox, limits={"tps": most}).run()["tps_mean"]
+            seen |= {"a second": round(most), "at the fitting rate": round(fitting)}
+            proofs.check(most >= 0.9 * fitting, f"{most} of {fitting}")
+
+
+def _most(proofs: Proofs, sandbox: SandboxProcess) -> float:
+    """Images a second that two workers do without a limit."""
+    return float(Trial(proofs.place, sandbox, limits={"tps": 20_000}).run()["tps_mean"])
+
+
+def frozen(proofs: Proofs) -> None:
+    """A frozen host is lost by its silence, the run goes on within 10 s, and its return is harmless."""
+    for _ in range(proofs.repeat):
+        with proofs.trial("a host is frozen") as seen, service(2_000) as sandbox:
+            fleet = Trial(proofs.place, sandbox)
+            fleet.start()
+            fleet.examined(200)
+            node = proofs.cluster.node_of(fleet.workers()[0])
+            node.signal(signal.SIGSTOP)
+            began_s = time.monotonic()
+            try:
+                fleet.wait(partial(fleet.events, "worker_lost"))
+                lost_s = time.monotonic() - began_s
+                fleet.examined(len(fleet.events("image_examined")) + 50)
+                took_s = time.monotonic() - began_s
+            finally:
+                node.signal(signal.SIGCONT)
+            summary, repeated = fleet.end(), again(sandbox)
+            (lost, *_) = fleet.events("worker_lost")
+            seen |= {"lost after s": round(lost_s, 1), "50 more images after s": round(took_s, 1)}
+            seen |= {"calls repeated": repeated, "asks lost": fleet.asks()}
+            seen["late answers kept"] = summary["workers"]["late_answers"]
+            proofs.check(lost["reason"] == "silence", f"lost by {lost['reason']}")
+            proofs.check(took_s <= 10, f"went on after {took_s:.1f} s")
+            proofs.check(repeated <= fleet.asks(), f"{repeated} repeated")
+            proofs.check(summary["examined"] == 2_000, "incomplete")
+
+
+def lanes(proofs: Proofs) -> None:
+    """Each of three lanes reaches .95 of its quota with two workers, and a throttle of one leaves the others alone."""
+    rates = tuple(RateSpec(tps, region) for region, tps in _QUOTAS.items())
+    for case, west in (("quotas of 50, 20 and 5", {}), ("one lane throttled", {"tps": 30})):
+        with proofs.trial(case) as seen, service(3_500, rates=rates) as sandbox:
+            own = [{"region": region, **(west if region == "us-west-2" else {})} for region in _QUOTAS]
+            limits = {"budget_usd": 3.3, "max_images": 3_000}
+            fleet = Trial(proofs.place, sandbox, detector={"lanes": own}, convert=True, limits=limits)
+            summary = fleet.run()
+            for region, share in _shares(fleet).items():
+                seen[region] = round(share, 3)
+                is_throttled = bool(west) and region == "us-west-2"
+                proofs.check(share >= 0.95 or is_throttled, f"{region} reached {share:.3f} of its quota")
+            throttled = {name: lane["throttled"] for name, lane in summary["lanes"].items()}
+            seen["throttled"] = sum(throttled.values())
+            proofs.check(not west or throttled["us-west-2"] > 0, "nothing was throttled")
+            spent, billed = summary["spent_usd"], fleet.workspace.billed() / 1000
+            proofs.check(billed <= spent <= 3.3, f"{billed} billed, {spent} told")
+
+
+def _shares(fleet: Trial) -> dict[str, float]:
+    """What each lane examined of its quota, between the begin and the end."""
+    examined = fleet.events("image_examined")
+    from_s, to_s = examined[0]["at_unix_s"] + _BEGIN_S, examined[-1]["at_unix_s"] - _END_S
+    counts = dict.fromkeys(_QUOTAS, 0)
+    for event in examined:
+        counts[event["lane"]] += from_s <= event["at_unix_s"] < to_s
+    return {region: count / (to_s - from_s) / _QUOTAS[region] for region, count in counts.items()}
