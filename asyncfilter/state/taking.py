@@ -18,9 +18,7 @@ from asyncfilter.custom_labels.processes import Host
 from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointMismatchError,
-    EndpointError,
     PermissionDeniedError,
-    StateAwayError,
     StateExistsError,
     StateHeldError,
     StoreError,
@@ -29,6 +27,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Put, Refusal, StateStore
+from asyncfilter.state.away import told_as_away
 from asyncfilter.state.fetching import SeenHead, read_head
 from asyncfilter.state.head import Head, Owner, check_file_format, decode_head, differing_identity, encode_head
 from asyncfilter.state.holders import is_gone
@@ -107,18 +106,8 @@ async def take(
         StateAwayError: The store refuses or answers nothing at the moment.
     """
     taking = _Taking(store, claim, host=host, clock=clock, now_s=now_s, told=told)
-    try:
+    with told_as_away(claim.place.uri):
         return await taking.take(begins, is_fresh=is_fresh, only_new=only_new)
-    except (TransientError, ThrottledError, EndpointError) as error:
-        raise away_at_start(claim.place, error) from error
-
-
-def away_at_start(place: StatePlace, error: AsyncFilterError) -> StateAwayError:
-    """The error of a command that cannot own a state because its store does not answer."""
-    hint = "Run the same command once the store can be reached; nothing was paid."
-    if isinstance(error, EndpointError) and error.hint is not None:
-        hint = f"{error.hint} {hint}"
-    return StateAwayError(f"{place.uri} cannot be taken now: {error.message}", hint=hint)
 
 
 async def _permitted(request: Awaitable[None]) -> None:

@@ -29,9 +29,6 @@ from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointError,
     CheckpointLockedError,
-    EndpointError,
-    ThrottledError,
-    TransientError,
     UsageError,
 )
 from asyncfilter.events import JobWarning
@@ -42,12 +39,13 @@ from asyncfilter.ports.keeping import KeptState
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.records.progress import Batch
 from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
+from asyncfilter.state.away import told_as_away
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
 from asyncfilter.state.names import Held, place_of
 from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.shipping import StateShipping, running
-from asyncfilter.state.taking import Claim, Taken, Told, away_at_start, take
+from asyncfilter.state.taking import Claim, Taken, Told, take
 from asyncfilter.state.tenure import COMMIT_EVERY_S
 from asyncfilter.state.working_copy import WorkingCopy, bring_up, check_beginning, check_first_file
 from asyncfilter.wiring.states import Where, open_state_store
@@ -70,10 +68,8 @@ async def begun_state(job: Job) -> Head | None:
     if place is None:
         return None
     async with open_state_store(job.aws) as store:
-        try:
+        with told_as_away(place.uri, "read"):
             seen = await read_head(store, place)
-        except (TransientError, ThrottledError, EndpointError) as error:
-            raise away_at_start(place, error) from error
     return None if seen is None else seen.head
 
 
@@ -209,7 +205,8 @@ class _Opening:
                 await to_thread.run_sync(check_first_file, owner.place, path, taken.head)
             return None
         async with _heart_beating(owner, self.context.clock):
-            copy = await bring_up(self.store, owner.place, taken.head, path)
+            with told_as_away(owner.place.uri, "read"):
+                copy = await bring_up(self.store, owner.place, taken.head, path)
         if copy.aside is not None:
             self.tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
         if copy.spent_micros:

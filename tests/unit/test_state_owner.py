@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -16,7 +17,6 @@ from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointError,
     CheckpointMismatchError,
-    EndpointError,
     PermissionDeniedError,
     StateAwayError,
     StateExistsError,
@@ -28,6 +28,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Refusal
+from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import decode_head, encode_head
 from asyncfilter.state.names import new_id
@@ -214,7 +215,6 @@ def test_a_write_that_was_repeated_on_its_way_is_done() -> None:
     [
         TransientError("503", may_be_billed=False),
         ThrottledError("SlowDown", cause=ThrottleCause.RATE),
-        EndpointError("no connection"),
     ],
 )
 @pytest.mark.parametrize("failing", ["get", "put"])
@@ -252,6 +252,27 @@ def test_what_a_state_needs_is_permitted_or_it_is_not_taken(denied: str) -> None
         assert PLACE.head not in store.objects
 
     virtually(main)
+
+
+async def test_a_store_that_is_away_when_answers_are_fetched_is_told_as_away(tmp_path: Path) -> None:
+    """The state is taken by then: the same command goes on, so that this is exit code 75, too."""
+
+    def fault(_operation: str, _place: S3Location) -> object:
+        raise TransientError("503", may_be_billed=False)
+
+    answers = AnswersShipping(
+        store=MemoryStateStore(fault=fault),
+        place=PLACE.answers,
+        path=tmp_path / "birds.answers",
+        host=Machine("here"),
+        clock=LoopClock(),
+        now_s=LoopClock().monotonic,
+        told=lambda _: None,
+    )
+    with pytest.raises(StateAwayError) as caught:
+        async with answers_shipped(answers, lambda _: None):
+            pass
+    assert caught.value.exit_code == 75
 
 
 def test_an_owner_pays_by_the_first_sending_that_may_have_been_carried_out() -> None:
