@@ -24,6 +24,7 @@ from benchmarks.workloads import (
     sandbox,
     startup,
     whole,
+    workers,
 )
 
 WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
@@ -45,5 +46,5 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "sandbox": sandbox.measure,
 }
 
-BY_NAME: dict[str, Callable[[Bench], dict[str, Any]]] = {"ranges": ranges.measure}
+BY_NAME: dict[str, Callable[[Bench], dict[str, Any]]] = {"ranges": ranges.measure, "workers": workers.measure}
 """Workloads that are measured with ``--only`` alone: their figures are not among the committed results."""

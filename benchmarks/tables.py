@@ -339,4 +339,5 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "pictures": ("Pictures", _pictures),
     "limiters": ("Limiters", _limiters),
     "sandbox": ("The sandbox", _sandbox),
+    "workers": ("Workers that join a fleet", _plain),
 }

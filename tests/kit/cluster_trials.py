@@ -259,12 +259,12 @@ def kill_decoders(worker: int, size: int) -> set[int]:
 
 
 def upload_equal_pictures(sandbox: SandboxProcess) -> None:
-    """Store 60 pictures, of which 17 differ."""
+    """Store 300 pictures, of which 170 differ."""
+    bodies = [plain(width=100 + number) for number in range(170)]
     with boto_client(sandbox, "s3") as s3:
-        for number in range(60):
+        for number in range(300):
             kind = ("robin", "jay", "wren")[number % 3]
-            body = plain(width=20 + number % 17)
-            s3.put_object(Bucket="same", Key=f"raw/{kind}/{number:03}.jpg", Body=body)
+            s3.put_object(Bucket="same", Key=f"raw/{kind}/{number:03}.jpg", Body=bodies[number % len(bodies)])
 
 
 def upload_pictures(sandbox: SandboxProcess, poison: int) -> int:

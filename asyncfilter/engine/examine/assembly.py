@@ -7,6 +7,7 @@ from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.engine.core.listing import ListingReader
 from asyncfilter.engine.core.memory_limit import MemoryLimit
 from asyncfilter.engine.core.month_watch import MonthWatch
+from asyncfilter.engine.core.row_ids import RowIds
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.core.state_grants import StateGrants
@@ -273,8 +274,13 @@ class _Assembly:
             retry_failed=core.options.retry_failed,
             answers=core.answers,
             next_seq=opened.watermark.seq + 1,
-            next_id=opened.next_id,
+            ids=self._row_ids(),
         )
+
+    def _row_ids(self) -> RowIds:
+        ids = self._inputs.row_ids or RowIds()
+        ids.begin(self._core.checkpoint.opened.next_id)
+        return ids
 
     def _reader(self, source: Source) -> ListingReader:
         core = self._core
