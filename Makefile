@@ -143,6 +143,9 @@ bench-check: $(READY) ## has the program become slower than in the committed res
 sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 machines lost on each of two S3 servers, for hours
 	$(BIN)/python -m tests.kit.sweep signals
 	$(BIN)/python -m tests.kit.sweep kills
+	set -e; for job in lanes ranges onnx copy state; do \
+	  $(BIN)/python -m tests.kit.sweep signals --job $$job --moments 20; \
+	  $(BIN)/python -m tests.kit.sweep kills --job $$job --moments 50; done
 	$(BIN)/python -m tests.kit.sweep leases --moments 100
 	$(BIN)/python -m tests.kit.sweep trainings --moments 100
 	$(BIN)/python -m tests.kit.sweep states --moments 50
