@@ -140,12 +140,13 @@ bench-quick: $(READY) ## the same in two minutes; rewrites nothing
 bench-check: $(READY) ## has the program become slower than in the committed results?
 	$(BIN)/python -m benchmarks --check $(BENCH)
 
-sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 lost machines, for hours
+sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 machines lost on each of two S3 servers, for hours
 	$(BIN)/python -m tests.kit.sweep signals
 	$(BIN)/python -m tests.kit.sweep kills
 	$(BIN)/python -m tests.kit.sweep leases --moments 100
 	$(BIN)/python -m tests.kit.sweep trainings --moments 100
 	$(BIN)/python -m tests.kit.sweep states --moments 50
+	$(BIN)/python -m tests.kit.sweep states-elsewhere --moments 50
 
 test-cluster: $(READY) ## what a fleet promises, on a local Ray of three nodes, for hours; PROOFS="--repeat N [KIND ...]" for less
 	$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cluster.txt

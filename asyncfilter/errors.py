@@ -438,7 +438,7 @@ class ImageError(CallError):
 
 
 def unexpected(error: BaseException, what: str) -> AsyncFilterError:
-    """The error for an exception that nobody expects: an internal one, unless this machine has no more threads.
+    """The error for an unexpected exception: an internal one, unless this machine has no more threads.
 
     Args:
         error: The exception, which becomes its cause.

@@ -1,7 +1,7 @@
 """Untrusted text on a terminal, in a log line, in HTML: keys, labels, messages of services, arguments.
 
 A key may hold anything: control sequences that move the cursor or set the window's title, marks that reverse the
-direction of writing, line breaks that forge a line, letters that nobody sees, halves of surrogate pairs. ``printable``
+direction of writing, line breaks that forge a line, invisible letters, halves of surrogate pairs. ``printable``
 shows each such character as the escape that Python and JSON readers know. It is applied where text leaves the program
 (``asyncfilter.cli.stderr``, ``asyncfilter.report.terminal.text``, ``asyncfilter.report.logs``,
 ``asyncfilter.notebook``), and not where text is made: results for programs (JSON, exports, the checkpoint) hold keys as

@@ -191,7 +191,7 @@ def _make(path: Path) -> None:
     draft = beside(path, ".new")
     for leftover in (draft, *(beside(draft, suffix) for suffix in ("-journal", "-wal", "-shm"))):
         leftover.unlink(missing_ok=True)
-    # Made here and not by SQLite, which would follow a link that somebody planted, and make it readable for all.
+    # Made here and not by SQLite, which would follow a planted link, and make it readable for all.
     os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _PRIVATE_MODE))
     try:
         with closing(_connect(draft, "rw")) as db:

@@ -1,7 +1,7 @@
 """Leases of images to people: who decides an image now, so that nobody else is given it.
 
 They are a table of the answers file: several servers of one file see each other's, and those of a server that was
-killed go on to hold. A lease that nobody renews ends by itself. Whether an answer counts never depends on one.
+killed go on to hold. A lease that is not renewed ends by itself. Whether an answer counts never depends on one.
 """
 
 from __future__ import annotations

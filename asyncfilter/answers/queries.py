@@ -1,7 +1,7 @@
 """What readers and writers ask of an answers file, in bulk: a page of a thousand keys is a handful of statements.
 
 Every query names the serial up to which rows count. Subjects and contents that later rows brought do not exist for it,
-so that its result stays the same whoever writes meanwhile.
+so that rows written meanwhile do not change its result.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def images_of(db: sqlite3.Connection, objects: Sequence[Subject], *, up_to: int)
     marks = [tuple(marks_of(one)) for one in objects]
     found = _connected(db, {mark for these in marks for mark in these}, up_to)
     images = Images(one.subject for one in found)
-    # Usually one image; an object that is the same as several, which nobody knew to be one, connects them for itself.
+    # Usually one image; an object that is the same as several, not yet known to be one, connects them.
     wanted = [images.with_marks(these) for these in marks]
     rows = _rows_of(db, found, up_to)
     members: dict[int, list[int]] = {}

@@ -134,7 +134,7 @@ class SqliteAnswers:
     """An answers file as the engine reads it: see ``asyncfilter.ports.answers.Answers``.
 
     Args:
-        reader: The open file, which nobody else uses.
+        reader: The open file, for this reader alone.
     """
 
     def __init__(self, reader: AnswersReader) -> None:

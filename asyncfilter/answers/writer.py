@@ -1,6 +1,6 @@
 """Adding rows to an answers file: durable before the call returns, and a repetition changes nothing.
 
-For one thread at a time. Transactions are short: nobody holds the lock of writers while it waits for something.
+For one thread at a time. Transactions are short: the lock of writers is not held while waiting.
 """
 
 from __future__ import annotations

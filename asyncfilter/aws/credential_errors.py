@@ -143,7 +143,7 @@ def _remedy(exc: BaseException, provider: _Provider) -> str:
             return _NEW_CODE
         case vendor.SSLError():
             return _TRUST
-        case TimeoutError():  # of the whole look-up: a tool that waits for somebody
+        case TimeoutError():  # of the whole look-up: a tool that waits for input
             return provider.remedy
         case vendor.ClientError() if "AccessDenied" in str(_code(exc)):
             return _DENIED.format(action=f"sts:{exc.operation_name}")

@@ -1,4 +1,4 @@
-"""The credentials of a session: botocore's providers, asked once for everybody, and renewed before the keys expire.
+"""The credentials of a session: botocore's providers, asked once for all callers, and renewed before the keys expire.
 
 Invariants: at most one look-up is going on, and all who wait get its result or its failure; keys are used until they
 expire, whatever happens to renewals before that; a failure is a ``CredentialsError`` and comes before the request is

@@ -28,6 +28,8 @@ class AwsReferences:
     def __init__(self, clients: AwsClients, spec: DetectorSpec, region: str) -> None:
         self.region = region
         """Where files are examined."""
+        self.session = clients.session
+        """Of the credentials with which they are examined."""
         self._clients = clients
         self._spec = spec
         self._detectors: dict[str, RekognitionDetector] = {}
@@ -47,7 +49,7 @@ class AwsReferences:
             return await detector.detect_content(image, await self._read(uri))
         place = location(uri)
         is_bound = PROFILES[self._spec.kind].needs_model
-        home = self.region if is_bound else await self._clients.session.bucket_region(place.bucket)
+        home = self.region if is_bound else await self.session.bucket_region(place.bucket)
         detector = await self._detector(home)
         return await detector.detect(
             ObjectRef(bucket=place.bucket, key=place.key, size_bytes=image.size_bytes, etag=image.etag, seq=image.seq)
@@ -55,7 +57,7 @@ class AwsReferences:
 
     async def _detector(self, region: str) -> RekognitionDetector:
         if region not in self._detectors:
-            await check_region(self._clients.session, region)
+            await check_region(self.session, region)
             self._detectors[region] = await self._clients.detector(self._spec, region)
         return self._detectors[region]
 

@@ -21,7 +21,7 @@ from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Totals, Watermark
 
 _BY_RULES = f"CASE WHEN decision >= {REVIEWED} THEN decision / {REVIEWED} - 1 ELSE decision % 4 END"
-"""The verdict of the rules, whoever decided."""
+"""The verdict of the rules, also where a person decided."""
 _IS_REVIEW = f"{_BY_RULES} = {VERDICTS[Verdict.REVIEW]}"
 _BATCH = 1000
 _LIGHT_BATCH = 20_000

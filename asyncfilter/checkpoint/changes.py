@@ -11,6 +11,7 @@ which state the file belongs to, and up to which commit S3 has it.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -33,6 +34,19 @@ WHOLE = ("", "")
 """The note that stands for the whole file: changes were not noted, and only a snapshot can have them."""
 
 _STATE_ID, _COMMIT, _EPOCH, _SCHEMA = "state_id", "commit", "epoch", "schema"
+_CUT, _MICROS, _CALLS = "cut", "counted_micros", "counted_calls"
+
+
+class Counted(NamedTuple):
+    """What a commit counts as spent, with everything that may be spent before the next one.
+
+    Attributes:
+        micros: As a total, micro-dollars.
+        calls: Calls that are or may be billed.
+    """
+
+    micros: int
+    calls: int
 
 
 class Shipment(NamedTuple):
@@ -43,12 +57,16 @@ class Shipment(NamedTuple):
         epoch: The epoch of the file in the last opening that noted changes; 0 before the first.
         commit: The last commit that S3 has for certain.
         schema: A digest of its tables and columns.
+        cut: The random part of the name of the object that has what is on its way.
+        counted: What that last commit counts as spent; None where more than that cannot be spent before the next one.
     """
 
     state_id: str = ""
     epoch: int = 0
     commit: int = 0
     schema: str = ""
+    cut: str = ""
+    counted: Counted | None = None
 
 
 class Keyed(NamedTuple):
@@ -124,13 +142,22 @@ class ChangeLog:
         self.changed_rows = 0
         self._db.execute("INSERT OR IGNORE INTO shipping SELECT name, id FROM unshipped")
         self._db.execute("DELETE FROM unshipped")
+        self._write({_CUT: secrets.token_hex(8)})
         (rows,) = self._db.execute("SELECT count(*) FROM shipping").fetchone()
         return int(rows)
 
-    def confirm(self, commit: int) -> None:
-        """Forget what was cut: S3 has it, in ``commit``. To be called inside a transaction."""
+    def confirm(self, commit: int, counted: Counted | None = None) -> None:
+        """Forget what was cut: S3 has it, in ``commit``. To be called inside a transaction.
+
+        Args:
+            commit: Its number.
+            counted: What may be exceeded before the next commit; None where commits grant what is spent.
+        """
         self._db.execute("DELETE FROM shipping")
+        self._db.execute("DELETE FROM shipment WHERE key IN (?, ?)", (_MICROS, _CALLS))
         self._write({_COMMIT: commit})
+        if counted is not None:
+            self._write({_MICROS: counted.micros, _CALLS: counted.calls})
 
     def bind(self, state_id: str, epoch: int, commit: int) -> None:
         """Note which state the file belongs to, its epoch, and what S3 has; to be called inside a transaction."""
@@ -166,6 +193,8 @@ def read_shipment(db: sqlite3.Connection) -> Shipment:
         epoch=int(found.get(_EPOCH, 0)),
         commit=int(found.get(_COMMIT, 0)),
         schema=str(found.get(_SCHEMA, "")),
+        cut=str(found.get(_CUT, "")),
+        counted=Counted(int(found[_MICROS]), int(found[_CALLS])) if {_MICROS, _CALLS} <= found.keys() else None,
     )
 
 

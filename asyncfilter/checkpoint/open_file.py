@@ -231,7 +231,7 @@ def _make(path: Path, identity: Mapping[str, str], name: str) -> None:
     draft = beside(path, ".new")
     for leftover in (draft, beside(draft, "-journal")):
         leftover.unlink(missing_ok=True)
-    # Made here and not by SQLite, which would follow a link that somebody planted, and make it readable for all.
+    # Made here and not by SQLite, which would follow a planted link, and make it readable for all.
     os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_MODE))
     try:
         with closing(connect(draft, "rw")) as db:

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
-from asyncfilter.checkpoint.changes import WHOLE, ChangeLog, Shipment, read_shipment
+from asyncfilter.checkpoint.changes import WHOLE, ChangeLog, Counted, Shipment, read_shipment
 from asyncfilter.checkpoint.open_file import connect
 from asyncfilter.checkpoint.tables import Tables
 
@@ -22,11 +22,13 @@ class Cut(NamedTuple):
         rows: Rows that changed.
         is_whole: Something changed that was not noted: only a snapshot has it.
         reader: A connection that reads the file as it was at the cut; the caller closes it.
+        name: The random part of the name of the object that has it, which the file notes.
     """
 
     rows: int
     is_whole: bool
     reader: sqlite3.Connection
+    name: str = ""
 
 
 class ShippingFile:
@@ -73,6 +75,7 @@ class ShippingFile:
             if confirmed is not None:
                 self._log.confirm(confirmed)
             rows = self._log.cut()
+            name = self.shipment().cut
         reader = connect(self._path, "ro")
         try:
             reader.execute("BEGIN")
@@ -80,12 +83,12 @@ class ShippingFile:
         except BaseException:
             reader.close()
             raise
-        return Cut(rows, found is not None, reader)
+        return Cut(rows, found is not None, reader, name)
 
-    def confirm(self, commit: int) -> None:
-        """Forget the last cut: S3 has it, in ``commit``."""
+    def confirm(self, commit: int, counted: Counted | None = None) -> None:
+        """Forget the last cut; see ``ChangeLog.confirm``."""
         with self._tables.transaction():
-            self._log.confirm(commit)
+            self._log.confirm(commit, counted)
 
     def behind(self) -> int:
         """Rows that S3 may not have."""

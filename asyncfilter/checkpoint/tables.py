@@ -212,7 +212,7 @@ class Tables:
         if is_last:
             self._check_place()
             if self.log is not None:
-                # Before it: another connection stores the list, whose rows nobody notes.
+                # Before it: another connection stores the list, and its rows are not noted.
                 with self.transaction():
                     self.log.note_whole()
             self._collected.store(origin)

@@ -18,7 +18,7 @@ from asyncfilter.cli.run import print_summary
 from asyncfilter.cli.signals import PROCESS
 from asyncfilter.cli.stderr import print_err, print_lines
 from asyncfilter.cli.terminal import write_json
-from asyncfilter.cli.where import On, placed
+from asyncfilter.cli.where import On, check_on, placed
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
@@ -88,6 +88,7 @@ def demo(
     options: ResultOptions,
 ) -> None:
     """Show a whole run, or the way to a model."""
+    check_on(on)
     if train:
         if on not in {None, "local"}:
             raise UsageError(f"--train and --on {on}: a training has no workers", hint="Leave one of them out.")

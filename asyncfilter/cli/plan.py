@@ -21,7 +21,7 @@ from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.signals import Signals, interruptible
 from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import print_out, write_json
-from asyncfilter.cli.where import On, placed
+from asyncfilter.cli.where import On, check_on, placed
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StopReason, Summary
@@ -60,6 +60,7 @@ def plan(
     options: RunOptions,
 ) -> None:
     """Show the expected result; the exit code is that of the sample's summary when it was cut short, else 0."""
+    check_on(on)
     if sample and not options.yes and not has_terminal():
         raise UsageError(
             "--sample pays for images, and there is no terminal to ask on",

@@ -203,7 +203,7 @@ def _print_policy(job: Job, commands: Sequence[Command], facts: BucketFacts, *, 
         return
     document = policy_document(needs)
     write_json({"policy": document, **lanes_mapping(lanes)} if lanes.needs else document)
-    stderr_console().print(draw_commands(by_command))
+    stderr_console().print(draw_commands(needs, by_command))
     if lanes.needs:
         print_err(_OF_LANES)
     if lanes.bucket_policy is not None:

@@ -296,6 +296,7 @@ def sandbox(
             check_images=check_images,
             seed=seed,
         )
+        _refuse_unread_files(served)
         served, profiles, lanes = _with_jobs(served, for_ or (), pictures=pictures, yes=options.yes)
         with profile_file(profiles, served, lanes) as variables:
             _serve(served, variables, env_file=env_file, as_json=options.as_json)
@@ -303,6 +304,22 @@ def sandbox(
         raise UsageError(str(error), hint="See asyncfilter sandbox --help.") from error
     except OSError as error:
         raise UsageError(f"the sandbox cannot be served: {error}", hint="Try another --port or --host.") from error
+
+
+def _refuse_unread_files(options: SandboxOptions) -> None:
+    """Refuse a file of another source of labels than `--labels` names: no answer would come from it."""
+    files = {
+        "--recorded": (options.recorded, LabelSource.RECORDED),
+        "--onnx-model": (options.onnx_model, LabelSource.ONNX),
+        "--onnx-labels": (options.onnx_labels, LabelSource.ONNX),
+        "--onnx-preprocess": (options.onnx_preprocess, LabelSource.ONNX),
+    }
+    for option, (path, source) in files.items():
+        if path is not None and options.labels is not source:
+            raise UsageError(
+                f"{option} is read with --labels {source} alone, found --labels {options.labels}",
+                hint=f"Add --labels {source}, or leave {option} out.",
+            )
 
 
 def _with_jobs(

@@ -39,7 +39,8 @@ def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -
     if loaded.state is not None:
         state = deferred.read_state_status(loaded, *(() if copy is None else (copy.head, copy.age_s)))
     if options.as_json:
-        workers = read_noted(loaded.checkpoint)
+        holder = found.held_by
+        workers = read_noted(checkpoint, since_unix_s=holder.since_unix_s) if holder is not None else None
         mapping = status_mapping(
             found, checkpoint, loaded, pending, labels, answers=answers, state=state, workers=workers
         )

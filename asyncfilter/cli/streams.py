@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 LOST: list[OutputError] = []
-"""Why output of the present command was lost; filled by whoever writes it, reported by ``exit_code_of``."""
+"""Why output of the present command was lost; filled where output is written, reported by ``exit_code_of``."""
 
 MAX_COLUMNS = 4096
 

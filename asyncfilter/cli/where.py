@@ -32,11 +32,22 @@ def placed(job: Job, on: str | None) -> Job:
         return job
     if on == "local":
         return replace(job, cluster=None)
-    engine, colon, address = on.partition(":")
-    if engine != "ray":
-        raise UsageError(f"--on {on}: expected local, ray or ray:HOST:PORT", hint="See `asyncfilter run --help`.")
     cluster = job.cluster or Cluster()
-    return replace(job, cluster=replace(cluster, address=_address(on, address) if colon else cluster.address))
+    return replace(job, cluster=replace(cluster, address=check_on(on) or cluster.address))
+
+
+def check_on(on: str | None) -> str | None:
+    """The address in ``--on``; None where it has none.
+
+    Raises:
+        UsageError: It is none of its words.
+    """
+    if on is None or on in {"local", "ray"}:
+        return None
+    engine, colon, address = on.partition(":")
+    if engine != "ray" or not colon:
+        raise UsageError(f"--on {on}: expected local, ray or ray:HOST:PORT", hint="See `asyncfilter run --help`.")
+    return _address(on, on if address.startswith("//") else address)
 
 
 def _address(on: str, address: str) -> str:

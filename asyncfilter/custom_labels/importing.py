@@ -168,13 +168,13 @@ class Importer:
         return rows
 
     async def _is_lost(self, project: Project, row: Import, wish: ImportWish) -> bool:
-        """Whether what was sent is gone: its dataset was deleted since, or deleted and made again by somebody else."""
+        """Whether what was sent is gone: its dataset was deleted since, or replaced by another program."""
         found = await self._dataset(project, row.plan.kind)
         if row.is_sent or row.offset or row.state is not ImportState.OPEN:
             return found is None or (row.dataset_arn is not None and found.arn != row.dataset_arn)
         if found is None or row.plan.mode is not ImportMode.REFERENCE:
             return False
-        # Made by our call, whose answer nobody has noted, or by somebody else: the entries tell, and are listed later.
+        # Made by our call, whose response was lost, or by another program: the entries tell, and are listed later.
         ready = await self._idle(found, row.plan.kind)
         row.plan = replace(row.plan, entries_before=ready.entries)
         is_whole = ready.entries == len(_given(wish.source(row.plan.kind)).refs)
@@ -319,7 +319,7 @@ class Importer:
             try:
                 await self._service.update_entries(dataset.arn, content)
             except (ResourceInUseError, ResourceNotReadyError) as error:
-                trouble = error  # an update is going on: that of somebody else, or this one, whose answer was lost
+                trouble = error  # an update is under way: another program's, or this one, whose response was lost
             except (ThrottledError, TransientError) as error:
                 if is_certainly_undone(error):
                     raise

@@ -2,7 +2,7 @@
 
 A lease begins as ``intent``, before the service is asked to start the model, and ends as ``released``, when the service
 has said that the model does not run. In between it is ``starting`` and ``running``; ``stopping`` from the moment at
-which somebody has decided to end it, and nobody takes that back.
+which it was decided to end, and this is never taken back.
 """
 
 from __future__ import annotations
@@ -110,14 +110,14 @@ class Lease:
 
     @property
     def lasts(self) -> bool:
-        """Whether it is open, and nobody has decided to end it."""
+        """Whether it is open, and its end is not decided."""
         return self.state in {LeaseState.INTENT, LeaseState.STARTING, LeaseState.RUNNING}
 
 
 def is_expired(lease: Lease, host: Host) -> bool:
     """Whether the time of a lease is over.
 
-    On the boot that took it, a clock that nobody sets decides too, so that one that is set back gives no model more
+    On the boot that took it, a clock that cannot be set decides too, so that one that is set back gives no model more
     time. A clock that is set forward ends leases early, which costs no money.
     """
     if host.unix_s() >= lease.expires_at:

@@ -54,7 +54,7 @@ class OtherUnitsError(Exception):
 
 
 class BeingStoppedError(Exception):
-    """The model is being stopped by a lease of ours, which nobody takes back; ``lease`` is that one."""
+    """The model is being stopped by a lease of ours, which is never taken back; ``lease`` is that one."""
 
     def __init__(self, lease: Lease) -> None:
         super().__init__(lease.arn)
@@ -143,7 +143,7 @@ class Leases:
     # -- The end
 
     def end(self, identifier: str, *, asked: bool = False) -> Lease | None:
-        """Decide, on the present row, whether a lease ends now; from then on nobody extends it.
+        """Decide, on the present row, whether a lease ends now; from then on it cannot be extended.
 
         Args:
             identifier: Of the lease.

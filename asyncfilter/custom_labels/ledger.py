@@ -5,7 +5,7 @@ command in any folder finds what another one has started. What money depends on 
 
 - A transaction is on disk when its ``with`` block ends: SQLite syncs the file and the folder (``synchronous = EXTRA``).
 - Several processes write to it at once. Each transaction takes the lock of writers at its beginning, so that nothing
-  changes between what it reads and what it writes; nobody holds a lock in between. The file keeps no second file
+  changes between what it reads and what it writes; no lock is held in between. The file keeps no second file
   beside it for longer than a transaction, so that it also works in a home folder that several hosts share.
 - A new file gets its name only when it is complete. An empty, damaged or foreign one is refused and left as it is: a
   model that only the lost rows knew of may still run.

@@ -57,7 +57,7 @@ class Host(Protocol):
         ...
 
     def boot_s(self) -> float:
-        """Seconds since the host was booted, those in which it slept among them; nobody sets this clock."""
+        """Seconds since the host was booted, those in which it slept among them; this clock cannot be set."""
         ...
 
 

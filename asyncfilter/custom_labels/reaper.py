@@ -1,7 +1,8 @@
 """The reaper: stops models whose lease has expired or lost its owner, and pursues that to its end.
 
-What it has decided is in the ledger before the service is asked, so that the next one goes on where it died. Reapers do
-not exclude each other: to stop a model twice does no harm. A lease is released only on the service's word.
+What it has decided is in the ledger before the service is asked, so that the next one continues where it
+stopped. Reapers do not exclude each other: to stop a model twice does no harm. A lease is released only on the
+service's word.
 """
 
 from __future__ import annotations

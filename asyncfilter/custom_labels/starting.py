@@ -90,7 +90,7 @@ OnTaken = Callable[[Lease], Awaitable[object]]
 
 
 async def _nothing(_lease: Lease) -> None:
-    """Nobody watches."""
+    """There is no watcher."""
 
 
 class Starter:
@@ -102,7 +102,7 @@ class Starter:
         host: Reads the clocks.
         waiter: Waits between looks.
         reaper: Goes on with a stop that another process may have left.
-        on_taken: Makes somebody watch the lease, whatever becomes of this process; an error of it ends the start.
+        on_taken: Starts a watcher of the lease that outlives this process; an error of it ends the start.
     """
 
     def __init__(
@@ -258,10 +258,10 @@ class Starter:
         """Whether a model that is in use counts as started by us; False while it is being stopped.
 
         It did not run when we looked. A refusal may answer a repetition of our own request, which the network has
-        made; only other units show that somebody else was faster.
+        made; only other units show that another program was faster.
 
         Raises:
-            LeaseError: Somebody else has started it.
+            LeaseError: Another program has started it.
         """
         version = await self._model.version()
         if version is None or version.status not in RUNS:

@@ -20,7 +20,7 @@ from asyncfilter.events import Emit, TurnsReturned, WorkerJoined, WorkerLeft, Wo
 from asyncfilter.fleet.asks import Terms
 from asyncfilter.fleet.link import Link
 from asyncfilter.fleet.messages import Hello
-from asyncfilter.fleet.wires import Hub, Loss
+from asyncfilter.fleet.wires import Hub, Loss, WorkerFaultError
 from asyncfilter.model import Detection, ObjectRef, StopReason, Workers
 
 NOBODY_S = 600.0
@@ -31,6 +31,9 @@ _TOLD_S = 1.0
 
 _CHECK_S = 0.5
 _MOST_LATE = 100_000
+
+OTHERS_S = 10.0
+"""After the first worker that cannot be used, others are waited for so long: those that can may be slower to start."""
 
 LinkKey = tuple[str, str]
 
@@ -75,12 +78,13 @@ class Crew:
         self._watching = 0
         self._is_closed = False
         self._settled: set[Link] = set()
+        self._heard_out: set[str] = set()
         self._kept: list[LateAnswer] = []
         self._numbers: dict[LinkKey, list[tuple[Link, int]]] = defaultdict(list)
         self._joined = self._lost = self._left = self._returned = self._peak = self._late = 0
         self._adopts = True
         self._untold: dict[Link, int] = {}
-        self._misfits: list[Hello] = []
+        self._unusable: tuple[float, AsyncFilterError] | None = None
         self._later_epoch: int | None = None
         self._failure: AsyncFilterError | None = None
         self._alone: dict[int, Link] = {}
@@ -97,6 +101,9 @@ class Crew:
         while True:
             try:
                 wire = await self._hub.next()
+            except WorkerFaultError as fault:
+                self._note_unusable(fault.error)
+                continue
             except AsyncFilterError as error:
                 self._failure = error
                 self._notify()
@@ -110,15 +117,18 @@ class Crew:
         await link.run()
         self.links.remove(link)
         self._settled.discard(link)
+        self._heard_out.add(link.name)
         self._notify()
 
     async def gather(self, least: int, *, wait_s: float, settle_s: float) -> None:
-        """Wait until ``least`` workers can be asked, and until what they kept from before has arrived.
+        """Wait until ``least`` workers can be asked, and until what workers kept from before has arrived.
+
+        Those of a former head are all waited for, however few are enough to begin with.
 
         Args:
             least: Workers to wait for.
             wait_s: How long they are waited for, seconds.
-            settle_s: How long calls of a former head that are under way are waited for, seconds.
+            settle_s: How long the workers of a former head, and its calls that are under way, are waited for, seconds.
 
         Raises:
             WaitEndedError: Too few came.
@@ -132,14 +142,18 @@ class Crew:
                 await self._wait_change()
         if scope.cancelled_caught:
             self._check_usable()
+            if self._unusable is not None and not self._open():
+                raise self._unusable[1]
             came = len(self._open())
             raise WaitEndedError(
                 f"only {came} of {least} workers came within {wait_s:g} s (cluster.workers.min, cluster.wait_s); "
-                "nothing was paid",
+                f"nothing was paid{self._why_unusable()}",
                 hint="Start more nodes, ask for less in cluster.per_worker, or raise cluster.wait_s.",
             )
         with anyio.move_on_after(settle_s):
-            while not self._settled.issuperset(self._open()):
+            former = await self._hub.former()
+            while not (self._settled.issuperset(self._open()) and self._heard_out.issuperset(former)):
+                self._check_usable()
                 await self._wait_change()
 
     def kept_answers(self) -> list[LateAnswer]:
@@ -188,8 +202,17 @@ class Crew:
             raise self._failure
         if self._later_epoch is not None:
             raise self._ousted()
-        if self._misfits and not self._open() and len(self._misfits) >= max(1, len(self.links)):
-            raise self._unfit(self._misfits[-1])
+        if self._unusable is not None and not self._open() and self._now() - self._unusable[0] > OTHERS_S:
+            raise self._unusable[1]
+
+    def _note_unusable(self, error: AsyncFilterError) -> None:
+        """Note why a worker cannot be used, and since when there is such a one."""
+        since_s = self._now() if self._unusable is None else self._unusable[0]
+        self._unusable = since_s, error
+        self._notify()
+
+    def _why_unusable(self) -> str:
+        return "" if self._unusable is None else f"; another could not be used: {self._unusable[1].message}"
 
     def _unfit(self, hello: Hello) -> UsageError:
         terms = self._terms
@@ -347,6 +370,7 @@ class Crew:
         """See ``Listener``."""
         hello = link.hello
         self._joined += 1
+        self._unusable = None
         self._peak = max(self._peak, len(self._open()))
         if hello is not None:
             self._emit(
@@ -404,12 +428,13 @@ class Crew:
     def settled(self, link: Link) -> None:
         """See ``Listener``."""
         self._settled.add(link)
+        self._heard_out.add(link.name)
         self._notify()
 
     def refused(self, link: Link, hello: Hello | None, epoch: int | None) -> None:  # noqa: ARG002  the protocol's
         """See ``Listener``."""
         if hello is not None:
-            self._misfits.append(hello)
+            self._note_unusable(self._unfit(hello))
         if epoch is not None:
             self._later_epoch = max(epoch, self._later_epoch or 0)
         self._notify()

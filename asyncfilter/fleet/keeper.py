@@ -43,7 +43,7 @@ def main() -> None:
         start = ["start", "--head", "--block", "--port=0", "--include-dashboard=false", "--disable-usage-stats"]
         ray = subprocess.Popen(  # noqa: S603  this interpreter
             [sys.executable, "-m", "ray.scripts.scripts", *start, f"--num-cpus={cpus}", f"--temp-dir={folder / 'r'}"],
-            env={**os.environ, **ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(folder / "token")},
+            env=_environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -54,6 +54,12 @@ def main() -> None:
         finally:
             _end(ray)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The variables for Ray; a token in them would come before that of the file."""
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
+    return {**inherited, **ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
 
 
 def _watch(folder: Path, ray: subprocess.Popen[bytes]) -> None:

@@ -381,10 +381,8 @@ class Link:
                 self._finish(id_, late_s, error_of(fault))
             case Returned():
                 self._returned(message)
-            case Ready(id=id_, is_held=is_held):
-                if is_held:
-                    self._hold(id_)
-                self._finish(id_, None, is_held)
+            case Ready():
+                self._ready(message)
             case Kept():
                 self._kept(message)
             case _:
@@ -410,6 +408,14 @@ class Link:
         if message.why == "gone" and ask is not None and ask.held is not None:
             self.held.discard(ask.held)
         self._finish(message.id, message.late_s, NotSentError(f"{self.name} returned a turn: {message.why}"))
+
+    def _ready(self, message: Ready) -> None:
+        ask = self._asks.get(message.id)
+        if ask is not None and ask.is_attempt:
+            raise FrameError("an attempt that was prepared")
+        if message.is_held:
+            self._hold(message.id)
+        self._finish(message.id, None, message.is_held)
 
     def _kept(self, message: Kept) -> None:
         detection = decode_answer(message.answer)

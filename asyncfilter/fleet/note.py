@@ -45,9 +45,17 @@ def _remove(*paths: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_noted(checkpoint: Path) -> Workers | None:
-    """The workers of the run that holds a checkpoint; None without a note."""
+def read_noted(checkpoint: Path, *, since_unix_s: float) -> Workers | None:
+    """The workers of the run that holds a checkpoint; None without a note.
+
+    Args:
+        checkpoint: The file.
+        since_unix_s: When the run took it, Unix seconds: an older note is that of a run that was killed.
+    """
+    path = note_path(checkpoint)
     try:
-        return msgspec.json.decode(note_path(checkpoint).read_bytes(), type=Workers)
+        if path.stat().st_mtime < since_unix_s:
+            return None
+        return msgspec.json.decode(path.read_bytes(), type=Workers)
     except (OSError, msgspec.DecodeError):
         return None

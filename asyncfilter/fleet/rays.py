@@ -28,7 +28,7 @@ import msgspec
 from asyncfilter.errors import AccessError, AsyncFilterError, UsageError, WaitEndedError
 from asyncfilter.fleet.faults import error_of
 from asyncfilter.fleet.messages import Fault
-from asyncfilter.fleet.wires import Loss, Wire, WireLostError
+from asyncfilter.fleet.wires import Loss, Wire, WireLostError, WorkerFaultError
 
 NAMESPACE = "asyncfilter"
 EXTRA_HINT = "pip install 'asyncfilter[ray]'"
@@ -79,10 +79,18 @@ def check_installed() -> None:
         raise UsageError("a fleet on Ray needs the extra `ray`", hint=f"Install it: {EXTRA_HINT}")
 
 
+def given_address() -> str | None:
+    """The address that the environment has; None where it has none, or says in Ray's words that it is to be found."""
+    given = os.environ.get("RAY_ADDRESS", "")
+    return given if given not in {"", "auto", "local"} else None
+
+
 def running_address() -> str | None:
     """The address of a Ray that runs: that of the environment, or on this machine; None without one."""
-    if given := os.environ.get("RAY_ADDRESS"):
+    if given := given_address():
         return given
+    if os.environ.get("RAY_ADDRESS") == "local":
+        return None
     note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
     try:
         found = note.read_text().strip()
@@ -118,6 +126,8 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
         )
     # By default Ray ends this process, with what is not durable yet, a minute after its head is gone.
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _NEVER_S)
+    if environment:
+        os.environ.pop("RAY_AUTH_TOKEN", None)  # would come before the token of a Ray of our own
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", **environment})
     ray = import_ray()
     if not _answers(address):
@@ -266,10 +276,12 @@ class RayHub:
         self._family = family
         self._per_worker = per_worker
         self._most = most
-        self._ready: asyncio.Queue[Wire | AsyncFilterError] = asyncio.Queue()
+        self._ready: asyncio.Queue[Wire | Exception] = asyncio.Queue()
         self._actors: dict[str, Actor] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._former: list[str] = []
+        self._looked = asyncio.Event()
 
     async def next(self) -> Wire:
         """See ``Hub``.
@@ -281,9 +293,14 @@ class RayHub:
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
         found = await self._ready.get()
-        if isinstance(found, AsyncFilterError):
+        if isinstance(found, Exception):
             raise found
         return found
+
+    async def former(self) -> list[str]:
+        """See ``Hub``."""
+        await self._looked.wait()
+        return self._former
 
     async def close(self) -> None:
         """See ``Hub``."""
@@ -315,6 +332,9 @@ class RayHub:
                 for name in names:
                     if name not in self._actors:
                         self._open(name, await anyio.to_thread.run_sync(self._found, name, abandon_on_cancel=True))
+                if not self._looked.is_set():
+                    self._former = list(self._actors)
+                    self._looked.set()
                 for name in [name for name in self._actors if name not in names]:
                     del self._actors[name]
                 for number in range(1, self.wanted() + 1):
@@ -378,12 +398,14 @@ class RayHub:
         try:
             fault = await actor.opened.remote()
         except self._ray.exceptions.RayError as error:
+            self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
             if (unfit := _unfit(error)) is not None:
-                await self._ready.put(unfit)
-            return  # what ended meanwhile is started again
+                await self._ready.put(WorkerFaultError(unfit))
+            return
         if fault:
+            self._actors.pop(name, None)  # it is asked again: what it lacks may come
             found = error_of(msgspec.msgpack.decode(fault, type=Fault))
-            await self._ready.put(found)
+            await self._ready.put(WorkerFaultError(found))
             return
         await self._ready.put(RayWire(self, name, actor))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Protocol
 
+from asyncfilter.errors import AsyncFilterError
+
 HEARD_S = 0.5
 """Every end sends a frame at least this often while a session lives."""
 
@@ -34,6 +36,18 @@ class WireLostError(Exception):
         super().__init__(message or reason.value)
         self.reason = reason
         self.is_final = is_final
+
+
+class WorkerFaultError(Exception):
+    """One worker cannot work where it is; others may.
+
+    Args:
+        error: Why.
+    """
+
+    def __init__(self, error: AsyncFilterError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Wire(Protocol):
@@ -70,7 +84,19 @@ class Hub(Protocol):
     """Where, as the summary shows it."""
 
     async def next(self) -> Wire:
-        """The next worker that appears: first those that are there, then those that are started; waits for it."""
+        """The next worker that appears: first those that are there, then those that are started; waits for it.
+
+        Raises:
+            WorkerFaultError: It cannot work.
+            AsyncFilterError: The cluster cannot be used; there will be no more workers.
+        """
+        ...
+
+    async def former(self) -> list[str]:
+        """Names of the workers that were there before this head, which may keep answers of another one.
+
+        ``next`` must be waiting, and gives each of them unless it is gone by then.
+        """
         ...
 
     async def close(self) -> None:

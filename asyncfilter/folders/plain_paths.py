@@ -1,4 +1,4 @@
-"""Files below a folder, by names that somebody else chose, such as the keys of a bucket.
+"""Files below a folder, by names from outside, such as the keys of a bucket.
 
 Invariants: no symbolic link below the folder is followed, also when one is put there meanwhile: each folder is opened
 inside of the one before; a name is a file of exactly that name, also where the file system takes several names for one

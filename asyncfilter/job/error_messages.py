@@ -215,7 +215,10 @@ def _begun(forms: list[Schema], value: object) -> list[Schema]:
     agreeing = [
         form
         for form in forms
-        if all(value.get(key, form["properties"][key].get("default")) == constant for key, constant in _constants(form))
+        if form.get("type", "object") == "object"
+        and all(
+            value.get(key, form["properties"][key].get("default")) == constant for key, constant in _constants(form)
+        )
     ]
     return agreeing or forms
 

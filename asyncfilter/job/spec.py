@@ -220,6 +220,11 @@ class LaneSpec:
     used_this_month: int = 0
     tiers: tuple[PriceTier, ...] | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it calls with the credentials of the job."""
+        return self.role is None and self.profile is None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnModelSpec:

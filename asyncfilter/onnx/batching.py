@@ -14,7 +14,7 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 WAIT_S = 0.01
-"""Longest wait of an image for fellows, seconds."""
+"""Longest wait of an image for others of its batch, seconds."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,7 +45,7 @@ class Batcher(Generic[T, R]):
         self._timer: asyncio.TimerHandle | None = None
 
     async def submit(self, item: T) -> R:
-        """The result for ``item``, of the next batch that has room; cancelling leaves its fellows alone."""
+        """The result for ``item``, of the next batch that has room; cancelling affects no other item."""
         loop = asyncio.get_running_loop()
         result: asyncio.Future[R] = loop.create_future()
         wait_s = WAIT_S if self._most > 1 else 0

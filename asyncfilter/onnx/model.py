@@ -121,8 +121,8 @@ class Classifier:
     def check(self) -> None:
         """Classify a black image and a grainy one, alone and together.
 
-        A model whose scores depend on fellows, or that takes one image though it leaves their number open, is given one
-        image a call from then on.
+        A model whose scores depend on the rest of the batch gets one image a call from then on, and so does one that
+        takes one image though it leaves their number open.
 
         Raises:
             OwnModelError: It fails, or gives another number of scores than it has names.

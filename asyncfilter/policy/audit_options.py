@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 MILESTONES = (100, 200, 400, 800)
 MAX_SEED = (1 << 63) - 1
 MAX_POSITIONS = 100_000
-"""Largest milestone: positions are kept in memory, and nobody answers more."""
+"""Largest milestone: positions are kept in memory, and more answers are not realistic."""
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):

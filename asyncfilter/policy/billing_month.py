@@ -20,9 +20,10 @@ Source: Signature Version 4 requests are refused when their time differs from AW
 """
 
 USED_IS_OLD = (
-    "pricing.used_this_month was set in an earlier month (or before the clock was changed) and is not counted: this "
+    "{} was set in an earlier month (or before the clock was changed) and is not counted: this "
     "month's images are priced from the first tier on; set it to the images billed this month"
 )
+"""A sentence with a place for the key, such as ``pricing.used_this_month``."""
 
 _DECEMBER = 12
 

@@ -172,7 +172,7 @@ class PlaceFound(msgspec.Struct, frozen=True, kw_only=True):
         look: What is there.
         home: Region of the bucket; for a folder that of the AWS settings, None without one.
         region: Region in which images are examined.
-        is_region_chosen: Nobody has set that region.
+        is_region_chosen: No setting names that region.
         prices: Of that region.
         nothing: Why nothing is there; None where something is.
     """

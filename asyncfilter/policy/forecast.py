@@ -87,7 +87,7 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
         prices: Of calls; of the lane where the next one costs most.
         used: Images billed this month before the next one, those of the checkpoint among them; at that lane.
         month_left_s: Seconds until the month ends (UTC), when the tiers begin anew; None when that is not known.
-        is_used_old: True when the job's ``pricing.used_this_month`` is of an earlier month, and not counted.
+        old_used: Lanes whose ``used_this_month`` is of an earlier month, and not counted; an empty name without lanes.
         hourly_micros: What the detector costs an hour while a run lasts.
         limit_tps: Calls a second; None when it is not known.
         tps_origin: The source of that figure, as text for reports.
@@ -101,7 +101,7 @@ class PricingTerms(msgspec.Struct, frozen=True, kw_only=True):
     limit_tps: float | None
     tps_origin: str
     month_left_s: float | None = None
-    is_used_old: bool = False
+    old_used: tuple[str, ...] = ()
     unit: UnitTerms | None = None
     lanes: tuple[LanePrices, ...] = ()
 

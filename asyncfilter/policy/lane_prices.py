@@ -24,6 +24,7 @@ class LanePrices(msgspec.Struct, frozen=True, kw_only=True):
         by: ``reference`` or ``bytes``: how it gets its images.
         prices: Of its calls.
         used: Images billed there this month before the next one.
+        is_used_old: Whether its ``used_this_month`` is of an earlier month, and not counted.
     """
 
     name: str
@@ -34,6 +35,7 @@ class LanePrices(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     prices: PriceList
     used: int
+    is_used_old: bool = False
 
     @property
     def next_micros(self) -> int:

@@ -1,4 +1,4 @@
-"""The port of a state in S3 that a run owns: what a run waits for, what it may spend, and how it hears of an end.
+"""The port of a state in S3 that a run owns: what a run waits for, what it may spend, and how it learns of an end.
 
 A checkpoint alone has no such port: its file is the truth. With a copy in S3 the file is the truth, too, and nothing
 waits (``is_truth`` is false). The part that owns the state commits by itself; a run only asks.

@@ -103,7 +103,7 @@ class StateStore(Protocol):
 
         Args:
             place: Where.
-            path: The file; nobody changes it meanwhile.
+            path: The file; it does not change meanwhile.
             sha256: Of its bytes.
         """
         ...

@@ -98,7 +98,7 @@ class Totals(msgspec.Struct, kw_only=True):
         reserved_calls: Attempts made durable as possible spending and not yet settled, at ``reserved_micros``.
         month_use: What of it was billed in the present month, by calls without lanes.
         lanes: The sums of each lane that the checkpoint has known, by name; calls without lanes are in none of them.
-        adopted: Answers that workers had kept for a head that died, and that were taken over.
+        adopted: Answers that workers had kept for an earlier head, and that were taken over.
     """
 
     calls: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from asyncfilter.errors import ImageError, TransientError
+from asyncfilter.errors import AccessError, ImageError, TransientError
 from asyncfilter.review.answering import Answering
 from asyncfilter.review.applying import Applying
 from asyncfilter.review.capability import SIZES, Capabilities
@@ -22,13 +23,19 @@ from asyncfilter.review.likeness import Likeness
 from asyncfilter.review.pictures import Pictures, with_contents
 from asyncfilter.review.queues import Queues
 from asyncfilter.review.read_ahead import ReadAhead
-from asyncfilter.review.replies import FOREVER, Refusal, json_reply, replied
+from asyncfilter.review.replies import FOREVER, NEVER, Refusal, json_reply, replied
 from asyncfilter.review.requests import body_of, number, unfit
 from asyncfilter.review.review import Review
+from asyncfilter.review.rows import CardRow
 
 MOST_IDS = 2000
 MOST_CARDS = 200
 MOST_TAKEN = 64
+_BLANK = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABALDA4MChAODQ4SERATGCgaGBYWGDEjJR0oOjM9PDkzODdASFxOQERXRTc4UG1RV19iZ2hnPk1x"
+    "eXBkeFxlZ2P/wAALCAABAAEBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAB//EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AQH//2Q=="
+)
+"""A JPEG of one pixel."""
 _PICTURE = re.compile(rf"/image/({'|'.join(SIZES)})/([0-9]{{1,18}})-([0-9a-f]{{32}})")
 
 
@@ -105,6 +112,7 @@ class Endpoints:
             "/api/queue": Route("GET", self.queue),
             "/api/cards": Route("GET", self.card_list),
             "/api/near": Route("GET", self.near),
+            "/api/look": Route("GET", self.look),
             "/api/figures": Route("GET", self.figures),
             "/api/apply": Route("POST", self.apply),
             "/api/events": Route("GET", self.stream),
@@ -206,12 +214,20 @@ class Endpoints:
         self._ahead.want(taken)
         return json_reply({"ids": taken, "until": until})
 
+    async def look(self, call: Call) -> web.StreamResponse:
+        """``GET /api/look``: whether the picture of an image can be shown, or the error that says why not."""
+        rows = await self._review.card_rows([number(call.query.get("id", ""), 0, 1 << 62)])
+        if not rows:
+            raise _no_picture()
+        await self._rendition(rows[0], "320")
+        return json_reply({"shown": True})
+
     def find_picture(self, path: str) -> Route | None:
         """The route of a picture; None for a path that is none."""
         return Route("GET", self.picture) if _PICTURE.fullmatch(path) else None
 
     async def picture(self, call: Call) -> web.StreamResponse:
-        """``GET /image/SIZE/ID-MAC``."""
+        """``GET /image/SIZE/ID-MAC``; with ``blank`` in its query a blank picture in place of an error."""
         found = _PICTURE.fullmatch(call.path)
         if found is None:
             raise _no_picture()
@@ -220,12 +236,25 @@ class Endpoints:
         if not rows or not self._capabilities.holds(mac, id_, rows[0].subject):
             raise _no_picture()
         try:
-            body = await self._pictures.rendition(rows[0], size)
+            return replied(await self._rendition(rows[0], size), kind="image/jpeg", cache=FOREVER)
+        except (Refusal, AccessError):
+            if "blank" not in call.query:
+                raise
+        return replied(_BLANK, kind="image/jpeg", cache=NEVER)
+
+    async def _rendition(self, row: CardRow, size: str) -> bytes:
+        """A rendition.
+
+        Raises:
+            Refusal: It cannot be shown.
+            AccessError: Nothing can be read.
+        """
+        try:
+            return await self._pictures.rendition(row, size)
         except ImageError as error:
             raise _not_shown(error) from error
         except TransientError as error:
             raise Refusal(502, "unreadable", "The picture cannot be read now.") from error
-        return replied(body, kind="image/jpeg", cache=FOREVER)
 
 
 def _no_picture() -> Refusal:

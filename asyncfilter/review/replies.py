@@ -21,12 +21,20 @@ STRICT_HEADERS: Mapping[str, str] = {
     "Server": "asyncfilter",
 }
 
+FORBIDDEN = 403
+
 PRIVATE = "private, no-cache"
 """Of the page's own files: a new version of the program has other ones."""
 NEVER = "private, no-store"
 """Of everything below ``/api/``, and of errors."""
 FOREVER = "private, max-age=31536000, immutable"
 """Of pictures: another picture has another address."""
+
+
+ERRORS_HEADER = "X-Asyncfilter-Errors"
+"""With the value ``as-200``, a request of the page asks for errors with the status 200."""
+STATUS_HEADER = "X-Asyncfilter-Status"
+"""The status of an error that is sent with 200."""
 
 
 class Refusal(Exception):  # noqa: N818  it is an answer and no defect
@@ -48,6 +56,19 @@ def refused(refusal: Refusal) -> web.Response:
     """The answer to a request that is not served."""
     body = msgspec.json.encode({"error": refusal.code, "message": refusal.message})
     return replied(body, kind="application/json", status=refusal.status, cache=NEVER, headers=refusal.headers)
+
+
+def as_asked(request: web.BaseRequest, reply: web.StreamResponse) -> web.StreamResponse:
+    """An error in the form that the page can take.
+
+    Browsers write each error status to the console, also where the page expects it. So the page asks for 200 and reads
+    the status in a header. What is forbidden is so in every form: the page itself never gets a 403.
+    """
+    is_told = 400 <= reply.status != FORBIDDEN and request.headers.get(ERRORS_HEADER) == "as-200"
+    if is_told and not reply.prepared:
+        reply.headers[STATUS_HEADER] = str(reply.status)
+        reply.set_status(200)
+    return reply
 
 
 def json_reply(value: object, *, status: int = 200) -> web.Response:

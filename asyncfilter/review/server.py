@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from asyncfilter.errors import AccessError, AnswersError, AnswersLockedError, CheckpointError, UsageError
 from asyncfilter.review.gate import Gate, bad_host
-from asyncfilter.review.replies import Refusal, refused
+from asyncfilter.review.replies import Refusal, as_asked, refused
 from asyncfilter.review.warnings import where_from
 
 CLOSING_S = 1.0
@@ -112,7 +112,7 @@ def answerer(gate: Gate, warn: Callable[[str], object]) -> Answerer:
             reply = refused(_DEFECT)
         if not request.content.at_eof():
             reply.force_close()
-        return reply
+        return as_asked(request, reply)
 
     return answer
 

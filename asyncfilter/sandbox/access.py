@@ -121,7 +121,7 @@ class Access:
         verify_signatures: Check signatures; unknown access keys are then refused.
         deny: Operations that are forbidden to every caller.
         policy: The policy of every caller; None allows everything.
-        log: Notes the permissions that requests need; None where nobody asks for them.
+        log: Notes the permissions that requests need; None where they are not wanted.
         partition: Of the account.
         sessions: Temporary keys; they are accepted until they expire, whatever ``any_credentials`` is.
     """

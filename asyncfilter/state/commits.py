@@ -189,7 +189,7 @@ class Commits:
                 self._block(cut, read, grant, reserved, commit)
                 handed_on = True
                 return None, None
-            segment = await ship_segment(self._owner, read.packed, commit, read.rows)
+            segment = await ship_segment(self._owner, read.packed, commit, read.rows, random=cut.name)
             changes["segments"] = [*changes.get("segments", self._owner.head.segments), segment]
             self._describe(changes, read, grant)
             if self._is_worth_a_snapshot(changes):
@@ -212,8 +212,8 @@ class Commits:
 
     def _describe(self, changes: dict[str, Any], read: CutRead, grant: Grant | None) -> None:
         changes["rows"] = read.images.rows
-        changes["spent_micros"] = read.spent_micros
-        changes["granted_micros"] = read.spent_micros + read.reserved_micros if grant is None else grant.micros
+        changes["spent_micros"] = read.sums.spent_micros
+        changes["granted_micros"] = read.counted.micros if grant is None else grant.micros
         changes["file_format"] = read.file_format
 
     async def _count(self, number: int, grant: Grant | None, read: CutRead | None, made: Names | None) -> None:
@@ -226,7 +226,8 @@ class Commits:
             self._blocking, number, self._is_wanted = None, made.number, True
         if read is not None:
             self._images = read.images
-            await self._file.confirm(commit)
+            # With grants nothing is ever spent beyond what a commit counts.
+            await self._file.confirm(commit, read.counted if grant is None else None)
         if grant is not None and self.purse is not None:
             self.purse.granted(grant)
         elif read is not None and grant is None:

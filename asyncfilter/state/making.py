@@ -10,6 +10,7 @@ from typing import NamedTuple
 import anyio
 from anyio import to_thread
 
+from asyncfilter.checkpoint.changes import Counted
 from asyncfilter.checkpoint.errors import CorruptRowError, translated
 from asyncfilter.checkpoint.shipping import Cut, ImageCount
 from asyncfilter.checkpoint.state import TOTALS, read_state
@@ -17,7 +18,17 @@ from asyncfilter.records.progress import Totals
 from asyncfilter.state.fetching import fetch_segment
 from asyncfilter.state.head import MOST_SEGMENT_BYTES, Segment, Snapshot, damaged
 from asyncfilter.state.owner import StateOwner
-from asyncfilter.state.segments import Changes, Packed, Reserved, SegmentTooLargeError, pack, read_changes, unpack
+from asyncfilter.state.segments import (
+    Changes,
+    Packed,
+    Reserved,
+    SegmentTooLargeError,
+    counted_in,
+    pack,
+    read_changes,
+    unpack,
+    with_reserved,
+)
 from asyncfilter.state.snapshots import SnapshotFile, remove, write_snapshot
 
 SNAPSHOT_BYTES = 64 << 20
@@ -37,17 +48,20 @@ class CutRead(NamedTuple):
         packed: The segment; None when only a snapshot can hold it.
         rows: Rows in the segment.
         images: Rows of images after it.
-        spent_micros: Spent as of the cut.
-        reserved_micros: On record as possible spending, as of the cut.
+        sums: As of the cut, with everything as reserved that may be spent until the next commit.
         file_format: Of the file.
     """
 
     packed: Packed | None
     rows: int
     images: ImageCount
-    spent_micros: int
-    reserved_micros: int
+    sums: Totals
     file_format: int
+
+    @property
+    def counted(self) -> Counted:
+        """What whoever restores it counts as spent."""
+        return counted_in(self.sums)
 
 
 def read_cut(cut: Cut, images: ImageCount | None, reserved: Reserved | None, *, fits: bool, path: Path) -> CutRead:
@@ -72,12 +86,13 @@ def read_cut(cut: Cut, images: ImageCount | None, reserved: Reserved | None, *, 
         totals = read_state(reader, TOTALS, Totals) or Totals()
         (version,) = reader.execute("PRAGMA user_version").fetchone()
         count = ImageCount.of(reader) if images is None else images.after(reader)
-        return CutRead(packed, rows, count, totals.spent_micros, totals.reserved_micros, version)
+        sums = totals if reserved is None else with_reserved(totals, reserved)
+        return CutRead(packed, rows, count, sums, version)
 
 
-async def ship_segment(owner: StateOwner, packed: Packed, commit: int, rows: int) -> Segment:
+async def ship_segment(owner: StateOwner, packed: Packed, commit: int, rows: int, *, random: str = "") -> Segment:
     """Write a segment; it counts only once a head names it."""
-    place = owner.place.new_segment(owner.head.state_id, commit)
+    place = owner.place.new_segment(owner.head.state_id, commit, random=random)
     sha256 = await owner.put_new(place, packed.body)
     return Segment(
         key=place.key, bytes=len(packed.body), sha256=sha256, rows=rows, inflated_bytes=packed.inflated_bytes
@@ -91,7 +106,7 @@ async def ship_snapshot(
     path = checkpoint.with_name(f".{checkpoint.name}.snapshot.zz")
     try:
         file = await _written(cut, path, reserved)
-        place = owner.place.new_snapshot(owner.head.state_id, commit)
+        place = owner.place.new_snapshot(owner.head.state_id, commit, random=cut.name)
         await owner.put_file(place, path, file.sha256, file.size_bytes)
     finally:
         with anyio.CancelScope(shield=True):

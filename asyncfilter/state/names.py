@@ -108,13 +108,13 @@ class StatePlace(NamedTuple):
         """Where the head of a replaced state is kept."""
         return self.at(f"head-{state_id}.json")
 
-    def new_snapshot(self, state_id: str, commit: int) -> S3Location:
-        """A name never used before for a snapshot of a commit."""
-        return self.at(f"{state_id}/snapshot-{commit}-{new_id()}.db.zz")
+    def new_snapshot(self, state_id: str, commit: int, *, random: str = "") -> S3Location:
+        """A name never used before for a snapshot of a commit; ``random`` as ``new_id`` makes it."""
+        return self.at(f"{state_id}/snapshot-{commit}-{random or new_id()}.db.zz")
 
-    def new_segment(self, state_id: str, commit: int) -> S3Location:
-        """A name never used before for a segment that ends with a commit."""
-        return self.at(f"{state_id}/segment-{commit}-{new_id()}.zz")
+    def new_segment(self, state_id: str, commit: int, *, random: str = "") -> S3Location:
+        """A name never used before for a segment that ends with a commit; ``random`` as ``new_id`` makes it."""
+        return self.at(f"{state_id}/segment-{commit}-{random or new_id()}.zz")
 
     def new_probe(self) -> S3Location:
         """A name never used before for a probe of conditional writes."""
@@ -135,6 +135,11 @@ class StatePlace(NamedTuple):
             if found := pattern.match(relative):
                 return ObjectName(kind, found[1], int(found[2]))
         return None
+
+
+def random_part(key: str) -> str:
+    """The random part of the key of a snapshot or segment."""
+    return key.rpartition("-")[2].partition(".")[0]
 
 
 def new_id() -> str:

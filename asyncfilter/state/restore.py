@@ -22,14 +22,15 @@ from asyncfilter.checkpoint.changes import LOG_TABLES, ChangeLog
 from asyncfilter.checkpoint.errors import CorruptRowError, is_damage, translated
 from asyncfilter.checkpoint.open_file import connect, sync_folder
 from asyncfilter.checkpoint.place import SIDES, beside
-from asyncfilter.checkpoint.state import EPOCH, read_state
+from asyncfilter.checkpoint.state import EPOCH, TOTALS, read_state
 from asyncfilter.errors import AsyncFilterError, CheckpointError, CheckpointUnreadableError, ObjectChangedError
 from asyncfilter.ports.state_store import StateStore
+from asyncfilter.records.progress import Totals
 from asyncfilter.state.fetching import fetch_segment, fetch_snapshot, read_head
 from asyncfilter.state.files import KINDS, FileKind, check_restored
 from asyncfilter.state.head import Head, Segment, check_file_format, damaged
 from asyncfilter.state.names import Held, StatePlace, new_id
-from asyncfilter.state.segments import apply_segment
+from asyncfilter.state.segments import apply_segment, counted_in
 
 _AT_ONCE = 16
 _AHEAD_BYTES = 64 << 20
@@ -215,7 +216,7 @@ def _note_origin(db: sqlite3.Connection, head: Head) -> None:
     db.execute("BEGIN IMMEDIATE")
     log.cut()
     log.bind(head.state_id, read_state(db, EPOCH, int) or 0, head.commit)
-    log.confirm(head.commit)
+    log.confirm(head.commit, counted_in(read_state(db, TOTALS, Totals) or Totals()))
     db.execute("COMMIT")
 
 

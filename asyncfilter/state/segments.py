@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from asyncfilter.checkpoint import sql
-from asyncfilter.checkpoint.changes import Keyed, keyed_tables
+from asyncfilter.checkpoint.changes import Counted, Keyed, keyed_tables
 from asyncfilter.checkpoint.errors import CorruptRowError
 from asyncfilter.checkpoint.schema import SHUFFLE, UNSHUFFLE
 from asyncfilter.checkpoint.sql import Row
@@ -148,6 +148,11 @@ def with_reserved(totals: Totals, reserved: Reserved) -> Totals:
     return msgspec.structs.replace(
         totals, reserved_micros=micros, reserved_calls=max(totals.reserved_calls, calls if micros else 0)
     )
+
+
+def counted_in(totals: Totals) -> Counted:
+    """What sums count as spent when they are opened: what is reserved in them, too."""
+    return Counted(totals.spent_micros + totals.reserved_micros, totals.billed_calls + totals.reserved_calls)
 
 
 # -- Bytes -------------------------------------------------------------------------------------------------------------

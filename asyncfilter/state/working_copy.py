@@ -12,24 +12,27 @@ from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from anyio import to_thread
 
 from asyncfilter.checkpoint.archive import archive_checkpoint
-from asyncfilter.checkpoint.changes import WHOLE, ChangeLog, Shipment, read_shipment
+from asyncfilter.checkpoint.changes import WHOLE, ChangeLog, Counted, Shipment, read_shipment
 from asyncfilter.checkpoint.errors import translated
 from asyncfilter.checkpoint.lock import RunLock
 from asyncfilter.checkpoint.open_file import check_content, check_header, connect, sync_folder, translated_reading
 from asyncfilter.checkpoint.place import SIDES, beside, checkpoint_exists, without_links
 from asyncfilter.checkpoint.rows import WITH_LABELS, RowCodec, pack_etag, select
+from asyncfilter.checkpoint.state import TOTALS, read_state
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointError
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.records.images import StoredImage
-from asyncfilter.records.progress import Batch
+from asyncfilter.records.progress import Batch, Totals
 from asyncfilter.state.head import Head
-from asyncfilter.state.names import StatePlace
+from asyncfilter.state.names import StatePlace, random_part
 from asyncfilter.state.restore import Restored, restore
+from asyncfilter.state.segments import counted_in
 
 _BATCH = 500
 
@@ -39,9 +42,9 @@ class Standing(StrEnum):
 
     MISSING = "missing"
     CURRENT = "current"
-    """Of the state, and nobody else has owned it since; what it holds beyond S3 is kept."""
+    """Of the state, with everything that is committed; what it holds beyond S3 is kept."""
     OLDER = "older"
-    """Of the state, which another process went on with elsewhere."""
+    """Of the state, and lacks commits: another process went on elsewhere."""
     OTHER = "other"
     """Of another state, or of none."""
 
@@ -55,12 +58,14 @@ class WorkingCopy:
         restored: What was fetched; None when the file was kept.
         aside: The new name of a file that was moved aside; None without one.
         spare_rows: Answers of the older file that were taken in.
+        spent_micros: What was spent by the older file after its last commit, and is counted now.
     """
 
     standing: Standing
     restored: Restored | None = None
     aside: Path | None = None
     spare_rows: int = 0
+    spent_micros: int = 0
 
 
 def check_beginning(place: StatePlace, path: Path, *, is_copy: bool) -> None:
@@ -100,21 +105,27 @@ def check_first_file(place: StatePlace, path: Path, head: Head) -> None:
 def standing_of(path: Path, head: Head, place: StatePlace) -> Standing:
     """How the checkpoint at ``path``, which nobody works on, stands to a state.
 
-    One of the same epoch may still lack commits: somebody may have put an old copy there. The newest commit may be
-    missing in its notes alone, when the process died before it noted that S3 has the rows that were on their way.
+    It is current when it lacks no commit, whoever owned the state since: an owner that committed nothing leaves nothing
+    to fetch. One of the last epoch may lack commits all the same: somebody may have put an old copy there. The newest
+    commit may be missing in its notes alone, when the process died before it noted that S3 has the rows that were on
+    their way: the name of their object, which the file knows, shows it.
 
     Raises:
         CheckpointError: It cannot be read.
     """
     if not checkpoint_exists(path):
         return Standing.MISSING
-    shipment, ships = _shipment(path)
+    shipment = _shipment(path)
     if shipment.state_id != head.state_id:
         return Standing.OTHER
-    commits = [name.commit for one in head.objects if (name := place.parse(one.key)) is not None]
-    missing = sum(commit > shipment.commit for commit in commits)
-    is_whole = missing == 0 or (missing == 1 and ships)
-    return Standing.CURRENT if shipment.epoch >= head.epoch and is_whole else Standing.OLDER
+    missing = [one.key for one in head.objects if _commit_of(one.key, place) > shipment.commit]
+    is_whole = not missing or (len(missing) == 1 and random_part(missing[0]) == shipment.cut)
+    return Standing.CURRENT if is_whole else Standing.OLDER
+
+
+def _commit_of(key: str, place: StatePlace) -> int:
+    name = place.parse(key)
+    return -1 if name is None else name.commit
 
 
 async def bring_up(store: StateStore, place: StatePlace, head: Head, path: Path) -> WorkingCopy:
@@ -141,8 +152,14 @@ async def bring_up(store: StateStore, place: StatePlace, head: Head, path: Path)
     newer = path.with_name(f".{path.name}.newer")
     await to_thread.run_sync(_remove, newer)
     restored = await restore(store, place, head, newer)
-    spare, aside = await to_thread.run_sync(_replace, path, newer, standing)
-    return WorkingCopy(standing=standing, restored=restored, aside=aside, spare_rows=spare)
+    beyond, aside = await to_thread.run_sync(_replace, path, newer, standing)
+    return WorkingCopy(
+        standing=standing,
+        restored=restored,
+        aside=aside,
+        spare_rows=beyond.spare_rows,
+        spent_micros=beyond.spent.micros,
+    )
 
 
 def _locked_standing(path: Path, head: Head, place: StatePlace) -> Standing:
@@ -154,21 +171,33 @@ def _locked_standing(path: Path, head: Head, place: StatePlace) -> Standing:
         lock.release()
 
 
-def _shipment(path: Path) -> tuple[Shipment, bool]:
-    """What a file notes about its state, and whether it has rows on their way."""
+def _shipment(path: Path) -> Shipment:
+    """What a file notes about its state."""
     with translated(path):
         check_header(path)
         with translated_reading(path) as db:
             check_content(db, path)
-            shipment = read_shipment(db)
-            ships = shipment.state_id and db.execute("SELECT 1 FROM shipping LIMIT 1").fetchone()
-            return shipment, bool(ships)
+            return read_shipment(db)
 
 
 # -- An older file -----------------------------------------------------------------------------------------------------
 
 
-def _replace(path: Path, newer: Path, standing: Standing) -> tuple[int, Path | None]:
+class _Beyond(NamedTuple):
+    """What an older file had beyond the state.
+
+    Attributes:
+        has_more: Whether there was anything.
+        spare_rows: Answers that were taken in.
+        spent: What was spent for them and others, and counts as spent now.
+    """
+
+    has_more: bool
+    spare_rows: int = 0
+    spent: Counted = Counted(0, 0)
+
+
+def _replace(path: Path, newer: Path, standing: Standing) -> tuple[_Beyond, Path | None]:
     """Give ``newer`` the name of the file at ``path``, with what an older one has beyond the state.
 
     A file of another state, or that had something beyond the state, is kept under another name.
@@ -177,24 +206,24 @@ def _replace(path: Path, newer: Path, standing: Standing) -> tuple[int, Path | N
     try:
         with translated(path):
             lock.hold_file()
-            spare, has_more = _take_over(path, newer) if standing is Standing.OLDER else (0, True)
+            beyond = _take_over(path, newer) if standing is Standing.OLDER else _Beyond(has_more=True)
     finally:
         lock.release()
-    aside = archive_checkpoint(path) if has_more else None
+    aside = archive_checkpoint(path) if beyond.has_more else None
     with translated(path):
         if aside is None:
             for one in (*(beside(path, side) for side in SIDES), path):
                 one.unlink(missing_ok=True)
         newer.rename(path)
         sync_folder(path)
-    return spare, aside
+    return beyond, aside
 
 
-def _take_over(old: Path, newer: Path) -> tuple[int, bool]:
-    """Insert the answers that only the old file has as spare rows; their number, and whether it had anything more."""
+def _take_over(old: Path, newer: Path) -> _Beyond:
+    """Insert the answers that only the old file has as spare rows, and count what was spent after its last commit."""
     with translated_reading(old) as source, translated(newer), closing(connect(newer, "rw")) as db:
         if not source.execute("SELECT 1 FROM unshipped UNION ALL SELECT 1 FROM shipping LIMIT 1").fetchone():
-            return 0, False
+            return _Beyond(has_more=False)
         tables = Tables(db, newer)
         tables.etag_index.load()  # before the log, whose triggers it would drop
         log = ChangeLog(db)
@@ -205,7 +234,28 @@ def _take_over(old: Path, newer: Path) -> tuple[int, bool]:
             if new:
                 tables.commit(Batch(new=new))
                 spare += len(new)
-        return spare, True
+        spent = _spent_beyond(source)
+        _count_as_spent(db, tables, spent)
+        return _Beyond(has_more=True, spare_rows=spare, spent=spent)
+
+
+def _spent_beyond(source: sqlite3.Connection) -> Counted:
+    """What was, or may have been, spent after the last commit of a file that needs no grants; no commit has it."""
+    known = read_shipment(source).counted
+    if known is None:
+        return Counted(0, 0)
+    mine = counted_in(read_state(source, TOTALS, Totals) or Totals())
+    return Counted(max(0, mine.micros - known.micros), max(0, mine.calls - known.calls))
+
+
+def _count_as_spent(db: sqlite3.Connection, tables: Tables, spent: Counted) -> None:
+    """Reserve it: the next opening counts what is reserved as spent."""
+    if not any(spent):
+        return
+    totals = read_state(db, TOTALS, Totals) or Totals()
+    totals.reserved_micros += spent.micros
+    totals.reserved_calls += spent.calls
+    tables.commit(Batch(totals=totals))
 
 
 def _beyond(source: sqlite3.Connection) -> Iterator[list[StoredImage]]:

@@ -56,7 +56,7 @@ class MemoryWorker:
         self.ask_s = ask_s
         self.is_dead = False
         self.is_mute = False
-        """It hears, and says nothing but that it lives."""
+        """It receives, and sends nothing but its heartbeat."""
         self.is_cut = False
         """Nothing goes through, in either direction, until it is False again."""
         self.garbles: Callable[[bytes], bytes] | None = None
@@ -86,7 +86,7 @@ class MemoryWorker:
             self.is_dead = True
 
     def kill(self) -> None:
-        """End at once, as by SIGKILL: what is under way is made, and nobody hears of it."""
+        """End at once, as by SIGKILL: what is under way is done, and its result is lost."""
         self.is_dead = True
         if self._scope is not None:
             self._scope.cancel()
@@ -191,6 +191,7 @@ class MemoryHub:
         self.workers: list[MemoryWorker] = []
         self.wires: list[MemoryWire] = []
         self._tasks = tasks
+        self._former: list[str] = []
         self._new: asyncio.Queue[MemoryWorker] = asyncio.Queue()
 
     def start(self, worker: MemoryWorker) -> None:
@@ -209,6 +210,7 @@ class MemoryHub:
         for worker in self.workers:
             if not worker.is_dead:
                 other.workers.append(worker)
+                other._former.append(worker.name)
                 other._new.put_nowait(worker)
         return other
 
@@ -217,6 +219,10 @@ class MemoryHub:
         wire = MemoryWire(await self._new.get(), self._tasks)
         self.wires.append(wire)
         return wire
+
+    async def former(self) -> list[str]:
+        """See ``Hub``."""
+        return self._former
 
     async def close(self) -> None:
         """See ``Hub``."""

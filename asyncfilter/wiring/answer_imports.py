@@ -63,7 +63,7 @@ def import_answers(
         with place.open() as file:
             seen = _prepared(place, found)
             with file.transaction() as writing:
-                if writing.last_serial != seen:  # somebody else was faster
+                if writing.last_serial != seen:  # another program wrote meanwhile
                     found.prepare(writing)
                 found.store(writing)
                 return Imported(found, writing.last_serial)

@@ -78,7 +78,7 @@ class ExaminerActor:
                     await examiner.run()
                     await anyio.sleep(_LAST_WORDS_S)
                     tasks.cancel_scope.cancel()
-        except Exception as error:  # noqa: BLE001  whoever asks gets it
+        except Exception as error:  # noqa: BLE001  the caller gets it
             if opened.done():
                 os._exit(ExitCode.INTERNAL)
             opened.set_exception(error)

@@ -22,27 +22,25 @@ def lane_prices(
         period: The present month.
         free: The prices of a detector of the caller's own.
     """
-    return tuple(
-        LanePrices(
-            name=backend.name,
-            region=backend.region,
-            account=backend.account,
-            tps=backend.limit_tps,
-            origin=backend.tps_origin,
-            by=backend.by,
-            prices=backend.prices or free,
-            # The last minutes of a month cost what the first images of the next one cost.
-            used=0 if period.is_ending else _billed(backend, known.get(backend.name), period.month),
-        )
-        for backend in backends
-        if backend.name
-    )
+    return tuple(_prices(backend, known.get(backend.name), period, free) for backend in backends if backend.name)
 
 
-def _billed(backend: DetectorBackend, sums: LaneTotals | None, month: str) -> int:
-    """A lane that is elsewhere now is another one to AWS, which counts its images anew."""
+def _prices(backend: DetectorBackend, sums: LaneTotals | None, period: BillingPeriod, free: PriceList) -> LanePrices:
+    # A lane that is elsewhere now is another one to AWS, which counts its images anew.
     is_same = sums is not None and (sums.region, sums.account) == (backend.region, backend.account)
-    return use_in(month, sums.month_use if sums and is_same else MonthUse(), backend.used_this_month).billed
+    use = use_in(period.month, sums.month_use if sums and is_same else MonthUse(), backend.used_this_month)
+    return LanePrices(
+        name=backend.name,
+        region=backend.region,
+        account=backend.account,
+        tps=backend.limit_tps,
+        origin=backend.tps_origin,
+        by=backend.by,
+        prices=backend.prices or free,
+        # The last minutes of a month cost what the first images of the next one cost.
+        used=0 if period.is_ending else use.billed,
+        is_used_old=use.has_old_used,
+    )
 
 
 def sum_tps(lanes: Sequence[LanePrices]) -> float | None:

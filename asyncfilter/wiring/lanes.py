@@ -97,7 +97,7 @@ def _check_region(job: Job, lane: LaneSpec, bucket_region: str | None) -> None:
 async def _clients(job: Job, lane: LaneSpec, account: Account, stack: AsyncExitStack) -> AwsClients:
     """The clients with the credentials of a lane; those of the job where it has none of its own."""
     own = await account.clients()
-    if lane.role is None and lane.profile is None:
+    if lane.is_own:
         return own
     keys = None if lane.role is None else RoleKeys(Role(lane.role, lane.external_id), own.session)
     settings = replace(job.aws, profile=lane.profile or job.aws.profile, region=lane.region)

@@ -178,7 +178,7 @@ class _Opening:
         )
 
     async def bring_up(self, owner: StateOwner, taken: Taken, *, is_fresh: bool) -> WorkingCopy | None:
-        """Make the file of this machine that of the state, while the head shows that this process lives."""
+        """Make the file of this machine that of the state, while the head shows that this process runs."""
         path = self.job.checkpoint
         if is_fresh:
             if checkpoint_exists(path):
@@ -195,6 +195,9 @@ class _Opening:
             copy = await bring_up(self.store, owner.place, taken.head, path)
         if copy.aside is not None:
             self.tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
+        if copy.spent_micros:
+            usd = copy.spent_micros / 1_000_000
+            self.tell(f"{path} had spent ${usd:.2f} after its last commit to {owner.place.uri}: it is counted now")
         return copy
 
     async def shipping(
@@ -272,7 +275,7 @@ def _commit_removals_first(checkpoint: SqliteCheckpoint, state: KeptState) -> No
 
 
 async def push_state(path: Path, where: Where) -> StateSummary:
-    """Begin a state from a checkpoint file that nobody runs on.
+    """Begin a state from a checkpoint file that no run uses.
 
     Raises:
         StateExistsError: There is one.

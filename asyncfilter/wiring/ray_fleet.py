@@ -81,7 +81,7 @@ def check_cluster(job: Job, cluster: Cluster) -> None:
         UsageError: Ray is not installed, or the job needs what only this machine has.
     """
     rays.check_installed()
-    address = os.environ.get("RAY_ADDRESS") if cluster.address == "auto" else cluster.address
+    address = rays.given_address() if cluster.address == "auto" else cluster.address
     if address:
         check_foreign(job, address)
 

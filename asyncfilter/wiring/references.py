@@ -10,7 +10,7 @@ from random import Random
 
 import msgspec
 
-from asyncfilter.aws import open_references
+from asyncfilter.aws import AwsReferences, open_references
 from asyncfilter.checkpoint import checkpoint_exists, open_lookup
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.retry import Repeater, full_pause
@@ -22,12 +22,13 @@ from asyncfilter.errors import ImageError, TransientError
 from asyncfilter.events import Emit, LikeResolved, after_start
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import DetectorSpec, Job
-from asyncfilter.model import Summary
+from asyncfilter.model import S3, Summary
 from asyncfilter.policy.reference_labels import names_of, references_of, resolved
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.examine import References
 from asyncfilter.records.images import StoredReference
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
+from asyncfilter.wiring.detectors import aws_backend
 from asyncfilter.wiring.overrides import Overrides
 
 
@@ -52,6 +53,7 @@ async def resolve(
         return Ready(job=job, checkpoint=checkpoint, emit=context.emit)
     async with AsyncExitStack() as stack:
         references = await _opened(job, uris, overrides, stack, inputs)
+        inputs = await _at_their_backend(job, inputs, references)
         beside = await _references_beside(job) if overrides.references is None else ()
         found = await examine(
             job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, inputs=inputs, context=context
@@ -109,7 +111,32 @@ async def _opened(
 
         return open_own_references(job, stack, None if inputs is None else inputs.primary.detector)
     clients = await Account(job, stack, connections=LEAST_IN_FLIGHT).clients()
-    return await open_references(uris, clients=clients, spec=job.detector)
+    return await open_references(uris, clients=clients, spec=_with_region(job, uris))
+
+
+def _with_region(job: Job, uris: Sequence[str]) -> DetectorSpec:
+    """The detector; where all references are files and the job has lanes, in the region of one of its own."""
+    detector = job.detector
+    if any(uri.startswith(S3) for uri in uris):
+        return detector
+    own = next((lane.region for lane in detector.lanes if lane.is_own), None)
+    return detector if own is None else dataclasses.replace(detector, region=own)
+
+
+async def _at_their_backend(job: Job, inputs: RunInputs, references: References) -> RunInputs:
+    """The inputs with the backend at which references are examined: with its quota, and its place in the price tiers.
+
+    They are examined with the credentials of the job. With lanes that is the lane of these in the region of the
+    references; where there is none, the calls belong to no lane.
+    """
+    lanes = job.detector.lanes
+    if not lanes or not isinstance(references, AwsReferences):
+        return inputs
+    own = {lane.name for lane in lanes if lane.is_own and lane.region == references.region}
+    backend = next((one for one in inputs.backends if one.name in own), None)
+    if backend is None:
+        backend = await aws_backend(job, references.session, references, references.region)
+    return msgspec.structs.replace(inputs, backends=(backend,))
 
 
 def _request(job: Job) -> DetectorSpec:

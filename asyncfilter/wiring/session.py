@@ -314,7 +314,7 @@ def _terms(
             prices=dearest.prices,
             used=dearest.used,
             month_left_s=period.month_ends_s - now_s,
-            is_used_old=use.has_old_used,
+            old_used=tuple(lane.name for lane in lanes if lane.is_used_old),
             hourly_micros=0,
             limit_tps=sum_tps(lanes),
             tps_origin="; ".join(dict.fromkeys(lane.origin for lane in lanes)),
@@ -325,7 +325,7 @@ def _terms(
         # The last minutes of a month cost what the first images of the next one cost.
         used=0 if period.is_ending else use.billed,
         month_left_s=period.month_ends_s - now_s,
-        is_used_old=use.has_old_used,
+        old_used=("",) if use.has_old_used else (),
         hourly_micros=backend.hourly_micros,
         limit_tps=limit_tps,
         tps_origin=tps_origin,
@@ -355,7 +355,7 @@ def _cautions(job: Job, inputs: RunInputs, checkpoint_totals: CheckpointTotals, 
         limit_tps=terms.limit_tps,
         is_service=bool(inputs.primary.region),
         stop=checkpoint_totals.stop,
-        is_used_old=terms.is_used_old,
+        old_used=terms.old_used,
         of_places=inputs.cautions,
     )
     return (*job_warnings(job), *start_warnings(job, start))

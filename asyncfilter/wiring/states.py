@@ -179,7 +179,7 @@ async def _answers(store: StateStore, place: StatePlace, local: Path, folder: Pa
 
 
 def holder_of(copy: ForReading) -> Holder | None:
-    """The process that works on the state that was fetched; None where none lives."""
+    """The process that works on the state that was fetched; None where there is none."""
     owner = copy.head.owner
     if owner is None or (copy.age_s is not None and copy.age_s >= HELD_S):
         return None

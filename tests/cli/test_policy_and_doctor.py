@@ -78,6 +78,17 @@ def test_lanes_have_policies_of_their_own(workspace: Workspace) -> None:
     assert "lanes" not in workspace.json("policy", "job.yaml")
 
 
+def test_the_table_names_the_statements_of_the_policy(workspace: Workspace) -> None:
+    """A model that lies among the images is read by the statement that is there for these."""
+    model = {"kind": "onnx", "model": "s3://raw/raw/m.onnx", "labels": "labels.txt"}
+    code, out, err = workspace.here("policy", "job.yaml", "--command", "run", "--set", f"detector={json.dumps(model)}")
+    assert code == 0
+    names = {one["Sid"] for one in json.loads(out)["Statement"]}
+    assert "ReadModel" not in names
+    assert "ReadModel" not in err
+    assert "ReadSource" in err
+
+
 def test_facts_that_the_job_does_not_tell(workspace: Workspace) -> None:
     """Partition, versions and keys of KMS."""
     key = "arn:aws-cn:kms:cn-north-1:123456789012:key/1"

@@ -20,6 +20,10 @@ from tests.kit.onnx_models import FLOAT, colour_model
         (["--ai-opt-out", "x"], "--ai-opt-out: expected "),
         (["--model-version", "3.0", "--model-version", "3.1"], "the model version of all other regions is given twice"),
         (["--model-version", "eu-west-1=3", "--model-version", "eu-west-1=4"], "eu-west-1 is given twice"),
+        (["--onnx-model", "m.onnx"], "--onnx-model is read with --labels onnx alone, found --labels folder"),
+        (["--onnx-labels", "l.txt", "--labels", "recorded"], "--onnx-labels is read with --labels onnx alone"),
+        (["--onnx-preprocess", "p.json"], "--onnx-preprocess is read with --labels onnx alone"),
+        (["--recorded", "r.jsonl"], "--recorded is read with --labels recorded alone, found --labels folder"),
     ],
 )
 def test_a_wrong_word_is_named(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from asyncfilter import Job, plan, run
 from asyncfilter.aws.access import identity
 from asyncfilter.checkpoint import read_images
 from asyncfilter.errors import AccessError, CredentialsError, PermissionDeniedError, RegionMismatchError, UsageError
+from asyncfilter.policy.lane_counts import OTHER as UNKNOWN
 from asyncfilter.policy.provenance import provenance_of
 from asyncfilter.report.as_json import json_text
 from asyncfilter.report.terminal.plan import plan_mapping
@@ -21,6 +23,7 @@ from asyncfilter.sandbox.options import ModelVersionSpec, SamplesSpec
 from asyncfilter.sandbox.rates import RateSpec
 from asyncfilter.wiring import lanes as wiring_lanes
 from tests.kit.jobs import make_bare_job
+from tests.kit.pictures import plain
 from tests.kit.services import serving
 
 OTHER = "210987654321"
@@ -172,6 +175,29 @@ async def test_a_model_version_of_one_region_ends_a_run_whose_lanes_must_agree(t
         assert sandbox.stats().operations["DetectLabels"].billed - paid == again.this_run.calls
     assert again.complete
     assert again.counts.calls == summary.counts.calls + again.this_run.calls
+
+
+@pytest.mark.parametrize("uri", ["s3://clean/good.jpg", "./good.jpg"])
+@pytest.mark.parametrize(
+    ("lanes", "counted"),
+    [((LANES[2], LANES[1], LANES[0]), "us-east-1"), ((LANES[2],), UNKNOWN)],
+    ids=["at a lane of the job's own credentials", "at no lane"],
+)
+async def test_references_count_where_they_are_billed(
+    lanes: Sequence[dict[str, Any]], counted: str, uri: str, tmp_path: Path
+) -> None:
+    """They are examined with the job's own credentials, whichever lane stands first."""
+    if (uri, counted) == ("./good.jpg", "us-east-1"):
+        lanes, counted = lanes[:2], "west"  # of the job's own, the only one
+    (tmp_path / "good.jpg").write_bytes(plain())
+    job = lane_job(tmp_path, *lanes, rules=[{"keep": {"like": uri, "confidence": 1}}], source="s3://raw/nothing/")
+    async with serve() as sandbox:
+        sandbox.put("clean", "good.jpg", plain())
+        summary = await run(job)
+        pairs = {name.rpartition("@")[0]: counts.attempts for name, counts in sandbox.stats().pairs.items()}
+    assert OTHER not in pairs
+    assert summary.counts.lanes is not None
+    assert {name: lane.billed_calls for name, lane in summary.counts.lanes.items() if lane.calls} == {counted: 1}
 
 
 async def test_a_plan_has_the_sum_of_the_rates_and_the_prices_of_all_lanes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from asyncfilter import Consent, apply, bench, label_references, plan, plan_apply, plan_undo, refilter, run, undo
@@ -34,6 +35,7 @@ from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from asyncfilter.state.names import place_of
 from asyncfilter.testing.state_store import MemoryStateStore
 from asyncfilter.wiring.equal_images import list_contents
+from asyncfilter.wiring.examining import WorkerSpec, open_ports, worker_spec
 from asyncfilter.wiring.first_look import label_sample, look_at
 from asyncfilter.wiring.image_contents import read_contents
 from asyncfilter.wiring.image_looks import look_at_images
@@ -86,6 +88,15 @@ async def benched(job: Job) -> bool:
     """``bench``."""
     summary = (await bench(job, seconds_s=0.3, tps=50)).summary
     return summary.exit_code == 0 and not summary.this_run.failed
+
+
+async def worked(job: Job) -> bool:
+    """What a worker of a fleet does with one image."""
+    body = worker_spec(job, region="us-east-1", bucket_region="us-east-1", sends_files=True)
+    async with AsyncExitStack() as stack:
+        ports = await open_ports(msgspec.msgpack.decode(body, type=WorkerSpec), stack)
+        image = ObjectRef(bucket="raw", key=f"{job.source.prefix}{ROBINS[0]}", size_bytes=1, etag="", seq=1)
+        return bool((await ports.detector.detect(image)).labels)
 
 
 async def refiltered(job: Job) -> bool:
@@ -376,6 +387,7 @@ SCENES = {
         sections={"actions": {"keep": {"copy": "s3://clean/$*?{{x}} $/é/🐦/{stem}.{ext}"}}},
         prefix="b*?${x}/é/🐦\n/",
     ),
+    "workers": Scene(command=Command.WORKERS, verb=worked, sections={}),
     "run of a whole bucket": Scene(command=Command.RUN, verb=ran, sections={"actions": COPIES}, prefix=""),
     "run with aioboto3": Scene(
         command=Command.RUN, verb=ran, sections={"actions": COPIES, "aws": {"client": "aioboto3"}}

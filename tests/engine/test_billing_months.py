@@ -174,7 +174,9 @@ def test_what_was_used_elsewhere_counts_in_the_month_in_which_it_was_said() -> N
     assert run_at(stage, "2026-10-31T12:00", job({"used_this_month": 8}, max_images=6)) == 2 * CHEAP
     assert not any(isinstance(event, JobWarning) for event in stage.events)
     assert run_at(stage, "2026-11-02T12:00", job({"used_this_month": 8}, max_images=8)) == 2 * DEAR
-    assert [event.message for event in stage.events if isinstance(event, JobWarning)] == [USED_IS_OLD]
+    assert [event.message for event in stage.events if isinstance(event, JobWarning)] == [
+        USED_IS_OLD.format("pricing.used_this_month")
+    ]
     assert run_at(stage, "2026-11-03T12:00", job({"used_this_month": 9}, max_images=10)) == 2 * CHEAP
     # Back again: a clock that was wrong does not make the value count once more.
     run_at(stage, "2026-12-01T12:00", job({"used_this_month": 9}, max_images=11))

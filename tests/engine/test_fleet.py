@@ -21,7 +21,7 @@ from asyncfilter.fleet.messages import FRAME_BYTES
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.ports import Prepared
 from asyncfilter.testing import BROKEN, Stage, run_virtually
-from asyncfilter.testing.fleet import MemoryHub
+from asyncfilter.testing.fleet import MemoryHub, MemoryWire
 from tests.kit import jobs
 from tests.kit.fleets import FleetStage
 
@@ -210,6 +210,44 @@ def test_head_killed_with_workers_alive_repeats_nothing() -> None:
         assert max(fleet.stage.detector.attempts.values()) == 1
         (adopted,) = fleet.said(AnswersAdopted)
         assert adopted.offered >= adopted.adopted > 0
+
+
+def test_every_former_worker_is_waited_for() -> None:
+    """A new head that needs one worker takes over the answers of those that are slower to come, before it pays."""
+    job = make_job(tps=300)
+
+    async def main(stage: Stage) -> FleetStage:
+        fleet = FleetStage(stage, job)
+        async with anyio.create_task_group() as tasks:
+            hub = MemoryHub(tasks)
+            for _ in range(2):
+                hub.start(fleet.worker())
+            with anyio.CancelScope() as head:
+                tasks.start_soon(_after, 0.7, head.cancel)
+                hub.close = _never  # type: ignore[method-assign]
+                await _die_silently(fleet, hub)
+            fleet.stage.checkpoint = fleet.stage.checkpoint.reopen()
+            await fleet.head(_slow_after_the_first(hub.again()))
+            tasks.cancel_scope.cancel()
+        return fleet
+
+    fleet = run_virtually(partial(main, Stage(cats(range(400)), seed=1)))
+    assert max(fleet.stage.detector.attempts.values()) == 1
+    (adopted,) = fleet.said(AnswersAdopted)
+    assert adopted.adopted > 0
+
+
+def _slow_after_the_first(hub: MemoryHub) -> MemoryHub:
+    """The hub, which offers all but its first worker some seconds later."""
+    following = hub.next
+
+    async def after_a_while() -> MemoryWire:
+        if hub.wires:
+            await anyio.sleep(3.0)
+        return await following()
+
+    hub.next = after_a_while  # type: ignore[method-assign]
+    return hub
 
 
 async def _after(delay_s: float, act: Any) -> None:

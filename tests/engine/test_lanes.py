@@ -30,6 +30,7 @@ from asyncfilter.events import (
     AttemptFailed,
     Event,
     ImageExamined,
+    JobWarning,
     LaneClosed,
     ModelVersionsDiffer,
     RateChanged,
@@ -37,7 +38,7 @@ from asyncfilter.events import (
 )
 from asyncfilter.model import Detection, Label, LaneCounts, ObjectRef, StopReason, Summary
 from asyncfilter.policy.lane_counts import OTHER
-from asyncfilter.records.progress import Totals
+from asyncfilter.records.progress import Batch, MonthUse, Totals
 from asyncfilter.testing import LoopClock, MemoryCheckpoint, MemorySource, RecordingSink, run_virtually
 from tests.kit.jobs import make_bare_job
 
@@ -435,6 +436,25 @@ def test_what_others_used_is_the_lanes_own() -> None:
     assert lanes_of(summary)["fresh"].spent_micros == 1000 * len(fresh.asked)
 
 
+def test_what_others_used_in_another_month_is_told_with_its_lane() -> None:
+    """The same figure as in an earlier month does not count, and a caution says at which lanes."""
+    job = make_bare_job(detector={"lanes": [{"region": "us-east-1", "used_this_month": 50}, {"region": "us-west-2"}]})
+    backends = [lane("us-east-1", LaneDetector(), used=50), lane("us-west-2", LaneDetector())]
+    stage = Lanes(images=10)
+    assert not stage.run(job, *backends).cautions
+    stage.keys += ["later.jpg"]
+    stage.checkpoint = stage.checkpoint.reopen()
+    sums = stage.checkpoint.opened.totals
+    sums.lanes["us-east-1"].month_use = MonthUse(month="2020-01", used=50)
+
+    async def turn_back() -> None:
+        await stage.checkpoint.commit(Batch(totals=sums))
+
+    run_virtually(turn_back)
+    (caution,) = stage.run(job, *backends).cautions
+    assert caution.startswith("detector.lanes[0].used_this_month (lane us-east-1) was set in an earlier month")
+
+
 def test_lanes_come_and_go_between_runs_of_one_checkpoint() -> None:
     """What was called without lanes stands apart, so that the sums add up; a run without lanes tells none."""
     plain = DetectorBackend(
@@ -534,6 +554,19 @@ def test_versions_that_differ_are_told_once() -> None:
     assert set(examined) == {"a", "b"}
     (started,) = [event for event in stage.events if isinstance(event, RunStarted)]
     assert started.lanes == ["a", "b"]
+
+
+def test_the_caution_of_the_summary_has_lanes_that_answered_later() -> None:
+    """It is said when two lanes differ; a third one with another version stands in the same sentence at the end."""
+    stage = Lanes(images=200)
+    late = LaneDetector(version="3.2", latency_s=1.5)
+    summary = stage.run(None, lane("a", LaneDetector()), lane("b", LaneDetector(version="3.1")), lane("c", late))
+    (differ,) = [event for event in stage.events if isinstance(event, ModelVersionsDiffer)]
+    assert differ.versions == {"a": ["3.0"], "b": ["3.1"]}
+    (caution,) = [found for found in summary.cautions if "model versions" in found]
+    assert "(a: 3.0; b: 3.1; c: 3.2)" in caution
+    warned = [event for event in stage.events if isinstance(event, JobWarning) and "model versions" in event.message]
+    assert len(warned) == 1
 
 
 def test_with_lanes_that_must_agree_the_first_differing_answer_is_kept_and_not_judged() -> None:

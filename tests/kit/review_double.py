@@ -19,6 +19,7 @@ from aiohttp import web
 from PIL import Image, ImageOps
 
 from asyncfilter.review.keys import DEFAULT_KEYS
+from asyncfilter.review.replies import as_asked
 
 PAGE = Path(__file__).parents[2] / "asyncfilter" / "review" / "page"
 CONTENT_SECURITY_POLICY = (
@@ -120,8 +121,8 @@ class FakeReview:
             request.transport.close()
             return web.Response()
         if request.path.startswith("/api/") and request.headers.get("X-Asyncfilter-Token") != self.token:
-            return _json({"error": "bad_token", "message": "no"}, 401)
-        reply: web.StreamResponse = await handler(request)
+            return as_asked(request, _json({"error": "bad_token", "message": "no"}, 401))
+        reply: web.StreamResponse = as_asked(request, await handler(request))
         if not reply.prepared:
             reply.headers.update(_HEADERS)
         return reply
@@ -151,6 +152,8 @@ class FakeReview:
             return _json({"ids": self.near if query["by"] == "look" else []})
         if name == "figures":
             return _json(self.figures)
+        if name == "look":
+            return _json({"shown": True}) if self._picture(int(query["id"]), "320") else _broken()
         return await self._events(request)
 
     def _job(self) -> dict[str, Any]:
@@ -228,12 +231,10 @@ class FakeReview:
     async def _image(self, request: web.Request) -> web.Response:
         self.images.append(request.path)
         body = self._picture(int(request.match_info["id"]), request.match_info["size"])
-        headers = {"Cache-Control": "private, max-age=31536000, immutable"}
-        return (
-            web.Response(body=body, content_type="image/jpeg", headers=headers)
-            if body
-            else _json({"error": "broken", "message": ""}, 422)
-        )
+        if not body and "blank" not in request.query:
+            return _broken()
+        cache = "private, max-age=31536000, immutable" if body else "private, no-store"
+        return web.Response(body=body or BLANK, content_type="image/jpeg", headers={"Cache-Control": cache})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         reply = web.StreamResponse(headers=_HEADERS | {"Content-Type": "text/event-stream"})
@@ -250,6 +251,10 @@ class FakeReview:
 
 
 _PARTS = ("verdict", "labels", "boxes", "note")
+
+
+def _broken() -> web.Response:
+    return _json({"error": "broken", "message": ""}, 422)
 
 
 def card(id_: int, key: str, **parts: Any) -> dict[str, Any]:
@@ -285,6 +290,9 @@ def _jpeg(picture: Image.Image) -> bytes:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=85)
     return out.getvalue()
+
+
+BLANK = _jpeg(Image.new("L", (1, 1)))
 
 
 def _json(value: object, status: int = 200) -> web.Response:

@@ -119,7 +119,9 @@ class HandMade:
         )
         self.write_head(snapshot=snapshot, segments=[], rows=self._images)
 
-    def commit_segment(self, change: Callable[[sqlite3.Connection, Tables], object] | None = None) -> Segment:
+    def commit_segment(
+        self, change: Callable[[sqlite3.Connection, Tables], object] | None = None, *, random: str = ""
+    ) -> Segment:
         """Change the file, by default by three more images, and commit what changed."""
         with closing(connect(self.path, "rw")) as db:
             tables = Tables(db, self.path)
@@ -132,11 +134,11 @@ class HandMade:
                 found = read_changes(db)
                 log.confirm(self.head.commit + 1)
         packed = pack([found])
-        return self.name_segment(packed.body, inflated_bytes=packed.inflated_bytes, rows=found.rows)
+        return self.name_segment(packed.body, inflated_bytes=packed.inflated_bytes, rows=found.rows, random=random)
 
-    def name_segment(self, body: bytes, *, inflated_bytes: int, rows: int = 0) -> Segment:
+    def name_segment(self, body: bytes, *, inflated_bytes: int, rows: int = 0, random: str = "") -> Segment:
         """Put some bytes as a segment, and name it."""
-        where = self.place.new_segment(self.head.state_id, self.head.commit + 1)
+        where = self.place.new_segment(self.head.state_id, self.head.commit + 1, random=random)
         self.put(where, body)
         segment = Segment(
             key=where.key,

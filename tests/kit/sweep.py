@@ -365,12 +365,20 @@ def _sweep_states(folder: Path, *, moments: int, seed: int) -> Sweep:
     return sweep_states(folder, moments=moments, seed=seed)
 
 
+def _sweep_states_elsewhere(folder: Path, *, moments: int, seed: int) -> Sweep:
+    # It imports this module.
+    from tests.kit.state_sweep import sweep_states_elsewhere
+
+    return sweep_states_elsewhere(folder, moments=moments, seed=seed)
+
+
 SWEEPS = {
     "signals": sweep_signals,
     "kills": sweep_kills,
     "leases": _sweep_leases,
     "trainings": _sweep_trainings,
     "states": _sweep_states,
+    "states-elsewhere": _sweep_states_elsewhere,
 }
 
 

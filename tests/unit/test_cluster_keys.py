@@ -78,6 +78,15 @@ def test_ray_client_says_why() -> None:
     """Ray Client is refused with the reason."""
     with pytest.raises(JobError, match="proxy"):
         make_job(cluster={"engine": "ray", "address": "ray://head:10001"})
+    with pytest.raises(UsageError, match="proxy"):
+        placed(make_job(), "ray://head:10001")
+
+
+@pytest.mark.parametrize("cluster", [{}, {"engine": "dask"}, {"engine": None}])
+def test_the_engine_that_is_expected_is_named(cluster: object) -> None:
+    """Also where the key is missing, or has another value: `cluster` may be null, which has no keys."""
+    with pytest.raises(JobError, match=r"cluster\.engine: .*expected ray"):
+        make_job(cluster=cluster)
 
 
 def test_on_wins_over_the_job() -> None:

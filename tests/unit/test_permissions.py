@@ -20,6 +20,7 @@ from asyncfilter.policy.permissions import (
     caller_policy,
     commands_of,
     documentation,
+    granting,
     images_bucket,
     lane_needs,
     lanes_bucket_policy,
@@ -350,3 +351,31 @@ def test_a_job_whose_lanes_are_all_others_makes_no_paid_call_itself() -> None:
     actions = {need.action for need in needs_of(job, [Command.RUN], BucketFacts())}
     assert "rekognition:DetectLabels" not in actions
     assert {"s3:ListBucket", "sts:AssumeRole"} <= actions
+
+
+def test_references_are_examined_with_the_jobs_own_credentials() -> None:
+    """Also where no lane is of these: then the paid call is in the job's policy all the same."""
+    lanes = [{"name": "c", "region": "us-east-1", "role": ROLE}]
+    job = make_bare_job(detector={"lanes": lanes}, rules=[{"keep": {"like": "s3://refs/good.jpg"}}])
+    assert "rekognition:DetectLabels" in {need.action for need in needs_of(job, [Command.RUN], BucketFacts())}
+
+
+def test_workers_of_a_fleet_read_images_and_call() -> None:
+    """They list nothing, write nothing and ask for no quota; a job without a fleet has none."""
+    found = {(need.action, need.resource) for need in needs_of(make_bare_job(), [Command.WORKERS], BucketFacts())}
+    assert found == {("rekognition:DetectLabels", "*"), ("s3:GetObject", "arn:aws:s3:::raw/*")}
+    lanes = [{"name": "c", "region": "us-east-1", "role": ROLE}]
+    with_lanes = needs_of(make_bare_job(detector={"lanes": lanes}), [Command.WORKERS], BucketFacts())
+    assert {need.action for need in with_lanes} == {"sts:AssumeRole", "s3:GetObject"}
+    assert Command.WORKERS not in commands_of(make_bare_job())
+    assert Command.WORKERS in commands_of(make_bare_job(cluster={"engine": "ray"}))
+
+
+def test_the_table_names_statements_that_the_policy_has() -> None:
+    """A permission that another statement grants stands there by that statement's name."""
+    model = {"kind": "onnx", "model": "s3://raw/m.onnx", "labels": "l.txt"}
+    needs = needs_of(make_bare_job(source="s3://raw/", detector=model), [Command.RUN], BucketFacts())
+    assert "ReadModel" in {need.statement for need in needs}
+    granted = {other.statement for other in granting(needs).values()}
+    assert granted == {one["Sid"] for one in policy_document(needs)["Statement"]}
+    assert "ReadModel" not in granted

@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from asyncfilter.checkpoint import read_images
-from asyncfilter.checkpoint.changes import ChangeLog, read_shipment
+from asyncfilter.checkpoint import open_checkpoint, read_identity, read_images
+from asyncfilter.checkpoint.changes import ChangeLog, Counted, read_shipment
 from asyncfilter.checkpoint.lock import RunLock
 from asyncfilter.checkpoint.open_file import connect
 from asyncfilter.checkpoint.state import EPOCH, write_state
 from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointError, CheckpointLockedError
 from asyncfilter.records.images import StoredImage
-from asyncfilter.records.progress import Batch
+from asyncfilter.records.progress import Batch, Totals
 from asyncfilter.state.working_copy import Standing, bring_up, check_beginning, check_first_file
 from asyncfilter.testing.state_store import MemoryStateStore
 from tests.kit.checkpoints import LABELS, stored_image
@@ -35,7 +35,14 @@ def state(tmp_path: Path) -> HandMade:
     return made
 
 
-def local(state: HandMade, path: Path, *, state_id: str | None = None, epoch: int | None = None) -> Path:
+def local(
+    state: HandMade,
+    path: Path,
+    *,
+    state_id: str | None = None,
+    epoch: int | None = None,
+    counted: Counted | None = None,
+) -> Path:
     """A copy of the state's file, as an owner on this machine left it."""
     shutil.copy(state.path, path)
     with closing(connect(path, "rw")) as db:
@@ -43,20 +50,32 @@ def local(state: HandMade, path: Path, *, state_id: str | None = None, epoch: in
         log.begin()
         number = state.head.epoch if epoch is None else epoch
         log.bind(state.head.state_id if state_id is None else state_id, number, state.head.commit)
+        log.confirm(state.head.commit, counted)
         write_state(db, {EPOCH: number})
         db.execute("DELETE FROM unshipped")
         db.execute("DELETE FROM shipping")
     return path
 
 
-def add(path: Path, *images: StoredImage) -> None:
+def add(path: Path, *images: StoredImage, totals: Totals | None = None) -> None:
     """Commit images to a file whose changes are noted."""
     with closing(connect(path, "rw")) as db:
         tables = Tables(db, path)
         tables.etag_index.load()
         log = ChangeLog(db)
         log.begin()
-        tables.commit(Batch(new=list(images)))
+        tables.commit(Batch(new=list(images), totals=totals))
+
+
+def cut(path: Path) -> str:
+    """Let what is noted be on its way; the random part of the name of its object."""
+    with closing(connect(path, "rw")) as db:
+        log = ChangeLog(db)
+        log.begin()
+        db.execute("BEGIN IMMEDIATE")
+        log.cut()
+        db.execute("COMMIT")
+        return read_shipment(db).cut
 
 
 async def test_a_missing_file_is_made(state: HandMade, tmp_path: Path) -> None:
@@ -99,12 +118,49 @@ async def test_a_commit_whose_answer_was_lost_is_not_missed(state: HandMade, tmp
     state.commit_segment()
     assert (await bring_up(state.store, state.place, state.head, path)).standing is Standing.OLDER
     path = local(state, tmp_path / "wrens.db")
-    with closing(connect(path, "rw")) as db:
-        ChangeLog(db).begin()
-        ChangeLog(db).bind(state.head.state_id, state.head.epoch, state.head.commit - 1)
-        db.execute("DELETE FROM unshipped")
-        db.execute("INSERT INTO shipping VALUES ('image', 1)")
+    state.commit_segment(random=cut(path))
     assert (await bring_up(state.store, state.place, state.head, path)).standing is Standing.CURRENT
+
+
+async def test_a_backup_that_has_a_part_of_the_newest_commit_lacks_it(state: HandMade, tmp_path: Path) -> None:
+    """Rows were on their way when it was made, and more of them when they arrived, after a lost attempt."""
+    path = local(state, tmp_path / "robins.db")
+    backup = tmp_path / "backup.db"
+    add(path, stored_image(4))
+    cut(path)
+    shutil.copy(path, backup)
+    add(path, stored_image(5))
+    state.commit_segment(random=cut(path))
+    assert (await bring_up(state.store, state.place, state.head, path)).standing is Standing.CURRENT
+    assert (await bring_up(state.store, state.place, state.head, backup)).standing is Standing.OLDER
+
+
+async def test_an_owner_that_committed_nothing_leaves_the_file_current(state: HandMade, tmp_path: Path) -> None:
+    """It took the state and died, or another machine did: the file lacks nothing, and keeps its positions."""
+    path = local(state, tmp_path / "robins.db")
+    add(path, stored_image(4))
+    state.write_head(epoch=state.head.epoch + 1)
+    state.write_head(epoch=state.head.epoch + 1, owner=None)
+    before = contents_of(path)
+    found = await bring_up(state.store, state.place, state.head, path)
+    assert (found.standing, found.aside) == (Standing.CURRENT, None)
+    assert contents_of(path) == before
+
+
+@pytest.mark.parametrize("grants", [False, True])
+async def test_what_an_older_copy_has_spent_beyond_its_last_commit_is_counted(
+    state: HandMade, tmp_path: Path, grants: bool
+) -> None:
+    """Nobody but its file knows of it; where commits grant what is spent, they have counted it."""
+    path = local(state, tmp_path / "robins.db", counted=None if grants else Counted(3_000, 3))
+    add(path, stored_image(40, key="only/here.jpg"), totals=Totals(billed_calls=8, spent_micros=8_000))
+    state.commit_segment()
+    found = await bring_up(state.store, state.place, state.head, path)
+    assert (found.standing, found.spare_rows, found.spent_micros) == (Standing.OLDER, 1, 0 if grants else 5_000)
+    identity = read_identity(path)
+    async with await open_checkpoint(path, identity=identity, name="robins", ships=True) as opened:
+        totals = opened.opened.totals
+    assert totals.spent_micros == (6_000 if grants else 11_000)
 
 
 async def test_an_older_file_becomes_the_state_and_its_answers_spare_rows(state: HandMade, tmp_path: Path) -> None:
@@ -132,7 +188,8 @@ async def test_an_older_file_becomes_the_state_and_its_answers_spare_rows(state:
 async def test_an_older_file_with_nothing_of_its_own_is_replaced(state: HandMade, tmp_path: Path) -> None:
     """No second file is left behind by every change of machines."""
     path = local(state, tmp_path / "robins.db")
-    state.write_head(epoch=state.head.epoch + 1)
+    state.head = msgspec.structs.replace(state.head, epoch=state.head.epoch + 1)
+    state.commit_segment()
     found = await bring_up(state.store, state.place, state.head, path)
     assert (found.standing, found.aside, found.spare_rows) == (Standing.OLDER, None, 0)
     assert contents_of(path) == {**contents_of(state.path)}
@@ -170,7 +227,8 @@ async def test_a_file_that_a_run_holds_is_left_alone(state: HandMade, tmp_path: 
 async def test_a_damaged_state_leaves_the_file_as_it_is(state: HandMade, tmp_path: Path, epoch: int) -> None:
     """An older file is not touched before the newer one is whole."""
     path = local(state, tmp_path / "robins.db", epoch=epoch)
-    state.write_head(epoch=2)
+    state.head = msgspec.structs.replace(state.head, epoch=2)
+    state.commit_segment()
     state.store.write(state.place.at(state.head.segments[0].key.removeprefix(state.place.folder)), b"x")
     before = contents_of(path)
     with pytest.raises(CheckpointError):

@@ -16,7 +16,7 @@ _SSO_PATH = "aws-reserved/sso.amazonaws.com/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The caller, as GetCallerIdentity names it; everybody may ask that.
+    """The caller, as GetCallerIdentity names it; the call needs no permission.
 
     Attributes:
         arn: ARN of the user, or of the session of a role.

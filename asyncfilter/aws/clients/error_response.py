@@ -112,7 +112,7 @@ class ErrorResponse:
     retry_after_s: float | None = None
 
     def __post_init__(self) -> None:
-        # Whoever sends it decides its length; each is part of a log line, and those of images are stored.
+        # The sender decides its length; each is part of a log line, and those of images are stored.
         object.__setattr__(self, "code", self.code[:_CODE_CHARACTERS])
         object.__setattr__(self, "message", self.message[:_MESSAGE_CHARACTERS])
         object.__setattr__(self, "region", self.region and self.region[:_CODE_CHARACTERS])

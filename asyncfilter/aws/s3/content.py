@@ -1,7 +1,7 @@
 """Whether two objects in S3 have the same bytes: by SHA-256 where both have it, else by reading both.
 
 Equal ETags do not show it: an ETag is the MD5 of the bytes at best, and two pictures can be made that have one MD5. Nor
-do CRC checksums, which anybody can make agree.
+do CRC checksums, for which collisions are easy to make.
 """
 
 from __future__ import annotations

@@ -94,7 +94,8 @@ class S3StateStore:
     async def _is_missing_unseen(self, place: S3Location, response: ErrorResponse) -> bool:
         """Whether an object that is said to be forbidden is missing.
 
-        S3 says so to who may not list the whole bucket; whoever may list the prefix of the state alone can look there.
+        To a caller that may not list the whole bucket, S3 says "forbidden" for both. A listing of the prefix of the
+        state, which may be allowed, tells them apart.
         """
         if response.status != 403 or response.code not in {"", "AccessDenied"}:
             return False

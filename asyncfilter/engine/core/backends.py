@@ -171,6 +171,11 @@ class Backends:
             backend.position = PricePosition(spec.price_micros, sums.month_use, sums=sums)
         return [backend.position for backend in self._paced if backend.position is not None]
 
+    def old_used(self, positions: Sequence[PricePosition]) -> tuple[str, ...]:
+        """The names of the backends whose ``used_this_month`` is of an earlier month, and not counted."""
+        names = [spec.name for spec in self.specs] if self.are_lanes else [""]
+        return tuple(name for name, one in zip(names, positions, strict=True) if one.month_use.has_old_used)
+
     def described(self) -> list[LaneTerms]:
         """The lanes, once ``positions`` was called; empty without lanes."""
         return [

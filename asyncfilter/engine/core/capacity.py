@@ -33,7 +33,7 @@ class Capacity(Protocol):
         ...
 
     def close(self) -> None:
-        """Let nobody wait for room any more: the run drains."""
+        """End all waiting for room: the run drains."""
         ...
 
     async def ended(self) -> tuple[StopReason, AsyncFilterError | None]:

@@ -34,7 +34,7 @@ class StateGrants:
     def propose(self) -> Grant:
         """See ``Purse``."""
         total = self._total()
-        # Before the commit: whoever restores it counts only this much as spent.
+        # Before the commit: a restored state counts only this much as spent.
         self._budget.ceiling_micros = min(total, self._budget.ceiling_micros or 0)
         return Grant(total, self._budget.next_price_micros)
 

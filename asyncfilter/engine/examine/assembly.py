@@ -173,7 +173,7 @@ class _Assembly:
                 limit_tps=self._backends.limit_tps,
                 is_service=bool(self._inputs.primary.region),
                 stop=stop_at_start(job, opened.watermark.tally, opened.decided_by),
-                is_used_old=any(position.month_use.has_old_used for position in budget.positions),
+                old_used=self._backends.old_used(budget.positions),
                 is_list_changed=self._is_list_changed(opened.watermark.origin),
                 of_places=self._inputs.cautions,
             ),

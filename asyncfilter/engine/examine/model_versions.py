@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.cautions import Cautions
@@ -59,7 +59,7 @@ class ModelVersions:
         self._emit = emit
         self._clock = clock
         self._agreed = ""
-        self._is_said = False
+        self._said = ""
 
     async def begin(self) -> None:
         """Compare the versions that the checkpoint holds; where they must agree and do not, the run ends.
@@ -89,7 +89,7 @@ class ModelVersions:
             yield from lane.model_versions
 
     def note(self, sums: LaneTotals, version: str) -> bool:
-        """Note the version of an answer.
+        """Note the version of an answer; the sentence in the summary has all that were noted.
 
         Args:
             sums: Of the lane that gave the answer.
@@ -100,23 +100,40 @@ class ModelVersions:
         """
         if version not in sums.model_versions and version:
             sums.model_versions = (*sums.model_versions, version)
+            if self._said:
+                self._restate()
         if version == self._agreed or not version:
             return False
         if not self._agreed:
             self._agreed = version
             return False
-        if not self._is_said:
+        if not self._said:
             self._differ()
         return self._must_agree
 
     def _differ(self) -> None:
-        self._is_said = True
-        versions = {name: list(lane.model_versions) for name, lane in self._totals.lanes.items() if lane.model_versions}
-        if self._without_lane:
-            versions[OTHER] = self._without_lane
+        versions = self._by_lane()
         self._emit(ModelVersionsDiffer(at_unix_s=self._clock.unix(), versions=versions))
-        described = "; ".join(f"{name}: {', '.join(found)}" for name, found in versions.items())
-        message = f"the answers are of different model versions ({described})"
-        self._cautions.say(f"{message}: the same image may be labelled differently")
+        self._said = _sentence(versions)
+        self._cautions.say(self._said)
         if self._must_agree:
-            self._stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=_HINT))
+            self._stop_signal.request(StopReason.ERRORS, AsyncFilterError(_message(versions), hint=_HINT))
+
+    def _restate(self) -> None:
+        """Put a sentence with all versions in place of the one that was said, which names those known then."""
+        self._cautions.take_back(self._said)
+        self._said = _sentence(self._by_lane())
+        self._cautions.note([self._said])
+
+    def _by_lane(self) -> dict[str, list[str]]:
+        versions = {name: list(lane.model_versions) for name, lane in self._totals.lanes.items() if lane.model_versions}
+        return versions if not self._without_lane else {**versions, OTHER: self._without_lane}
+
+
+def _message(versions: Mapping[str, Sequence[str]]) -> str:
+    described = "; ".join(f"{name}: {', '.join(found)}" for name, found in versions.items())
+    return f"the answers are of different model versions ({described})"
+
+
+def _sentence(versions: Mapping[str, Sequence[str]]) -> str:
+    return f"{_message(versions)}: the same image may be labelled differently"

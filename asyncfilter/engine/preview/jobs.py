@@ -21,7 +21,7 @@ REFERENCE_STORE = "references.db"
 def sampling_job(job: Job) -> Job:
     """The job for its sample: with its budget, but without stop rules and ``limits.max_images``.
 
-    Its targets are only looked at: whoever plans the job has seen the rest.
+    Its targets are only looked at: the command that plans the job has shown the rest.
     """
     limits = dataclasses.replace(job.limits, max_images=None)
     return dataclasses.replace(job, stop=Stop(), limits=limits, check_targets=TargetCheck.EXISTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -13,6 +13,7 @@ from asyncfilter.policy.billing_month import USED_IS_OLD
 from asyncfilter.policy.stopping import stop_due
 from asyncfilter.records.tally import Tally
 
+_USED = "pricing.used_this_month"
 _LEAST_TPS = 0.1
 _FASTEST_S = 0.1
 """Time of a fast call of the service, seconds; most take longer."""
@@ -41,7 +42,7 @@ class AtStart(msgspec.Struct, frozen=True, kw_only=True):
         limit_tps: Calls a second; None when it is not known.
         is_service: True for a service of AWS, False for a detector of the caller's own.
         stop: The stop rule that holds already; see ``stop_at_start``.
-        is_used_old: True when ``pricing.used_this_month`` is of an earlier month, and not counted.
+        old_used: Lanes whose ``used_this_month`` is of an earlier month, and not counted; an empty name without lanes.
         is_list_changed: True when the list is not the one that the last run read.
         of_places: Cautions about the places that the job reads and writes.
     """
@@ -51,7 +52,7 @@ class AtStart(msgspec.Struct, frozen=True, kw_only=True):
     limit_tps: float | None
     is_service: bool = True
     stop: StopReason | None = None
-    is_used_old: bool = False
+    old_used: tuple[str, ...] = ()
     is_list_changed: bool = False
     of_places: tuple[str, ...] = ()
 
@@ -72,12 +73,27 @@ def start_warnings(job: Job, start: AtStart) -> list[str]:
     """One sentence each, beside those of ``job_warnings``."""
     return [
         *start.of_places,
-        *([USED_IS_OLD] if start.is_used_old else []),
+        *_old_used(job, start.old_used),
         *([LIST_CHANGED] if start.is_list_changed else []),
         *_stops(start),
         *_money(job, start),
         *_rate(job, start),
     ]
+
+
+def _old_used(job: Job, names: Sequence[str]) -> Iterator[str]:
+    """A sentence for each key; that of ``pricing`` holds for all lanes of the job's own credentials."""
+    keys: dict[str, list[str]] = {}
+    for index, lane in enumerate(job.detector.lanes):
+        if lane.name in names:
+            is_of_pricing = lane.is_own and lane.used_this_month == job.pricing.used_this_month
+            keys.setdefault(_USED if is_of_pricing else f"detector.lanes[{index}].used_this_month", []).append(
+                lane.name
+            )
+    for key, lanes in keys.items():
+        yield USED_IS_OLD.format(f"{key} ({'lane' if len(lanes) == 1 else 'lanes'} {', '.join(lanes)})")
+    if names and not job.detector.lanes:
+        yield USED_IS_OLD.format(_USED)
 
 
 def _stops(start: AtStart) -> Iterator[str]:

@@ -6,7 +6,7 @@ rows, ``results`` holds what a check of a caller found. No code here asks AWS an
 
 from asyncfilter.policy.permissions.arns import partition_of
 from asyncfilter.policy.permissions.bucket_policy import bucket_policy, caller_policy, images_bucket
-from asyncfilter.policy.permissions.document import policy_document
+from asyncfilter.policy.permissions.document import granting, policy_document
 from asyncfilter.policy.permissions.lanes import lane_needs, lanes_bucket_policy
 from asyncfilter.policy.permissions.needs import commands_by_need, commands_of, needs_of
 from asyncfilter.policy.permissions.places import BucketFacts
@@ -25,6 +25,7 @@ __all__ = [
     "caller_policy",
     "commands_by_need",
     "commands_of",
+    "granting",
     "images_bucket",
     "lane_needs",
     "lanes_bucket_policy",

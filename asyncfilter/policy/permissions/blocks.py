@@ -92,9 +92,9 @@ def assuming(places: JobPlaces) -> Iterator[Need]:
 
 
 def _calls_itself(places: JobPlaces) -> bool:
-    """Whether the job's own credentials make paid calls: without lanes, or at one without a role or a profile."""
+    """Whether the job's own credentials make paid calls: without lanes, at a lane of theirs, or for references."""
     lanes = places.job.detector.lanes
-    return not lanes or any(lane.role is None and lane.profile is None for lane in lanes)
+    return not lanes or any(lane.is_own for lane in lanes) or bool(references_of(places.job))
 
 
 def own_model(places: JobPlaces) -> Iterator[Need]:
@@ -166,7 +166,7 @@ def running(places: JobPlaces) -> Iterator[Need]:
 def quota(places: JobPlaces) -> Iterator[Need]:
     """The quota, where the job sets no rate, or a lane with the job's credentials has none."""
     lanes = places.job.detector.lanes
-    own = [lane for lane in lanes if lane.role is None and lane.profile is None]
+    own = [lane for lane in lanes if lane.is_own]
     if any(lane.tps is None for lane in own) if lanes else places.job.limits.tps is None:
         yield from own_quota(places)
 

@@ -35,11 +35,21 @@ def policy_document(needs: Iterable[Need]) -> Document:
     return {"Version": VERSION, "Statement": statements(list(needs))}
 
 
+def granting(needs: Sequence[Need]) -> dict[Need, Need]:
+    """For each permission the one whose statement grants it in the policy of all of them: mostly itself."""
+    left = _left(needs)
+    return {need: need if need in left else next(other for other in left if _grants(other, need)) for need in needs}
+
+
+def _left(needs: Sequence[Need]) -> list[Need]:
+    """The permissions that no other one grants."""
+    return [need for at, need in enumerate(needs) if not _is_granted(need, needs[:at], needs[at + 1 :])]
+
+
 def statements(needs: Sequence[Need]) -> list[Statement]:
     """Statements in the order of the permissions; one statement has all with its name, resources and condition."""
-    left = [need for at, need in enumerate(needs) if not _is_granted(need, needs[:at], needs[at + 1 :])]
     resources: dict[tuple[str, str | None, str], list[str]] = {}
-    for need in left:
+    for need in _left(needs):
         resources.setdefault((need.statement, need.prefix, need.action), []).append(need.resource)
     actions: dict[tuple[str, str | None, tuple[str, ...]], list[str]] = {}
     for (name, prefix, action), arns in resources.items():

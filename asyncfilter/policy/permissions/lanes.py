@@ -19,11 +19,6 @@ from asyncfilter.policy.permissions.rows import Need
 _BYTES = "a lane in another region than the bucket's gets bytes and does not need it"
 
 
-def is_own(lane: LaneSpec) -> bool:
-    """Whether a lane calls with the credentials of the job."""
-    return lane.role is None and lane.profile is None
-
-
 def lane_needs(job: Job, facts: BucketFacts) -> Mapping[str, tuple[Need, ...]]:
     """The permissions of the identity of each lane, by its name; empty without lanes."""
     places = JobPlaces.of(replace(job, detector=replace(job.detector, lanes=())), facts)
@@ -49,7 +44,7 @@ def lanes_bucket_policy(job: Job, facts: BucketFacts) -> Document | None:
         return None
     found: list[Statement] = []
     for lane in job.detector.lanes:
-        if not is_own(lane):
+        if not lane.is_own:
             [statement] = statements([need for need in reading(places) if need.action == "s3:GetObject"])
             name = f"ReadAsLane{re.sub('[^A-Za-z0-9]', '', lane.name)}{len(found) + 1}"
             principal = lane.role or f"arn:{facts.partition}:iam::ACCOUNT-OF-{lane.profile}:root"

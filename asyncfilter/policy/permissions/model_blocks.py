@@ -139,7 +139,7 @@ def results(places: JobPlaces) -> Iterator[Need]:
 
 
 def starting(places: JobPlaces) -> Iterator[Need]:
-    """A start under a lease, which somebody must be able to end."""
+    """A start under a lease, with the permission to end it."""
     yield _of_project(places, "StartProjectVersion", "StartModel", "start the model; it is paid for by the hour")
     yield from stopping(places)
 

@@ -72,6 +72,8 @@ def commands_of(job: Job) -> tuple[Command, ...]:
     idle = set() if removes else {Command.APPLY, Command.UNDO}
     if not places.has(ActionKind.COPY):
         idle.add(Command.STALE)
+    if job.cluster is None:
+        idle.add(Command.WORKERS)
     return tuple(command for command in _OF_A_JOB if command not in idle)
 
 
@@ -129,6 +131,7 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.SAMPLE: (listing, listed, looking, checking, quota, *_EXAMINING, state_owning),
     Command.BENCH: (listing, listed, looking, checking, own_quota, *_EXAMINING, state_owning),
     Command.RUN: (listing, listed, looking, checking, quota, *_EXAMINING, copying, tagging, state_owning),
+    Command.WORKERS: (own_model, assuming, detecting, reading),
     Command.REFILTER: (listing, checking, copying, tagging, state_owning),
     Command.APPLY: (removing, state_owning),
     Command.STALE: (clearing, state_owning),
@@ -168,6 +171,7 @@ _OF_A_JOB = (
     Command.SAMPLE,
     Command.BENCH,
     Command.RUN,
+    Command.WORKERS,
     Command.REFILTER,
     Command.APPLY,
     Command.STALE,

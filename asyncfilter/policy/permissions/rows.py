@@ -16,6 +16,8 @@ class Command(StrEnum):
     SAMPLE = "plan --sample"
     BENCH = "bench"
     RUN = "run"
+    WORKERS = "workers"
+    """No command: the workers of a fleet, which examine for a `run` and call with a role of their own."""
     REFILTER = "refilter"
     APPLY = "apply"
     STALE = "apply --stale"

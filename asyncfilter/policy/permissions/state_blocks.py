@@ -1,7 +1,7 @@
 """What commands do to a state in S3, each thing with the permissions that it needs, as in ``blocks``.
 
-Whoever may not list a bucket is told that a missing object is forbidden. A state that was never made must be told from
-one that may not be read, so that ``s3:ListBucket`` is among the permissions.
+To a caller without permission to list a bucket, S3 says that a missing object is forbidden. ``s3:ListBucket`` is
+among the permissions so that a state that was never made differs from one that may not be read.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.console import RenderableType
@@ -13,6 +13,7 @@ from asyncfilter.policy.permissions import (
     AccessResult,
     Command,
     Need,
+    granting,
     policy_document,
 )
 from asyncfilter.policy.permissions.document import Document
@@ -103,20 +104,31 @@ def _named(result: AccessResult) -> dict[str, object]:
 # -- For people --------------------------------------------------------------------------------------------------------
 
 
-def draw_commands(by_command: Mapping[Command, Sequence[Need]]) -> RenderableType:
-    """Which statements each command needs, and what happens without those it can do without."""
-    return Facts(_command_rows(by_command))
+def draw_commands(needs: Sequence[Need], by_command: Mapping[Command, Sequence[Need]]) -> RenderableType:
+    """Which statements of the policy each command needs, and what happens without those it can do without.
+
+    Args:
+        needs: Of all commands together, of which the policy is made: it may grant by one statement what two ask for.
+        by_command: Of each command.
+    """
+    names = {_key(need): other.statement for need, other in granting(needs).items()}
+    return Facts(_command_rows(by_command, lambda need: names[_key(need)]))
 
 
-def _command_rows(by_command: Mapping[Command, Sequence[Need]]) -> Iterator[Row]:
+def _key(need: Need) -> tuple[str, str, str | None]:
+    """What two rows of one permission have in common."""
+    return need.action, need.resource, need.prefix
+
+
+def _command_rows(by_command: Mapping[Command, Sequence[Need]], statement: Callable[[Need], str]) -> Iterator[Row]:
     without: dict[str, dict[str, None]] = {}
-    required = {need.statement for needs in by_command.values() for need in needs if need.without is None}
+    required = {statement(need) for needs in by_command.values() for need in needs if need.without is None}
     for command, needs in by_command.items():
-        statements = dict.fromkeys(need.statement for need in needs)
+        statements = dict.fromkeys(map(statement, needs))
         yield command.value, Text(", ".join(statements) or "no permission", "" if statements else "dim")
         for need in needs:
-            if need.without is not None and need.statement not in required:
-                without.setdefault(need.without, {})[need.statement] = None
+            if need.without is not None and statement(need) not in required:
+                without.setdefault(need.without, {})[statement(need)] = None
     for at, (text, names) in enumerate(without.items()):
         yield ("" if at else "without"), Text.assemble((", ".join(names), "bold"), f": {text}")
 

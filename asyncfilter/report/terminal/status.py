@@ -81,7 +81,7 @@ def status_mapping(
         "pending": status.pending,
         "pending_removals": pending_removals,
         "epoch": status.epoch,
-        "workers": workers_mapping(workers if status.held_by is not None else None),
+        "workers": workers_mapping(workers),
         "state": None if state is None else msgspec.to_builtins(state),
         "answers": answers_state_mapping(answers),
         "thresholds": stored_thresholds_in(job, status.model),

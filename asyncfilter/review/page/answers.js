@@ -1,13 +1,16 @@
 // Decisions and taking them back. Both are shown at once and sent behind; the server's word replaces ours when it comes.
 import { batch, signal } from "./vendor/preact.js";
 import { cardOf, isEnough, load, patch, verdictOf } from "./cards.js";
-import { DONE, add, everything, remove } from "./database.js";
+import { DONE, add, everything, remove, replace } from "./database.js";
+import { refreshJob } from "./job_loader.js";
 import { enqueue, isUnderWay, newUid } from "./outbox.js";
 import { counts, countDecided, job, notify, speak } from "./state.js";
 import { WORDS, basename, plural } from "./text.js";
 
-/** What this person did, oldest first: `{items: [{uid, id, before}]}`. It outlives a reload. */
+/** What this person did, oldest first: `{items: [{uid, id, key, before}]}`. It outlives a reload. */
 export const done = signal([]);
+
+const written = new WeakMap(); // action -> promise of its write to IndexedDB
 
 let scope = "";
 
@@ -67,7 +70,7 @@ export function answer(changes, { how = "key", askedAs = "decide", shownMs = nul
       const card = cardOf(change.id);
       const body = bodyOf(change, card, { how, askedAs, shownMs });
       rows.push({ route: "answers", id: card.id, key: card.key, body });
-      items.push({ uid: body.uid, id: card.id, before: card.answer ?? null });
+      items.push({ uid: body.uid, id: card.id, key: card.key, before: card.answer ?? null });
       patch(card.id, { answer: foreseen(card, body) });
     }
     shiftCounts(items.map(({ id, before }) => [cardOf(id), before, cardOf(id).answer]));
@@ -80,30 +83,43 @@ export function answer(changes, { how = "key", askedAs = "decide", shownMs = nul
 
 function remember(action) {
   done.value = [...done.value, action];
-  add(DONE, [action]).catch(() => {});
+  written.set(action, add(DONE, [action]).catch(() => {}));
 }
+
+/** Do something with an action in the database: once it was written, however quick the person is. */
+const afterWrite = (action, work) => void Promise.resolve(written.get(action)).then(work).catch(() => {});
 
 function forget(action) {
   done.value = done.value.filter((one) => one !== action);
-  remove(DONE, [action]).catch(() => {});
+  afterWrite(action, () => remove(DONE, [action]));
+}
+
+/** Show images as they were before an action. */
+function restoreCards(items) {
+  const known = items.filter(({ id }) => cardOf(id));
+  shiftCounts(known.map(({ id, before }) => [cardOf(id), cardOf(id).answer, before]));
+  for (const { id, before } of known) patch(id, { answer: before });
 }
 
 /** Take back the newest action; its ids, or null when there is none. */
 export async function undo() {
   const action = done.value.at(-1);
   if (!action) return null;
+  const { items } = action;
+  const missing = items.filter(({ id }) => !cardOf(id)); // after a reload its cards may not be here yet
   forget(action);
-  await load(action.items.map(({ id }) => id)).catch(() => {}); // after a reload its cards may not be here yet
   batch(() => {
-    enqueue(action.items.map(({ uid, id }) => ({ route: "undo", id, key: cardOf(id)?.key, body: { uid: newUid(), undoes: uid } })));
-    shiftCounts(action.items.map(({ id, before }) => [cardOf(id), cardOf(id)?.answer, before]));
-    for (const { id, before } of action.items) patch(id, { answer: before });
-    countDecided(-action.items.length);
+    // At once: rows stand in the order of what the person did.
+    enqueue(items.map(({ uid, id, key }) => ({ route: "undo", id, key, body: { uid: newUid(), undoes: uid } })));
+    restoreCards(items);
+    countDecided(-items.length);
   });
-  const [first] = action.items;
-  const what = action.items.length > 1 ? plural(action.items.length, "image") : basename(cardOf(first.id)?.key ?? "");
+  if (missing.length) await load(missing.map(({ id }) => id)).catch(() => {});
+  batch(() => restoreCards(missing.filter(({ id }) => isUnderWay(id))));
+  const [first] = items;
+  const what = items.length > 1 ? plural(items.length, "image") : basename(cardOf(first.id)?.key ?? "");
   speak(`Taken back: ${what}. ${plural(counts.value.waiting, "image")} left.`);
-  return action.items.map(({ id }) => id);
+  return items.map(({ id }) => id);
 }
 
 /** Say a decision and what is left, of the queue that it was in. */
@@ -117,8 +133,9 @@ function strike(uid) {
   const action = done.value.find(({ items }) => items.some((item) => item.uid === uid));
   if (!action) return;
   const items = action.items.filter((item) => item.uid !== uid);
-  if (items.length) action.items = items;
-  else forget(action);
+  if (!items.length) return forget(action);
+  action.items = items;
+  afterWrite(action, () => replace(DONE, [action]));
 }
 
 const STORED = new Set(["stored", "repeated"]);
@@ -134,7 +151,9 @@ export function onResult(row, { status, serial, current }) {
     return;
   }
   strike(row.body.uid);
+  shiftCounts([[cardOf(row.id), cardOf(row.id)?.answer, current]]);
   patch(row.id, { answer: current ?? null, base: current?.serial ?? serial ?? cardOf(row.id)?.base ?? 0 });
+  void refreshJob().catch(() => {});
   if (status === "conflict") notifyConflict(row, current);
   else notifyChanged(row, status);
 }

@@ -46,10 +46,23 @@ export function patch(id, parts) {
 
 const waiting = new Map(); // id -> promise of the request that brings it
 
+let turn = 0;
+
+/** Take over a card of a request; requests may be answered in another order, and later than answers of ours. */
+function receive(card, asked) {
+  const known = cards.get(card.id);
+  card.asked = asked;
+  if (!known || known.key !== card.key) return put(card);
+  if (known.asked > asked) return;
+  // An answer of ours that is under way, or was stored after this card was read, is newer.
+  if (!isUnderWay(card.id) && card.base >= known.base) return put(card);
+  put({ ...card, answer: known.answer, base: Math.max(card.base, known.base) });
+}
+
 async function request(ids) {
+  const asked = (turn += 1);
   const { cards: found } = await get("/api/cards", { ids: ids.join(",") });
-  // An answer of ours that is under way is newer than the server's.
-  for (const card of found) put(isUnderWay(card.id) ? { ...card, answer: cards.get(card.id)?.answer ?? card.answer } : card);
+  for (const card of found) receive(card, asked);
   changes.value += 1;
 }
 

@@ -48,6 +48,9 @@ export async function add(store, rows) {
   });
 }
 
+/** Write rows that are there in place of what they were. */
+export const replace = (store, rows) => within(store, "readwrite", (one) => void rows.forEach((row) => one.put(row)));
+
 /** Remove rows. */
 export async function remove(store, rows) {
   await within(store, "readwrite", (one) => {

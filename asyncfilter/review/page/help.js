@@ -1,5 +1,5 @@
 // Help: every key, changed by a click, and the switch that turns single keys off.
-import { html, useEffect, useSignal } from "./vendor/preact.js";
+import { html, useLayoutEffect, useSignal } from "./vendor/preact.js";
 import { ACTIONS, LEVEL, bind, bindings, keyName, keyOf, keysOff, resetKeys, switchKeys, useKeys } from "./keys.js";
 import { Dialog } from "./parts.js";
 
@@ -26,7 +26,7 @@ function Keys({ action, listening }) {
 }
 
 function useNewKey(listening) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const take = (event) => {
       if (!listening.value || ["Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
       event.preventDefault();

@@ -1,8 +1,8 @@
 // Every card of the job, loaded behind the first decision: Find and Insights look at all of them.
 import { signal } from "./vendor/preact.js";
-import { get } from "./api.js";
 import { idsOf, load } from "./cards.js";
-import { indexed, job, setJob } from "./state.js";
+import { refreshJob } from "./job_loader.js";
+import { indexed, job } from "./state.js";
 
 const AT_ONCE = 20_000; // more than this is loaded when Find asks for it: most people never need it
 /** Cards that this page keeps at the most: a card takes a kilobyte or two. */
@@ -20,7 +20,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 async function collect() {
   while (!job.value.ready) {
     await pause(READY_POLL_MS);
-    setJob(await get("/api/job"));
+    await refreshJob();
   }
   // The most uncertain first; then all others, in the order of the run.
   const ids = new Set();

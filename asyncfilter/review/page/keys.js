@@ -2,7 +2,7 @@
 //
 // Letters are found by what they type and digits by where they are, so that both work on every layout. Whatever lies on
 // top is asked first: an editor before its screen, a screen before the frame.
-import { signal, useEffect, useRef } from "./vendor/preact.js";
+import { signal, useLayoutEffect, useRef } from "./vendor/preact.js";
 
 const PLACE = "asyncfilter-keys";
 const OFF = "asyncfilter-keys-off";
@@ -120,11 +120,11 @@ addEventListener("keydown", (event) => {
 /** What lies on what. */
 export const LEVEL = { frame: 0, screen: 1, editor: 2, dialog: 3 };
 
-/** Listen while a component stands: `listener(event, action)` returns true for what it took. */
+/** Listen from the moment a component is in the document: `listener(event, action)` returns true for what it took. */
 export function useKeys(listener, level = LEVEL.screen) {
   const newest = useRef(listener);
   newest.current = listener;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const entry = { level, call: (event, action) => newest.current(event, action) };
     listeners.push(entry);
     return () => void listeners.splice(listeners.indexOf(entry), 1);

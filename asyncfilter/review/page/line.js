@@ -24,6 +24,7 @@ export const OF_OTHERS = new Set(["disagreements", "unsure"]);
 const AHEAD = 24;
 const MOST_TAKEN = 64;
 const RENEW_MS = 120_000; // a lease lasts 300 s
+const MOST_MEASURED = 5;
 
 export const queue = signal("waiting");
 export const line = signal([]);
@@ -41,7 +42,7 @@ export const rest = computed(() => {
   return Math.max(0, measured.value.left - (finished.value.size - measured.value.done));
 });
 
-let topping = null;
+let topping = null; // {of, promise} of the request that fills the line
 
 /** Ids that are new to this line. The server gives those that this person holds already, too. */
 async function take(name, missing) {
@@ -62,13 +63,16 @@ async function beyond(name, known) {
   return [];
 }
 
+let lines = 0; // counts the lines that were begun: what was asked for an earlier one is not for this one
+
 async function extend(missing) {
-  const name = queue.value;
+  const [name, mine] = [queue.value, lines];
   const fresh = await take(name, missing);
-  if (name !== queue.value) return;
   // A card that was loaded before may be asked about blind now, or have the answer of somebody else.
-  await load(fresh, { again: name !== "waiting" });
-  const usable = fresh.filter((id) => cardOf(id) && !(name === "waiting" && isEnough(cardOf(id).answer)));
+  if (mine === lines) await load(fresh, { again: name !== "waiting" });
+  if (mine !== lines) return;
+  const there = new Set(line.value); // one may have been put in meanwhile
+  const usable = fresh.filter((id) => !there.has(id) && cardOf(id) && !(name === "waiting" && isEnough(cardOf(id).answer)));
   drained.value = usable.length === 0;
   if (usable.length) line.value = [...line.value, ...usable];
   void measure(name).catch(() => {}); // an audit goes on with its next milestone
@@ -78,13 +82,17 @@ async function extend(missing) {
 /** Fill the line ahead of the position; one request at a time. */
 export function topUp() {
   const missing = AHEAD - (line.value.length - position.value);
-  if (missing <= AHEAD / 2 && line.value.length > position.value) return topping ?? Promise.resolve();
-  topping ??= extend(Math.max(missing, 1)).finally(() => (topping = null));
-  return topping;
+  if (missing <= AHEAD / 2 && line.value.length > position.value) return topping?.promise ?? Promise.resolve();
+  if (topping?.of !== lines) {
+    const one = { of: lines, promise: extend(Math.max(missing, 1)).finally(() => topping === one && (topping = null)) };
+    topping = one;
+  }
+  return topping.promise;
 }
 
 /** Begin a line, with `id` at its head if one is given. */
 export async function begin(name, id = null) {
+  const mine = (lines += 1);
   batch(() => {
     queue.value = name;
     line.value = [];
@@ -94,16 +102,24 @@ export async function begin(name, id = null) {
   });
   if (id !== null) {
     await load([id]);
+    if (mine !== lines) return;
     if (cardOf(id)) line.value = [id];
   }
   await topUp();
 }
 
+/** Ask how many a queue has left, again if the person went on meanwhile: the answer may have come before or after. */
 async function measure(name) {
   if (name === "waiting") return;
-  const { ids, rest: more } = await get("/api/queue", { name, limit: 1 });
-  // Answers that are under way are still in the server's number.
-  measured.value = { left: ids.length + more, done: finished.value.size - unsaved.value };
+  const state = () => `${lines} ${finished.value.size} ${unsaved.value}`;
+  for (let times = 0; times < MOST_MEASURED; times += 1) {
+    const before = state();
+    const { ids, rest: more } = await get("/api/queue", { name, limit: 1 });
+    if (name !== queue.value) return;
+    // Answers that are under way are still in the server's number.
+    measured.value = { left: ids.length + more, done: finished.value.size - unsaved.value };
+    if (state() === before) return;
+  }
 }
 
 /** Go to a place of the line. */

@@ -7,6 +7,7 @@ import { cardOf, load } from "./cards.js";
 import { follow } from "./events.js";
 import { Frame } from "./frame.js";
 import { loadIndex } from "./index_loader.js";
+import { refreshJob } from "./job_loader.js";
 import { leave } from "./line.js";
 import * as outbox from "./outbox.js";
 import { route } from "./routes.js";
@@ -16,7 +17,7 @@ import { Insights } from "./screens/insights.js";
 import { Run } from "./screens/run.js";
 import { Sheet } from "./screens/sheet.js";
 import { token } from "./session.js";
-import { applied, counts, job, notify, pulses, setJob } from "./state.js";
+import { applied, job, notify, pulses, setCounts, setJob } from "./state.js";
 
 const SCREENS = { decide: Decide, sheet: Sheet, find: Find, insights: Insights, run: Run };
 const MOST_PULSES = 240;
@@ -74,11 +75,10 @@ const EVENTS = {
   lease({ ids, reviewer }) {
     if (reviewer !== job.value.reviewer) leave(ids);
   },
-  counts({ ready, running, serial: _, ...value }) {
+  counts({ ready, running, serial, ...value }) {
     const now = { ready: ready ?? job.value.ready, running: running ?? job.value.running };
     if (now.ready !== job.value.ready || now.running !== job.value.running) job.value = { ...job.value, ...now };
-    // Our own unsent answers are in our counts and not in the server's.
-    if (!outbox.unsaved.value) counts.value = { ...counts.value, ...value };
+    setCounts(value, serial, outbox.unsaved.value > 0);
   },
   pulse(value) {
     pulses.value = [...pulses.value.slice(1 - MOST_PULSES), value];
@@ -90,9 +90,7 @@ const EVENTS = {
 
 async function catchUp() {
   outbox.hurry();
-  const value = await get("/api/job");
-  if (outbox.unsaved.value) setJob({ ...value, counts: counts.value });
-  else setJob(value);
+  await refreshJob();
 }
 
 async function fetchJob() {
@@ -114,7 +112,7 @@ async function start() {
   const durable = await outbox.start({ owner, stillRight, result: onResult, refused: onRefused });
   if (!durable) notify({ kind: "busy", text: "This browser keeps nothing (a private window?): answers are safe once they are saved." });
   await outbox.settled(LEFT_OVER_MS);
-  setJob(value);
+  setJob(value, { isUnsaved: outbox.unsaved.value > 0 });
   void follow({
     onOpen: () => catchUp().catch(() => {}),
     onEvent: (name, data) => EVENTS[name]?.(data),

@@ -7,6 +7,7 @@ import { batch as together, computed, signal } from "./vendor/preact.js";
 import { ApiError, get, online, post } from "./api.js";
 import { OUTBOX, add, everything, isDurable, remove } from "./database.js";
 import { later } from "./painted.js";
+import { hear } from "./state.js";
 
 const MOST_ROWS = 200;
 const MOST_BYTES = 60_000; // the server takes 65,536
@@ -24,14 +25,16 @@ export const unsaved = computed(() => rows.value.length);
 /** True while the server takes nothing because the answers file is locked by another program. */
 export const busy = signal(false);
 
+const underWay = computed(() => new Set(rows.value.map(({ id }) => id)));
+
 /** Images with rows under way: their cards are newer here than on the server. */
-export const isUnderWay = (id) => rows.value.some((row) => row.id === id);
+export const isUnderWay = (id) => underWay.peek().has(id);
 
 let scope = "";
 let onResult = () => {};
 let onRefused = () => {};
 let sending = false;
-let adopting = Promise.resolve();
+let adopting = null; // what an earlier page left comes before everything else: rows keep the order of decisions
 let wake = () => {};
 
 /** A new uid: 128 random bits. `crypto.randomUUID` exists on secure origins only. */
@@ -50,16 +53,15 @@ export async function start({ owner, stillRight, result, refused }) {
   onResult = result;
   onRefused = refused;
   const left = (await everything(OUTBOX)).filter((row) => row.scope === scope);
-  adopting = left.length ? adopt(left, stillRight) : Promise.resolve();
+  if (left.length) adopting = adopt(left, stillRight).catch(() => {}).finally(() => (adopting = null));
   void run();
   return isDurable();
 }
 
 async function adopt(left, stillRight) {
   const right = new Set(await stillRight(left));
-  await remove(OUTBOX, left.filter((row) => !right.has(row)));
   rows.value = [...left.filter((row) => right.has(row)), ...rows.value];
-  void run();
+  await remove(OUTBOX, left.filter((row) => !right.has(row))).catch(() => {});
 }
 
 /** Put rows of one decision into the line: all of them, or none. */
@@ -79,7 +81,7 @@ addEventListener("online", hurry);
 addEventListener("visibilitychange", hurry);
 // The last chance of a tab that closes: the rows stay in IndexedDB all the same.
 addEventListener("pagehide", () => {
-  if (rows.value.length) post(...requestOf(nextBatch()), { keepalive: true }).catch(() => {});
+  if (rows.value.length && !adopting) post(...requestOf(nextBatch()), { keepalive: true }).catch(() => {});
 });
 
 /** The first rows of the line that fit one request: of one kind, as each kind has its route. */
@@ -114,14 +116,15 @@ const isFinal = (error) => error instanceof ApiError && !error.passing && error.
  */
 async function ask(batch) {
   const request = requestOf(batch);
-  const { results } = await post(...request);
-  if (!results.some(({ status }) => status === "unknown")) return results;
+  const reply = await post(...request);
+  if (!reply.results.some(({ status }) => status === "unknown")) return reply;
   if (!(await get("/api/job")).ready) throw new ApiError(503, "starting", "The server reads its images first.");
-  return (await post(...request)).results;
+  return post(...request);
 }
 
 async function deliver(batch) {
-  const results = await ask(batch);
+  const { results, serial } = await ask(batch);
+  hear(serial);
   settle(batch);
   const byUid = new Map(batch.map((row) => [row.body.uid, row]));
   together(() => results.forEach((result) => onResult(byUid.get(result.uid), result)));
@@ -144,6 +147,7 @@ async function deliverSingly(batch) {
 async function run() {
   if (sending) return;
   sending = true;
+  await adopting;
   let wait = FIRST_WAIT_MS;
   while (rows.value.length) {
     const batch = nextBatch();

@@ -1,5 +1,5 @@
 // Small parts that several screens use.
-import { html, useEffect, useRef } from "./vendor/preact.js";
+import { html, useLayoutEffect, useRef } from "./vendor/preact.js";
 import { WORDS, visible } from "./text.js";
 
 /** Text of strangers: its direction stays its own, and its control characters are seen. */
@@ -42,7 +42,7 @@ export const Verdict = ({ verdict, bare = false }) =>
 /** A modal dialog of the browser: it holds the focus, Esc closes it. */
 export function Dialog({ testid, label, onClose, children, ...rest }) {
   const element = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     element.current.showModal();
     return () => before?.focus?.({ preventScroll: true });

@@ -1,8 +1,9 @@
 // The picture of a card, as large as its place allows. What is drawn over it (boxes) lies exactly on it.
 import { html, useLayoutEffect, useRef, useSignal } from "./vendor/preact.js";
 import { afterPaint } from "./painted.js";
-import { pictureOf, sizeOf } from "./pictures.js";
+import { isLost, pictureOf, sizeOf } from "./pictures.js";
 import { basename } from "./text.js";
+import { TROUBLES, attempted, mayBeBlank } from "./trouble.js";
 
 const MOST_ENLARGED = 3; // a small picture blown up further shows nothing more
 
@@ -46,9 +47,13 @@ function usePicture(card, holder, onPainted) {
   return pictureOf(card).state.value;
 }
 
-/** The original's own pixels, in place of the smaller rendition, while `full` is on. */
-const FullSize = ({ card, size }) =>
-  html`<img class="full" src=${card.full} alt="" width=${size[0]} height=${size[1]} draggable=${false} />`;
+/** The original's own pixels, over the smaller rendition, while `full` is on; one that does not come covers nothing. */
+function FullSize({ card, size }) {
+  const isThere = useSignal(false);
+  const onLoad = ({ target }) => (isThere.value = !mayBeBlank(target));
+  return html`<img class="full" src=${attempted(card.full)} alt="" width=${size[0]} height=${size[1]} draggable=${false}
+    hidden=${!isThere.value} onLoad=${onLoad} />`;
+}
 
 export function Photo({ card, full, onPainted, children }) {
   const stage = useRef(null);
@@ -58,13 +63,13 @@ export function Photo({ card, full, onPainted, children }) {
   const picture = sizeOf(card);
   const own = [picture[0] / devicePixelRatio, picture[1] / devicePixelRatio];
   const size = full ? own : room ? fit(picture, room) : [1, 1];
-  const broken = state === "broken";
+  const lost = isLost(state);
   return html`<div class=${`stage ${full ? "is-full" : ""}`} ref=${stage}>
-    <div class=${`frame ${broken ? "is-broken" : ""}`} style=${{ width: `${size[0]}px`, height: `${size[1]}px` }}>
+    <div class=${`frame ${lost ? "is-broken" : ""}`} style=${{ width: `${size[0]}px`, height: `${size[1]}px` }}>
       <div class="holder" ref=${holder}></div>
-      ${full && !broken && html`<${FullSize} card=${card} size=${own} />`}
-      ${broken && html`<p class="broken" data-testid="broken">This picture cannot be shown: it is damaged, too large, or no picture.</p>`}
-      ${!broken && room && children?.({ picture, size })}
+      ${full && !lost && html`<${FullSize} key=${card.id} card=${card} size=${own} />`}
+      ${lost && html`<p class="broken" data-testid="broken">${TROUBLES[state]}</p>`}
+      ${!lost && room && children?.({ picture, size })}
     </div>
   </div>`;
 }

@@ -67,10 +67,34 @@ export function dismiss(kind) {
   if (notices.value.some((one) => one.kind === kind)) notices.value = notices.value.filter((one) => one.kind !== kind);
 }
 
-/** Take over a job as the server describes it. */
-export function setJob(value) {
+let newest = 0; // serial of the newest answer that the server told of
+
+/** Note how far the server is: counts of before are old, also when they come later. */
+export const hear = (serial) => void (newest = Math.max(newest, serial ?? 0));
+
+/** How far the server is, as far as this page was told. */
+export const heard = () => newest;
+
+let skipped = null; // counts that came while answers of ours were under way, which the server may not have counted
+
+/** Take over counts of the server, unless there are newer ones; `isUnsaved` while answers of ours are under way. */
+export function setCounts(value, serial, isUnsaved) {
+  if (serial < newest) return;
+  hear(serial);
+  skipped = isUnsaved ? { value, serial } : null;
+  if (!isUnsaved) counts.value = { ...counts.peek(), ...value };
+}
+
+/** Everything is saved: counts that came before are taken over if they have the last answer. */
+export function takeSkipped() {
+  if (skipped) setCounts(skipped.value, skipped.serial, false);
+}
+
+/** Take over a job as the server describes it; `before` is what was heard when it was asked. */
+export function setJob(value, { isUnsaved = false, before = newest } = {}) {
+  if (value.serial < before) newest = value.serial; // it has another answers file now
   batch(() => {
     job.value = value;
-    counts.value = { ...counts.value, ...value.counts };
+    setCounts(value.counts, value.serial, isUnsaved);
   });
 }

@@ -1,6 +1,6 @@
 """Time, and the states that follow from it.
 
-A change has a status while it is under way, and an end. Whoever looks at a state after the end of its change finds what
+A change has a status while it is under way, and an end. A look at a state after the end of its change finds what
 the change has led to, with the time of its end, however late that is.
 """
 

@@ -17,9 +17,12 @@ const draft = signal(null);
 let timer = null;
 let lastLabel = null;
 
-/** The boxes of a card as they are shown, in fractions. */
+/**
+ * The boxes of a card as they are now, in fractions. A component that was drawn before the last answer still holds the
+ * card of then.
+ */
 export function boxesOf(card) {
-  return draft.value?.id === card.id ? draft.value.boxes : (card.answer?.boxes ?? []);
+  return draft.value?.id === card.id ? draft.value.boxes : ((cardOf(card.id) ?? card).answer?.boxes ?? []);
 }
 
 /** Show other boxes; they are not an answer yet. */

@@ -1,6 +1,6 @@
 // The editor of boxes: an SVG that lies exactly on the picture and counts in its pixels. Everything that the mouse does
 // the keys do too, and the number fields (fields.js) as well.
-import { html, useEffect, useRef } from "../vendor/preact.js";
+import { html, useLayoutEffect, useRef } from "../vendor/preact.js";
 import { LEVEL, isTyping, useKeys } from "../keys.js";
 import { Foreign } from "../parts.js";
 import { speak } from "../state.js";
@@ -17,8 +17,23 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 
 const places = ({ x, y, w, h }) => `left ${Math.round(x)}, top ${Math.round(y)}, ${Math.round(w)} by ${Math.round(h)} pixels`;
 
-function focusBox(svg, index) {
-  requestAnimationFrame(() => svg.current?.querySelector(`[data-index="${index}"]`)?.focus());
+let wanted = null; // index of the box that gets the focus once it is drawn
+
+const elementOf = (index) => document.querySelector(`[data-testid=box][data-index="${index}"]`);
+
+/** Give a box the focus: now, or as soon as it is in the document. A frame later the person may be typing elsewhere. */
+export function focusBox(index) {
+  const element = elementOf(index);
+  if (element) element.focus();
+  else wanted = index;
+}
+
+function useWantedFocus() {
+  useLayoutEffect(() => {
+    const index = wanted;
+    wanted = null;
+    if (index !== null) elementOf(index)?.focus();
+  });
 }
 
 /** Drawing, moving and resizing by pointer. */
@@ -36,7 +51,7 @@ function usePointer({ card, picture, svg, askedAs }) {
     const at = handle ? selected.value : index;
     const box = at >= 0 ? toPixels(boxesOf(card)[at], picture) : null;
     if (!box && boxesOf(card).length >= MOST_BOXES) return;
-    gesture.current = { from: point(event), box, handle, index: at, screen: [event.clientX, event.clientY] };
+    gesture.current = { from: point(event), box, handle, index: at, before: boxesOf(card), screen: [event.clientX, event.clientY] };
     selected.value = at;
     svg.current.setPointerCapture(event.pointerId);
     event.preventDefault();
@@ -51,18 +66,17 @@ function usePointer({ card, picture, svg, askedAs }) {
     setBox(card, gesture.current.index, next, picture, askedAs);
   };
   const draw = (event, from, to) => {
-    const { screen } = gesture.current;
+    const { before, screen } = gesture.current; // a part of the gesture may be stored by now
     if (Math.max(Math.abs(event.clientX - screen[0]), Math.abs(event.clientY - screen[1])) < SMALLEST_PX) return;
     const box = toFractions(between(newLabel(), from, to, picture), picture);
-    const saved = card.answer?.boxes ?? [];
-    selected.value = saved.length;
-    sketch(card, [...saved, box], askedAs);
+    selected.value = before.length;
+    sketch(card, [...before, box], askedAs);
   };
   const end = () => {
     if (!gesture.current) return;
     gesture.current = null;
     flush();
-    if (selected.value >= 0) focusBox(svg, selected.value);
+    if (selected.value >= 0) focusBox(selected.value);
   };
   return { onPointerDown: begin, onPointerMove: move, onPointerUp: (event) => (move(event), end()), onPointerCancel: end };
 }
@@ -74,7 +88,7 @@ function keyboard({ card, picture, svg, askedAs, onDone }, event) {
   const box = boxes[index] && toPixels(boxes[index], picture);
   const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
   if (event.key === "Enter") return (flush(), onDone(), true);
-  if (plain && event.key.toLowerCase() === "n" && !event.repeat) return (addInTheMiddle({ card, picture, svg, askedAs }), true);
+  if (plain && event.key.toLowerCase() === "n" && !event.repeat) return (addInTheMiddle({ card, picture, askedAs }), true);
   if (!box) return false;
   if (event.key in ARROWS && !event.ctrlKey && !event.metaKey) {
     const step = event.shiftKey ? 10 : 1;
@@ -85,12 +99,12 @@ function keyboard({ card, picture, svg, askedAs, onDone }, event) {
     speak(places(next));
     return true;
   }
-  if (event.key === "Delete") return (removeBox({ card, svg, askedAs, index }), true);
+  if (event.key === "Delete") return (removeBox({ card, askedAs, index }), true);
   if (plain && event.key.toLowerCase() === "l") return (document.getElementById("box-label")?.focus(), true);
   return false;
 }
 
-function addInTheMiddle({ card, picture, svg, askedAs }) {
+function addInTheMiddle({ card, picture, askedAs }) {
   flush();
   const boxes = boxesOf(card);
   if (boxes.length >= MOST_BOXES) return;
@@ -99,19 +113,19 @@ function addInTheMiddle({ card, picture, svg, askedAs }) {
   sketch(card, [...boxes, toFractions(box, picture)], askedAs);
   flush();
   selected.value = boxes.length;
-  focusBox(svg, boxes.length);
+  focusBox(boxes.length);
   speak(`New box, ${visible(box.label)}: ${places(box)}`);
 }
 
-/** Remove a box; the one before it is selected. */
-export function removeBox({ card, svg = null, askedAs, index }) {
+/** Remove a box; the one in its place, or before it, is selected. */
+export function removeBox({ card, askedAs, index }) {
   flush();
   sketch(card, replaced(card, index, null), askedAs);
   flush();
   selected.value = Math.min(index, boxesOf(card).length - 1);
   speak(`Box removed. ${boxesOf(card).length} left.`);
-  if (svg && selected.value >= 0) focusBox(svg, selected.value);
-  else svg?.current?.focus();
+  if (selected.value >= 0) focusBox(selected.value);
+  else document.querySelector("[data-testid=boxes]")?.focus();
 }
 
 function Box({ box, index, picture, isSelected, editing }) {
@@ -138,7 +152,8 @@ function Handles({ box, picture, scale }) {
 /** While the editor is open: its keys come first, and it has the focus. */
 function useEditing({ editing, svg, ...rest }) {
   useKeys((event) => editing && keyboard({ svg, ...rest }, event), LEVEL.editor);
-  useEffect(() => {
+  // With the editor, not behind its frame: a box that a key made meanwhile would lose the focus.
+  useLayoutEffect(() => {
     if (!editing) return undefined;
     selected.value = -1;
     if (!isTyping(document.activeElement)) svg.current.focus({ preventScroll: true });
@@ -150,6 +165,7 @@ export function Boxes({ card, picture, size, editing, askedAs, onDone }) {
   const svg = useRef(null);
   const pointer = usePointer({ card, picture, svg, askedAs });
   useEditing({ card, picture, svg, askedAs, onDone, editing });
+  useWantedFocus();
   const boxes = boxesOf(card);
   if (!editing && !boxes.length) return null;
   const at = editing ? selected.value : -1;

@@ -3,7 +3,7 @@ import { html, useSignal } from "../vendor/preact.js";
 import { Combobox, knownLabels } from "../screens/labels.js";
 import { count } from "../text.js";
 import { boxesOf, flush, selected, setBox, setLabel } from "./drafts.js";
-import { removeBox } from "./editor.js";
+import { focusBox, removeBox } from "./editor.js";
 import { atLeastOnePixel, moved, toPixels } from "./geometry.js";
 
 const FIELDS = [["left", "x"], ["top", "y"], ["width", "w"], ["height", "h"]];
@@ -14,9 +14,6 @@ function changed(box, part, value, picture) {
   const most = part === "w" ? picture[0] - box.x : picture[1] - box.y;
   return atLeastOnePixel({ ...box, [part]: Math.min(Math.round(value), most) }, picture);
 }
-
-/** The focus goes back to the box, where keys go on. */
-const backToBox = (index) => requestAnimationFrame(() => document.querySelector(`[data-testid=box][data-index="${index}"]`)?.focus());
 
 /**
  * One number of the box. What is typed stays in the field, whatever else is drawn anew meanwhile, and is sketched at
@@ -42,9 +39,9 @@ export function BoxFields({ card, picture, askedAs, onDone }) {
   return html`<div class="box-fields" role="group" aria-label="The selected box">
     ${box
       ? html`
-        <${Combobox} key=${`label-${index}-${boxes[index].label}`} testid="box-label" id="box-label" label="Label of this box" clears=${false}
-          value=${boxes[index].label} known=${knownLabels(card)} onChoose=${(label) => (setLabel(card, index, label.trim(), askedAs), backToBox(index))} />
-        ${FIELDS.map(([name, part]) => html`<${NumberField} key=${`${name}-${index}`} name=${name} value=${box[part]}
+        <${Combobox} key=${`label-${card.id}-${index}-${boxes[index].label}`} testid="box-label" id="box-label" label="Label of this box" clears=${false}
+          value=${boxes[index].label} known=${knownLabels(card)} onChoose=${(label) => (setLabel(card, index, label.trim(), askedAs), focusBox(index))} />
+        ${FIELDS.map(([name, part]) => html`<${NumberField} key=${`${name}-${card.id}-${index}`} name=${name} value=${box[part]}
           least=${part === "w" || part === "h" ? 1 : 0} most=${picture[part === "x" || part === "w" ? 0 : 1]} onType=${set(part)} />`)}
         <button class="quiet" data-testid="box-delete" onClick=${() => removeBox({ card, askedAs, index })}>Delete box</button>`
       : html`<p class="faint">${boxes.length ? `${count(boxes.length)} here. ` : ""}Drag on the picture, or press <kbd>N</kbd>, for a new box.</p>`}

@@ -1,6 +1,6 @@
 // Decide: one picture, one key. A key counts once its picture was seen; its answer is shown at once and the next picture
 // is there in the next frame.
-import { html, signal, useEffect, useSignal } from "../vendor/preact.js";
+import { html, signal, useEffect, useLayoutEffect, useSignal } from "../vendor/preact.js";
 import { announce, answer, done, undo } from "../answers.js";
 import { Boxes } from "../boxes/editor.js";
 import { flush } from "../boxes/drafts.js";
@@ -11,7 +11,7 @@ import { bindings, digitOf, keyName, keysOff, useKeys } from "../keys.js";
 import * as line from "../line.js";
 import { Foreign, Icon, Verdict } from "../parts.js";
 import { Photo } from "../photo.js";
-import { pictureOf, sizeOf } from "../pictures.js";
+import { isLost, pictureOf, sizeOf } from "../pictures.js";
 import { arrivals, replaceState, route } from "../routes.js";
 import { job } from "../state.js";
 import { WORDS, count } from "../text.js";
@@ -26,6 +26,7 @@ const SEEN_MS = 150; // a key that comes sooner was meant for the picture before
 const readyId = signal(null);
 let paintedAt = 0;
 let pressedAt = null; // when the key of the decision under way went down
+let visit = 0; // counts the pictures that came on the screen: a picture that comes back is seen anew
 let firstCard = true;
 
 function onPainted(id) {
@@ -36,10 +37,18 @@ function onPainted(id) {
   firstCard = false;
   if (pressedAt !== null) performance.measure("asyncfilter:decide", { start: pressedAt, end: paintedAt });
   pressedAt = null;
-  setTimeout(() => line.current.value === id && (readyId.value = id), SEEN_MS);
+  const mine = visit;
+  setTimeout(() => visit === mine && line.current.value === id && (readyId.value = id), SEEN_MS);
 }
 
-const canBeDrawnOn = (card) => pictureOf(card).state.value !== "broken";
+/** Another picture came on the screen, or none. */
+function leavePicture(isDecided) {
+  visit += 1;
+  readyId.value = null;
+  if (!isDecided) pressedAt = null; // the end of the queue is no picture that a key waits for
+}
+
+const canBeDrawnOn = (card) => !isLost(pictureOf(card).state.value);
 
 const askedAs = () => line.QUEUES[line.queue.value].askedAs;
 
@@ -59,6 +68,7 @@ function decide(card, verdict, event, group = []) {
 
 async function takeBack() {
   flush();
+  pressedAt = null;
   const ids = await undo();
   if (ids) await line.reopen(ids);
 }
@@ -206,8 +216,8 @@ export function Decide() {
   const modes = { open: useSignal(null), machine: useSignal(false), full: useSignal(false) };
   const id = line.current.value;
   const card = id === null ? null : watch(id).value;
+  useLayoutEffect(() => leavePicture(id !== null), [id]);
   useEffect(() => {
-    readyId.value = null;
     if (id !== null && !card) void load([id]).catch(() => {});
   }, [id]);
   return card ? html`<${Card} key="card" card=${card} modes=${modes} />` : html`<${Empty} />`;

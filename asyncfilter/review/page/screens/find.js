@@ -1,5 +1,5 @@
 // Find: every image in one grid; filter, select, and decide the selection with its exact number in the button.
-import { html, signal, useEffect, useRef, useSignal } from "../vendor/preact.js";
+import { html, signal, useEffect, useLayoutEffect, useRef, useSignal } from "../vendor/preact.js";
 import { announce, answer, undo } from "../answers.js";
 import { answerers, changes } from "../cards.js";
 import { MOST_CARDS, allIds, loadAll } from "../index_loader.js";
@@ -105,10 +105,11 @@ export function Find() {
     reading.value = all;
     if (all) void loadAll().catch(() => {}).finally(() => (reading.value = false));
   }, [all]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (document.activeElement === document.body) document.querySelector("[data-testid=grid]").focus({ preventScroll: true });
   }, []);
-  useEffect(() => {
+  // With the new list, not behind its frame: what was selected in it since then would be lost.
+  useLayoutEffect(() => {
     at.value = -1;
     selection.value = new Set();
   }, [JSON.stringify(state)]);

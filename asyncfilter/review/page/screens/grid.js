@@ -4,7 +4,7 @@ import { html, useEffect, useLayoutEffect, useRef, useSignal } from "../vendor/p
 import { load, verdictOf, watch } from "../cards.js";
 import { Verdict } from "../parts.js";
 import { WORDS, basename } from "../text.js";
-import { useFailure } from "../thumb.js";
+import { useThumb } from "../thumb.js";
 
 const TILE_PX = 148;
 const GAP_PX = 8;
@@ -49,12 +49,13 @@ function useScroll(element) {
 
 /** Its `src` is set once scrolling rests, and taken away with the tile: a request under way then stops. */
 function LateThumb({ card, quiet }) {
-  const { failed, onError } = useFailure(card);
+  const { address, lost, onError, onLoad } = useThumb(card);
   const image = useRef(null);
   const wanted = useRef(false);
   if (quiet) wanted.current = true;
   useEffect(() => () => image.current?.removeAttribute("src"), []);
-  return failed ? null : html`<img ref=${image} src=${wanted.current ? card.thumb : null} alt="" draggable=${false} onError=${onError} />`;
+  if (lost) return html`<span class="no-picture">${lost}</span>`;
+  return html`<img ref=${image} src=${wanted.current ? address : null} alt="" draggable=${false} onError=${onError} onLoad=${onLoad} />`;
 }
 
 function Tile({ id, index, total, place, selected, here, quiet, onPick }) {
@@ -64,7 +65,7 @@ function Tile({ id, index, total, place, selected, here, quiet, onPick }) {
   return html`<div role="option" id=${`tile-${id}`} class=${`tile ${here ? "here" : ""}`} data-testid="tile" data-id=${id} data-verdict=${verdict}
       aria-setsize=${total} aria-posinset=${index + 1} aria-selected=${String(selected)} aria-label=${name} style=${place}
       onClick=${(event) => onPick(index, event)}>
-    ${card && (card.broken ? html`<span class="no-picture">No picture</span>` : html`<${LateThumb} card=${card} quiet=${quiet} />`)}
+    ${card && html`<${LateThumb} card=${card} quiet=${quiet} />`}
     <${Verdict} verdict=${verdict} bare />
   </div>`;
 }

@@ -1,7 +1,7 @@
 // Look-alikes of the picture on the screen, decided together: the number is in the button, one undo takes all back.
 import { html, useEffect, useRef, useSignal } from "../vendor/preact.js";
 import { get } from "../api.js";
-import { cardOf, load, verdictOf, watch } from "../cards.js";
+import { cardOf, changes, load, verdictOf, watch } from "../cards.js";
 import { LEVEL, bindings, keyName, useKeys } from "../keys.js";
 import { Dialog, Icon } from "../parts.js";
 import { WORDS, basename, count } from "../text.js";
@@ -12,27 +12,33 @@ const REST_MS = 200; // a person who goes on asks for no group
 
 const KINDS = { look: "By look", labels: "By labels" };
 
-/** Images like this one that have no answer yet: `{ids, count}`, asked for once the picture stays. */
+const NONE = {};
+
+/** Images like this one that have no answer yet: `{found, count}`, asked for once the picture stays. */
 export function useGroup(card, ready) {
-  const found = useSignal({});
+  const asked = useSignal({ of: null, found: NONE });
   useEffect(() => {
-    found.value = {};
+    asked.value = { of: card.id, found: NONE };
     // A group by the machine's labels would tell what a blind card hides.
     if (!ready || card.blind) return undefined;
     const abort = new AbortController();
-    const timer = setTimeout(() => Object.keys(KINDS).forEach((by) => ask(card.id, by, abort.signal, found)), REST_MS);
+    const timer = setTimeout(() => Object.keys(KINDS).forEach((by) => ask(card.id, by, abort.signal, asked)), REST_MS);
     return () => (clearTimeout(timer), abort.abort());
   }, [card.id, ready]);
-  const largest = Math.max(0, ...Object.values(found.value).map((ids) => ids.length));
-  return { found: found.value, count: largest ? largest + 1 : 0 };
+  // An effect comes behind its frame: until then what is known is about the picture before.
+  const found = asked.value.of === card.id ? asked.value.found : NONE;
+  const largest = Math.max(0, ...Object.values(found).map((ids) => ids.length));
+  return { found, count: largest ? largest + 1 : 0 };
 }
 
-async function ask(id, by, signal, found) {
+const isOpen = (id) => cardOf(id) !== undefined && !cardOf(id).blind && !verdictOf(cardOf(id));
+
+async function ask(id, by, signal, asked) {
   try {
     const { ids } = await get("/api/near", { id, by, limit: LIMIT }, { signal });
     await load(ids);
-    const open = ids.filter((one) => one !== id && cardOf(one) && !cardOf(one).blind && !verdictOf(cardOf(one)));
-    if (!signal.aborted && open.length) found.value = { ...found.value, [by]: open };
+    const open = ids.filter((one) => one !== id && isOpen(one));
+    if (!signal.aborted && open.length) asked.value = { of: id, found: { ...asked.value.found, [by]: open } };
   } catch {
     // No group then: the picture is decided alone.
   }
@@ -49,7 +55,8 @@ export function Group({ card, group, onDecide, onClose }) {
   const kinds = Object.keys(group.found);
   const kind = useSignal(kinds.includes("look") ? "look" : kinds[0]);
   const left = useSignal(new Set());
-  const members = (group.found[kind.value] ?? []).filter((id) => id !== card.id);
+  void changes.value; // another person may have answered one of them since it was found
+  const members = (group.found[kind.value] ?? []).filter((id) => id !== card.id && isOpen(id));
   const chosen = new Set(members.filter((id) => !left.value.has(id)));
   const decide = (verdict, event) => onDecide(verdict, [...chosen], event);
   const toggle = (id) => (left.value = new Set(left.value.has(id) ? [...left.value].filter((one) => one !== id) : [...left.value, id]));
@@ -66,7 +73,7 @@ export function Group({ card, group, onDecide, onClose }) {
       ${kinds.length > 1 && html`<div class="segments">${kinds.map((one) => html`<button aria-pressed=${String(one === kind.value)} onClick=${() => (kind.value = one)}>${KINDS[one]}</button>`)}</div>`}
       <button class="quiet" onClick=${close}>Close <kbd>Esc</kbd></button></header>
     <div class="members">
-      <span class="member anchor"><img src=${card.thumb} alt="The picture itself" /></span>
+      <span class="member anchor"><${Thumb} card=${card} alt="The picture itself" /></span>
       ${members.map((id) => html`<${Member} key=${id} id=${id} chosen=${chosen} onToggle=${toggle} />`)}
     </div>
     <div class="verdicts">${["reject", "unsure", "keep"].map((verdict) => html`<button class=${`decision ${verdict}`} data-testid=${`group-${verdict}`}

@@ -136,7 +136,10 @@ function Answers() {
 function useFigures() {
   const figures = useSignal(null);
   useEffect(() => {
-    if (unsaved.value === 0) get("/api/figures").then((value) => (figures.value = value), () => {});
+    if (unsaved.value) return undefined;
+    const abort = new AbortController(); // figures of before must not come behind those of now
+    get("/api/figures", {}, { signal: abort.signal }).then((value) => (figures.value = value), () => {});
+    return () => abort.abort();
   }, [unsaved.value === 0]);
   return figures.value;
 }

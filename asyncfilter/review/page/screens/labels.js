@@ -1,6 +1,7 @@
 // Labels of the whole picture: chosen by typing or by digit, several an image. Each change is an answer, and undone as one.
-import { html, useRef, useSignal } from "../vendor/preact.js";
+import { html, useLayoutEffect, useRef, useSignal } from "../vendor/preact.js";
 import { answer } from "../answers.js";
+import { cardOf } from "../cards.js";
 import * as line from "../line.js";
 import { Foreign, Icon } from "../parts.js";
 import { keysOff } from "../keys.js";
@@ -15,7 +16,8 @@ const DIGITS = 9;
 /** Labels that were typed on this page: offered again. */
 const typed = new Set();
 
-export const labelsOf = (card) => card.answer?.labels ?? [];
+/** The labels of a card as they are now; a component that was drawn before the last answer holds the card of then. */
+export const labelsOf = (card) => (cardOf(card.id) ?? card).answer?.labels ?? [];
 
 function setLabels(card, labels, words) {
   answer([{ id: card.id, labels }], { askedAs: line.QUEUES[line.queue.value].askedAs });
@@ -53,12 +55,19 @@ export function knownLabels(card) {
   return [...new Set([...job.value.labels, ...typed, ...(card.labels ?? []).map(({ name }) => name)])];
 }
 
-/** A text field with suggestions; `onChoose` gets the text. Enter takes what is typed, or the suggestion under the arrows. */
-export function Combobox({ testid, id, label, known, onChoose, onLeave = () => {}, value = "", clears = true }) {
+/**
+ * A text field with suggestions; `onChoose` gets the text. Enter takes what is typed, or the suggestion under the arrows.
+ * What is typed is about the image `of`, and is not taken over to the next one.
+ */
+export function Combobox({ testid, id, label, known, onChoose, of = null, value = "", clears = true }) {
   const text = useSignal(value);
   const open = useSignal(false);
   const at = useSignal(-1);
   const field = useRef(null);
+  useLayoutEffect(() => {
+    text.value = value;
+    at.value = -1;
+  }, [of]);
   const isAsItWas = !clears && text.value === value; // then all labels are offered in its place
   const needle = isAsItWas ? "" : text.value.trim().toLowerCase();
   const found = known.filter((one) => one.toLowerCase().includes(needle)).slice(0, SUGGESTED);
@@ -72,7 +81,6 @@ export function Combobox({ testid, id, label, known, onChoose, onLeave = () => {
     text.value = clears ? "" : value;
     open.value = false;
     field.current.blur();
-    onLeave();
   };
   const onFocus = () => {
     open.value = true;
@@ -114,7 +122,7 @@ export function LabelChooser({ card }) {
         data-label=${visible(label)} aria-label=${`Add label ${visible(label)}`} onClick=${() => addLabel(card, label)}>
         ${!keysOff.value && html`<kbd>${index + 1}</kbd>`}<${Foreign} text=${label} /></button>`)}
     </div>
-    <${Combobox} testid="label-input" id="label-input" label="Add a label" known=${knownLabels(card).filter((one) => !labels.includes(one))}
+    <${Combobox} testid="label-input" id="label-input" label="Add a label" of=${card.id} known=${knownLabels(card).filter((one) => !labels.includes(one))}
       onChoose=${(label) => addLabel(card, label)} />
   </section>`;
 }

@@ -1,5 +1,5 @@
 // Sheet: a page of pictures, marked as the machine would decide. Flip the wrong ones, and commit all with one key.
-import { html, signal, useEffect, useRef } from "../vendor/preact.js";
+import { html, signal, useEffect, useLayoutEffect, useRef } from "../vendor/preact.js";
 import { announce, answer, done, undo } from "../answers.js";
 import { post } from "../api.js";
 import { cardOf, load, watch } from "../cards.js";
@@ -14,14 +14,16 @@ import { Thumb } from "../thumb.js";
 const SIZES = [12, 24, 36, 60];
 const SAVED_MS = 2000;
 const AGAIN_MS = 300;
-const SEEN_MS = 150; // as in Decide: nothing is committed before it was seen
+const SEEN_MS = 150; // a key that comes sooner was meant for the page of pictures before
 
 const ids = signal([]);
 const marks = signal({}); // id -> verdict
 const at = signal(0);
 const state = signal("loading"); // loading, ready, empty
 let shownAt = 0;
+let isNext = false; // whether the page of pictures came in the place of one that was committed
 let turn = 0;
+let again = () => {}; // fills the page with what comes next
 const committed = new Set(); // until the server knows them it offers them again
 
 /** What the machine would say; a blind card tells nothing, so that all start alike. */
@@ -46,10 +48,12 @@ async function patiently(queue, size) {
   }
 }
 
-async function fill(queue, size) {
+async function fill(queue, size, { afterCommit = false } = {}) {
   state.value = "loading";
+  again = () => void fill(queue, size);
   const found = await patiently(queue, size);
   if (!found) return;
+  isNext = afterCommit;
   ids.value = found;
   marks.value = Object.fromEntries(ids.value.map((id) => [id, premark(cardOf(id))]));
   at.value = 0;
@@ -64,22 +68,24 @@ function mark(id, verdict) {
 const flip = (id) => mark(id, marks.value[id] === "keep" ? "reject" : "keep");
 
 function commit(queue, size) {
-  if (state.value !== "ready" || performance.now() - shownAt < SEEN_MS) return;
+  if (state.value !== "ready" || (isNext && performance.now() - shownAt < SEEN_MS)) return;
   const changes = ids.value.map((id) => ({ id, verdict: marks.value[id] }));
   ids.value.forEach((id) => committed.add(id));
   const shownMs = (performance.now() - shownAt) / changes.length;
   answer(changes, { how: "sheet", askedAs: QUEUES[queue].askedAs, shownMs });
   announce("keep", changes.filter(({ verdict }) => verdict === "keep").length);
-  void fill(queue, size);
+  void fill(queue, size, { afterCommit: true });
 }
 
 async function takeBack() {
-  const back = await undo();
-  if (!back) return;
-  turn += 1; // what is on its way is not wanted any more
+  if (!done.value.length) return;
+  const mine = (turn += 1); // what is on its way is not wanted any more
+  const back = (await undo()).filter(cardOf);
+  if (mine !== turn) return;
+  if (!back.length) return again();
   back.forEach((id) => committed.delete(id));
   ids.value = back;
-  marks.value = Object.fromEntries(back.filter(cardOf).map((id) => [id, marks.value[id] ?? premark(cardOf(id))]));
+  marks.value = Object.fromEntries(back.map((id) => [id, marks.value[id] ?? premark(cardOf(id))]));
   at.value = 0;
   state.value = "ready";
   shownAt = performance.now();
