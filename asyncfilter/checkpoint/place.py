@@ -59,10 +59,19 @@ def without_links(path: Path) -> Path:
         CheckpointError: Its links lead in a circle, or a part of it is a file.
     """
     with translated(path):
-        try:
-            return Path(os.path.realpath(path, strict=True))
-        except FileNotFoundError:
-            return Path(os.path.realpath(path))
+        return resolved(path)
+
+
+def resolved(path: Path) -> Path:
+    """As ``without_links``, with the errors of the system.
+
+    Raises:
+        OSError: Its links lead in a circle, or a part of it is a file.
+    """
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except FileNotFoundError:
+        return Path(os.path.realpath(path))
 
 
 def checkpoint_exists(path: Path) -> bool:

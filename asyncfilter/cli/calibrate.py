@@ -16,7 +16,7 @@ from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.stderr import ask, has_terminal, print_err
 from asyncfilter.cli.terminal import print_out, write_json
-from asyncfilter.errors import AbortedError, ExitCode, UsageError
+from asyncfilter.errors import AbortedError, AsyncFilterError, ExitCode, UsageError
 from asyncfilter.job.patching import Patched
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.calibrated import Calibration
@@ -71,6 +71,7 @@ def calibrate(
     """Show the figures, and write the advice if that is wanted."""
     _check(set_precision, hourly_usd, write=write, settings=settings or ())
     loaded = load_for_reading(job, settings or (), may_write_answers=True)
+    _commit_answers(loaded)
     query = deferred.CalibrationQuery(
         numbers=tuple(rule) if rule else None, draw=draw, precision=set_precision, hourly_usd=hourly_usd
     )
@@ -87,6 +88,16 @@ def calibrate(
     if refused is not None:
         print_err(f"nothing is written: {refused}")
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _commit_answers(job: Job) -> None:
+    """Write the answers of this machine to their state in S3, where the job has one: a certificate rests on them."""
+    if job.state is None:
+        return
+    try:
+        deferred.run_async(lambda: deferred.ship_answers(job))
+    except AsyncFilterError as error:
+        print_err(f"caution: people's answers of this machine are not in S3 yet: {error.message}")
 
 
 def _check(precision: float | None, hourly_usd: float, *, write: bool, settings: Sequence[str]) -> None:

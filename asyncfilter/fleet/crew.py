@@ -6,9 +6,10 @@ workers goes to one that does nothing else; an answer is told durable only after
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import anyio
 import msgspec
@@ -18,6 +19,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.errors import AsyncFilterError, CheckpointError, UsageError, WaitEndedError
 from asyncfilter.events import Emit, TurnsReturned, WorkerJoined, WorkerLeft, WorkerLost
 from asyncfilter.fleet.asks import Terms
+from asyncfilter.fleet.line import Line
 from asyncfilter.fleet.link import Link
 from asyncfilter.fleet.messages import Hello
 from asyncfilter.fleet.wires import Hub, Loss, WorkerFaultError
@@ -30,7 +32,13 @@ _TOLD_S = 1.0
 """Returned turns of a worker are told at most this often."""
 
 _CHECK_S = 0.5
-_MOST_LATE = 100_000
+
+_MOST_LATE = 10_000
+"""With so many answers that are not stored yet, no further ones are fetched."""
+
+_RESERVED_S = 60.0
+"""A worker that was reserved for an image is free again when the image has not come for so long: its run may have ended
+meanwhile."""
 
 OTHERS_S = 10.0
 """After the first worker that cannot be used, others are waited for so long: those that can may be slower to start."""
@@ -39,12 +47,25 @@ LinkKey = tuple[str, str]
 
 
 class LateAnswer(msgspec.Struct, frozen=True):
-    """An answer that belongs to no ask under way, and where it is kept."""
+    """An answer that belongs to no ask under way."""
 
     image: ObjectRef
     detection: Detection
+
+
+class _Number(NamedTuple):
+    """Where an answer is kept: a process of a worker, and its number there."""
+
     link: Link
+    process: str
     number: int
+
+
+class _Reserved(msgspec.Struct):
+    """A worker that does nothing else than one image, and when that image was there last."""
+
+    link: Link
+    seen_s: float
 
 
 class Crew:
@@ -73,21 +94,23 @@ class Crew:
         self._limit = 0
         self._listeners: list[Callable[[], None]] = []
         self._promised = 0
-        self._waiting: deque[anyio.Event] = deque()
+        self._places = Line(self._promise, self._withdraw)
+        self._preparations = Line(self._promise_preparation, self._withdraw_preparation)
         self._changed = anyio.Event()
         self._watching = 0
         self._is_closed = False
         self._settled: set[Link] = set()
         self._heard_out: set[str] = set()
         self._kept: list[LateAnswer] = []
-        self._numbers: dict[LinkKey, list[tuple[Link, int]]] = defaultdict(list)
+        self._arrived = anyio.Event()
+        self._numbers: dict[LinkKey, list[_Number]] = defaultdict(list)
         self._joined = self._lost = self._left = self._returned = self._peak = self._late = 0
         self._adopts = True
         self._untold: dict[Link, int] = {}
         self._unusable: tuple[float, AsyncFilterError] | None = None
         self._later_epoch: int | None = None
         self._failure: AsyncFilterError | None = None
-        self._alone: dict[int, Link] = {}
+        self._alone: dict[int, _Reserved] = {}
 
     # -- Life ------------------------------------------------------------------------------------------------------
 
@@ -118,6 +141,7 @@ class Crew:
         self.links.remove(link)
         self._settled.discard(link)
         self._heard_out.add(link.name)
+        self._limit -= self._limits.pop(link, 0)
         self._notify()
 
     async def gather(self, least: int, *, wait_s: float, settle_s: float) -> None:
@@ -156,22 +180,37 @@ class Crew:
                 self._check_usable()
                 await self._wait_change()
 
-    def kept_answers(self) -> list[LateAnswer]:
-        """The answers that workers kept from before this head; from now on such answers are late ones."""
-        kept, self._kept, self._adopts = self._kept, [], False
-        return kept
+    def begin(self) -> None:
+        """What workers kept from before this head is taken over: from now on such answers are late ones."""
+        self._adopts = False
 
     def late_answers(self) -> list[LateAnswer]:
         """The answers that came for no ask under way, since the last call."""
         late, self._kept = self._kept, []
+        self._arrived = anyio.Event()
+        self._notify()
         return late
 
+    async def late_arrived(self) -> None:
+        """Return once there are ``late_answers``."""
+        await self._arrived.wait()
+
+    def settled_names(self) -> list[str]:
+        """The workers that keep nothing from before this head any more."""
+        return [link.name for link in self._settled]
+
+    @property
+    def is_ousted(self) -> bool:
+        """Whether the workers obey a later head."""
+        return self._later_epoch is not None
+
     async def say_bye(self) -> None:
-        """End all workers, with a moment to hear it."""
-        for link in self.links:
+        """End all workers, with a moment to hear it; before ``begin`` only those that keep nothing."""
+        links = [*self._settled] if self._adopts else [*self.links]
+        for link in links:
             link.bye()
         with anyio.move_on_after(_CHECK_S):
-            while self._open():
+            while any(link.can_be_asked for link in links):
                 await self._wait_change()
 
     def tell_end(self) -> None:
@@ -248,23 +287,21 @@ class Crew:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[bool]:
         """See ``Capacity``."""
-        if self._waiting or not self._free():
-            await self._wait_turn()
-        if self._is_closed:
+        if await self._places.wait() is None:
             yield False
             return
-        self._promised += 1
         try:
             yield True
         finally:
             self._promised -= 1
-            self._wake()
+            self._places.serve()
 
     def close(self) -> None:
         """See ``Capacity``."""
         self._is_closed = True
-        while self._waiting:
-            self._waiting.popleft().set()
+        self._places.close()
+        self._preparations.close()
+        self._notify()
 
     async def ended(self) -> tuple[StopReason, AsyncFilterError | None]:
         """See ``Capacity``."""
@@ -272,7 +309,8 @@ class Crew:
         while True:
             if self._later_epoch is not None:
                 return StopReason.FAILED, self._ousted()
-            if self._failure is not None and not self._open():
+            if self._failure is not None and (isinstance(self._failure, WaitEndedError) or not self._open()):
+                # A cluster that has ended takes its workers with it: what is under way ends before that.
                 return StopReason.INTERRUPTED, self._failure
             if self._open():
                 seen_s = self._now()
@@ -283,28 +321,16 @@ class Crew:
                 )
             await self._clock.sleep(_CHECK_S)
 
-    async def _wait_turn(self) -> None:
-        turn = anyio.Event()
-        self._waiting.append(turn)
-        self._wake()
-        try:
-            await turn.wait()
-        except BaseException:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            else:
-                self._wake()
-            raise
+    def _promise(self) -> bool | None:
+        """Keep room for one attempt, where there is some."""
+        room = sum(max(0, link.limit - link.attempts) for link in self.links) - self._promised
+        if room <= 0:
+            return None
+        self._promised += 1
+        return True
 
-    def _free(self) -> int:
-        under_way = sum(min(link.attempts, link.limit) for link in self.links)
-        return self._limit - under_way - self._promised
-
-    def _wake(self) -> None:
-        if not self._waiting:
-            return
-        for _ in range(min(self._free(), len(self._waiting))):
-            self._waiting.popleft().set()
+    def _withdraw(self, _place: bool) -> None:  # noqa: FBT001  the line's
+        self._promised -= 1
 
     # -- Choice ----------------------------------------------------------------------------------------------------
 
@@ -313,45 +339,72 @@ class Crew:
         with_room = [link for link in self.links if link.has_room]
         return min(with_room, key=lambda link: link.attempts / link.limit) if with_room else None
 
-    async def preparing_link(self) -> Link:
-        """The worker that should prepare the next image; waits for one with room."""
-        while True:
-            with_room = [link for link in self.links if link.has_preparing_room]
-            if with_room:
-                return min(with_room, key=lambda link: link.preparing)
-            await self._wait_change()
+    async def preparing_link(self) -> Link | None:
+        """The worker that should prepare the next image, once there is one with room; None once the run drains."""
+        link = await self._preparations.wait()
+        if link is not None:
+            link.promised -= 1
+        return link
 
-    async def alone(self, seq: int, *, at: Link | None = None) -> tuple[Link, bool]:
+    def _promise_preparation(self) -> Link | None:
+        with_room = [link for link in self.links if link.has_preparing_room]
+        if not with_room:
+            return None
+        link = min(with_room, key=lambda link: link.preparing)
+        link.promised += 1
+        return link
+
+    def _withdraw_preparation(self, link: Link) -> None:
+        link.promised -= 1
+
+    async def alone(self, seq: int, *, at: Link | None = None) -> tuple[Link, bool] | None:
         """A worker that does nothing else, reserved for one image until ``not_alone``, and whether it was waited for.
 
         Args:
             seq: Position of the image.
             at: The worker that it must be; None for any.
+
+        Returns:
+            None when ``at`` cannot be asked any more, or the run drains.
         """
         has_waited = False
         while True:
-            link = self._alone.get(seq)
-            if link is not None and (not link.can_be_asked or (at is not None and link is not at)):
+            if self._is_closed or (at is not None and not at.can_be_asked):
                 self.not_alone(seq)
-                link = None
-            if link is None:
-                free = [one for one in self._open() if not one.is_reserved and (at is None or one is at)]
-                if free:
-                    link = min(free, key=lambda one: one.attempts)
-                    self._alone[seq] = link
-                    link.is_reserved = True
-                    self.changed(link)
+                return None
+            link = self._reserved(seq, at)
             if link is not None and link.is_idle:
                 return link, has_waited
             has_waited = True
             await self._wait_change()
 
+    def _reserved(self, seq: int, at: Link | None) -> Link | None:
+        """The worker that is reserved for an image, if one can be."""
+        found = self._alone.get(seq)
+        if found is not None and (not found.link.can_be_asked or (at is not None and found.link is not at)):
+            self.not_alone(seq)
+            found = None
+        if found is None:
+            free = [one for one in self._open() if not one.is_reserved and (at is None or one is at)]
+            if not free:
+                return None
+            found = self._alone[seq] = _Reserved(min(free, key=lambda one: one.attempts), 0.0)
+            found.link.reserve(is_reserved=True)
+            self.changed(found.link)
+        found.seen_s = self._now()
+        return found.link
+
     def not_alone(self, seq: int) -> None:
         """Let others have the worker that was reserved for an image."""
-        link = self._alone.pop(seq, None)
-        if link is not None:
-            link.is_reserved = False
-            self.changed(link)
+        if (found := self._alone.pop(seq, None)) is not None:
+            found.link.reserve(is_reserved=False)
+            self.changed(found.link)
+
+    def _free_forgotten(self) -> None:
+        """Let others have the workers whose image has not come again."""
+        before_s = self._now() - _RESERVED_S
+        for seq in [seq for seq, found in self._alone.items() if found.link.is_idle and found.seen_s < before_s]:
+            self.not_alone(seq)
 
     # -- Durable answers -------------------------------------------------------------------------------------------
 
@@ -359,8 +412,9 @@ class Crew:
         """Say that the answers about these objects, by key and ETag, are durable."""
         by_link: dict[Link, list[int]] = defaultdict(list)
         for one in objects:
-            for link, number in self._numbers.pop(one, ()):
-                by_link[link].append(number)
+            for link, process, number in self._numbers.pop(one, ()):
+                if process == link.process:  # what a process kept that has ended is no more; another may use the number
+                    by_link[link].append(number)
         for link, numbers in by_link.items():
             link.durable(numbers)
 
@@ -416,14 +470,19 @@ class Crew:
 
     def numbered(self, link: Link, number: int, image: ObjectRef) -> None:
         """See ``Listener``."""
-        self._numbers[image.key, image.etag].append((link, number))
+        self._numbers[image.key, image.etag].append(_Number(link, link.process, number))
 
     def kept(self, link: Link, number: int, image: ObjectRef, detection: Detection) -> None:
         """See ``Listener``."""
         self.numbered(link, number, image)
         self._late += not self._adopts
-        if len(self._kept) < _MOST_LATE:
-            self._kept.append(LateAnswer(image, detection, link, number))
+        self._kept.append(LateAnswer(image, detection))
+        self._arrived.set()
+
+    async def room(self) -> None:
+        """See ``Listener``."""
+        while len(self._kept) > _MOST_LATE:
+            await self._wait_change()
 
     def settled(self, link: Link) -> None:
         """See ``Listener``."""
@@ -442,12 +501,14 @@ class Crew:
     async def _tell(self) -> None:
         while True:
             await self._clock.sleep(_TOLD_S)
+            self._free_forgotten()
             untold, self._untold = self._untold, {}
             for link, turns in untold.items():
                 self._emit(TurnsReturned(at_unix_s=self._clock.unix(), worker=link.name, turns=turns))
 
     def _notify(self) -> None:
-        self._wake()
+        self._places.serve()
+        self._preparations.serve()
         # Under load this runs once for each answer, and a task waits only now and then.
         if self._watching:
             self._changed.set()

@@ -11,42 +11,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import anyio
 import msgspec
 
 from asyncfilter.clock import Clock
 from asyncfilter.errors import LostError, NotSentError
+from asyncfilter.fleet import messages
 from asyncfilter.fleet.asks import Ask, SessionEndedError, Terms
 from asyncfilter.fleet.faults import error_of
-from asyncfilter.fleet.messages import (
-    Answered,
-    Bye,
-    Durable,
-    Examine,
-    Failed,
-    FrameError,
-    Greet,
-    HeadMessage,
-    Hello,
-    Kept,
-    Leaving,
-    LetGo,
-    Prepare,
-    Ready,
-    Refused,
-    Returned,
-    Send,
-    Settled,
-    WireImage,
-    WorkerMessage,
-    decode_answer,
-    encode,
-    head_frame,
-    read_worker_frame,
-    take_fitting,
-)
 from asyncfilter.fleet.transit import BATCH_S
 from asyncfilter.fleet.window import Window
 from asyncfilter.fleet.wires import HEARD_S, SILENCE_S, Loss, Wire, WireLostError
@@ -64,7 +38,10 @@ _MARGIN_S = 10.0
 _RESERVE = 2
 """Images under preparation for each core, and as many more: a core must not wait for the next one."""
 
-T = TypeVar("T")
+_NOTHING = "an answer to nothing that is under way"
+
+_NUMBERS = 5_000
+"""Numbers of answers in one message: as many fit into a frame, however large they are."""
 
 
 class Listener(Protocol):
@@ -102,7 +79,11 @@ class Listener(Protocol):
         """All its kept answers have arrived."""
         ...
 
-    def refused(self, link: Link, hello: Hello | None, epoch: int | None) -> None:
+    async def room(self) -> None:
+        """Wait while many answers that belong to no ask under way are not stored yet."""
+        ...
+
+    def refused(self, link: Link, hello: messages.Hello | None, epoch: int | None) -> None:
         """It does not fit (``hello``), or obeys a head of a later ``epoch``."""
         ...
 
@@ -121,9 +102,17 @@ class Link:
     def __init__(self, wire: Wire, terms: Terms, listener: Listener, *, clock: Clock, now: Callable[[], float]) -> None:
         self.wire = wire
         self.name = wire.name
-        self.hello: Hello | None = None
+        self.hello: messages.Hello | None = None
+        self.process = ""
+        """Differs after every start of the worker's process."""
         self.is_open = False
         self.is_reserved = False
+        self.limit = 0
+        """Paid attempts that may be under way."""
+        self.attempts = 0
+        """Paid attempts under way."""
+        self.promised = 0
+        """Preparations that are about to be asked for."""
         self.window = Window(terms.most)
         self.held: set[int] = set()
         self._terms = terms
@@ -134,28 +123,15 @@ class Link:
         self._number = 0
         self._asks: dict[int, Ask] = {}
         self._forgotten: dict[int, ObjectRef] = {}
-        self._attempts = 0
         self._outbox: list[msgspec.Raw] = []
         self._asked = anyio.Event()
         self._heard_s = 0.0
         self._leaving: str | None = None
         self._is_over = False
         self._received: set[int] = set()
-        self._process = ""
+        self._full_until_s = 0.0
 
     # -- What it can take ------------------------------------------------------------------------------------------
-
-    @property
-    def attempts(self) -> int:
-        """Paid attempts under way."""
-        return self._attempts
-
-    @property
-    def limit(self) -> int:
-        """Paid attempts that may be under way."""
-        if not self.can_be_asked:
-            return 0
-        return 1 if self.is_reserved else self.window.size
 
     @property
     def can_be_asked(self) -> bool:
@@ -165,12 +141,24 @@ class Link:
     @property
     def has_room(self) -> bool:
         """Whether one more attempt may be asked for."""
-        return not self.is_reserved and self._attempts < self.limit
+        return self.attempts < self.limit and not self.is_reserved
+
+    def reserve(self, *, is_reserved: bool) -> None:
+        """Keep it for one image, or not any more."""
+        self.is_reserved = is_reserved
+        self._set_limit()
+
+    def _set_limit(self) -> None:
+        """To be called after everything that changes it."""
+        if not self.can_be_asked or self._full_until_s:
+            self.limit = 0
+        else:
+            self.limit = 1 if self.is_reserved else self.window.size
 
     @property
     def preparing(self) -> int:
-        """Images under preparation."""
-        return len(self._asks) - self._attempts
+        """Images under preparation, or about to be."""
+        return len(self._asks) - self.attempts + self.promised
 
     @property
     def has_preparing_room(self) -> bool:
@@ -199,7 +187,11 @@ class Link:
         until_s = now_s + self._terms.attempt_s + _MARGIN_S
         ask = Ask(image, is_attempt=True, asked_s=now_s, until_s=until_s, held=held)
         id_ = self._next()
-        message = Examine(id_, WireImage.of(image), now_s, lane) if held is None else Send(id_, held, now_s, lane)
+        message: messages.HeadMessage
+        if held is None:
+            message = messages.Examine(id_, messages.WireImage.of(image), now_s, lane)
+        else:
+            message = messages.Send(id_, held, now_s, lane)
         answer = await self._ask(id_, ask, message)
         if isinstance(answer, Detection):
             return answer
@@ -217,49 +209,50 @@ class Link:
         now_s = self._now()
         ask = Ask(image, is_attempt=False, asked_s=now_s, until_s=now_s + PREPARATION_S)
         id_ = self._next()
-        is_held = await self._ask(id_, ask, Prepare(id_, WireImage.of(image)))
+        is_held = await self._ask(id_, ask, messages.Prepare(id_, messages.WireImage.of(image)))
         return id_ if is_held else None
 
     def let_go(self, held: int) -> None:
         """Drop an image that the worker holds."""
         if held in self.held:
             self.held.discard(held)
-            self._put(LetGo([held]))
+            self._put(messages.LetGo([held]))
 
     def durable(self, numbers: list[int]) -> None:
         """Say which answers are durable."""
         self._received.difference_update(numbers)
         if self.is_open:
-            self._put(Durable(numbers))
+            for start in range(0, len(numbers), _NUMBERS):
+                self._put(messages.Durable(numbers[start : start + _NUMBERS]))
 
     def bye(self) -> None:
         """End the worker: the run is over."""
         self._is_over = True
         if self.is_open:
-            self._put(Bye())
+            self._put(messages.Bye())
 
     def _next(self) -> int:
         self._number += 1
         return self._number
 
-    async def _ask(self, id_: int, ask: Ask, message: HeadMessage) -> object:
+    async def _ask(self, id_: int, ask: Ask, message: messages.HeadMessage) -> object:
         if not self.is_open:
             raise NotSentError(f"{self.name} is not there")
         self._asks[id_] = ask
-        self._attempts += ask.is_attempt
+        self.attempts += ask.is_attempt
         try:
             ask.raw = self._put(message)
             return await ask.future
         finally:
             if self._asks.pop(id_, None) is not None:  # cancelled: its answer belongs to nobody
-                self._attempts -= ask.is_attempt
+                self.attempts -= ask.is_attempt
                 self._forgotten[id_] = ask.image
                 self._listener.changed(self)
 
-    def _put(self, message: HeadMessage) -> msgspec.Raw:
+    def _put(self, message: messages.HeadMessage) -> msgspec.Raw:
         try:
-            raw = encode(message)
-        except (FrameError, UnicodeEncodeError) as exc:
+            raw = messages.encode(message)
+        except (messages.FrameError, UnicodeEncodeError) as exc:
             raise NotSentError(f"an ask cannot be sent: {exc}") from exc
         self._outbox.append(raw)
         self._asked.set()
@@ -279,7 +272,7 @@ class Link:
 
     async def _hold_session(self) -> None:
         self._session = secrets.token_hex(8)
-        self._outbox = [encode(Greet(self._terms.version, self._terms.fingerprint))]
+        self._outbox = [messages.encode(messages.Greet(self._terms.version, self._terms.fingerprint))]
         self._forgotten.clear()
         self._heard_s = self._now()
         ended: list[SessionEndedError] = []
@@ -289,7 +282,7 @@ class Link:
                 await work()
             except WireLostError as error:
                 ended.append(SessionEndedError(error.reason, is_final=error.is_final))
-            except FrameError:
+            except messages.FrameError:
                 ended.append(SessionEndedError(Loss.PROCESS))
             except SessionEndedError as error:
                 ended.append(error)
@@ -303,7 +296,8 @@ class Link:
     def _end_session(self, reason: Loss | None) -> bool:
         """Settle what was under way; True when the worker has gone for good."""
         was_open, leaving = self.is_open, self._leaving
-        self.is_open, self._leaving = False, None
+        self.is_open, self._leaving, self._full_until_s = False, None, 0.0
+        self._set_limit()
         sent = self._fail_asks()
         if not was_open:
             return reason is None or self._is_over
@@ -315,7 +309,7 @@ class Link:
 
     def _fail_asks(self) -> int:
         """End all asks; how many attempts of them may have been made."""
-        asks, self._asks, self._attempts = self._asks, {}, 0
+        asks, self._asks, self.attempts = self._asks, {}, 0
         unsent, self._outbox = {id(raw) for raw in self._outbox}, []
         self.held.clear()
         lost = 0
@@ -336,8 +330,8 @@ class Link:
                 with anyio.move_on_after(HEARD_S):
                     await self._asked.wait()
                     await self._clock.sleep(BATCH_S)
-            messages = take_fitting(self._outbox)
-            await self.wire.send(head_frame(self._session, self._terms.epoch, self._now(), messages))
+            fitting = messages.take_fitting(self._outbox)
+            await self.wire.send(messages.head_frame(self._session, self._terms.epoch, self._now(), fitting))
 
     async def _watching(self) -> None:
         """End the session when the worker is silent, or does not answer an ask in time."""
@@ -353,122 +347,147 @@ class Link:
                 raise SessionEndedError(Loss.CONNECTION)  # it has not seen the greeting
             elif any(now_s > ask.until_s for ask in self._asks.values()):
                 raise SessionEndedError(Loss.PROCESS)
+            elif self._full_until_s and now_s > self._full_until_s:
+                self._rest(until_s=0.0)
             checked_s = now_s
 
     async def _receiving(self) -> None:
         while True:
-            frame = read_worker_frame(await self.wire.receive(self._session))
+            frame = messages.read_worker_frame(await self.wire.receive(self._session))
             if frame.session != self._session:
                 continue
             self._heard_s = self._now()
             returned = 0
             for message in frame.messages:
-                returned += isinstance(message, Returned)
+                returned += isinstance(message, messages.Returned)
                 self._hear(message)
             if returned:
                 self._listener.returned(self, returned)
+            await self._listener.room()
+            self._heard_s = self._now()
 
-    def _hear(self, message: WorkerMessage) -> None:
+    def _hear(self, message: messages.WorkerMessage) -> None:
         """Take one message.
 
         Raises:
             FrameError: It speaks of what is not under way.
         """
         match message:
-            case Answered():
+            case messages.Answered():
                 self._answered(message)
-            case Failed(id=id_, late_s=late_s, fault=fault):
+            case messages.Failed(id=id_, late_s=late_s, fault=fault):
                 self._finish(id_, late_s, error_of(fault))
-            case Returned():
+            case messages.Returned():
                 self._returned(message)
-            case Ready():
+            case messages.Ready():
                 self._ready(message)
-            case Kept():
+            case messages.Kept():
                 self._kept(message)
             case _:
                 self._hear_about_session(message)
 
-    def _hear_about_session(self, message: WorkerMessage) -> None:
+    def _hear_about_session(self, message: messages.WorkerMessage) -> None:
         match message:
-            case Hello():
+            case messages.Hello():
                 self._welcome(message)
-            case Settled():
+            case messages.Settled():
                 self._listener.settled(self)
-            case Leaving(reason=reason):
+            case messages.Leaving(reason=reason):
                 self._leaving = reason
+                self._set_limit()
                 self._listener.changed(self)
-            case Refused(epoch=epoch) if epoch > self._terms.epoch:
+            case messages.Refused(epoch=epoch) if epoch > self._terms.epoch:
                 self._listener.refused(self, None, epoch)
                 raise SessionEndedError(None, is_final=True)
-            case Refused() if self.is_open:
+            case messages.Refused() if self.is_open:
                 raise SessionEndedError(Loss.CONNECTION)
 
-    def _returned(self, message: Returned) -> None:
+    def _returned(self, message: messages.Returned) -> None:
         ask = self._asks.get(message.id)
         if message.why == "gone" and ask is not None and ask.held is not None:
             self.held.discard(ask.held)
+        elif message.why == "full":
+            # It would be the one with most room, and return every turn.
+            self._rest(until_s=self._now() + HEARD_S)
         self._finish(message.id, message.late_s, NotSentError(f"{self.name} returned a turn: {message.why}"))
 
-    def _ready(self, message: Ready) -> None:
-        ask = self._asks.get(message.id)
-        if ask is not None and ask.is_attempt:
-            raise FrameError("an attempt that was prepared")
-        if message.is_held:
-            self._hold(message.id)
-        self._finish(message.id, None, message.is_held)
+    def _rest(self, *, until_s: float) -> None:
+        """Ask it for no attempt until a time; 0 for now."""
+        self._full_until_s = until_s
+        self._set_limit()
+        self._listener.changed(self)
 
-    def _kept(self, message: Kept) -> None:
-        detection = decode_answer(message.answer)
+    def _kept(self, message: messages.Kept) -> None:
+        detection = messages.decode_answer(message.answer)
         if message.number not in self._received:
             self._received.add(message.number)
             self._listener.kept(self, message.number, message.image.image(), detection)
 
-    def _welcome(self, hello: Hello) -> None:
+    def _welcome(self, hello: messages.Hello) -> None:
         if (hello.version, hello.fingerprint) != (self._terms.version, self._terms.fingerprint):
             self._listener.refused(self, hello, None)
             raise SessionEndedError(None, is_final=True)
         if self.is_open:
-            raise FrameError("a second greeting")
-        if hello.process != self._process:
+            raise messages.FrameError("a second greeting")
+        if hello.process != self.process:
             # Its numbers begin anew.
-            self._process, self._received = hello.process, set()
-        self.hello, self.is_open, self.is_reserved = hello, True, False
+            self.process, self._received = hello.process, set()
+        self.hello, self.is_open = hello, True
         self.window = Window(self._terms.most)
+        self.reserve(is_reserved=False)
         self._listener.joined(self)
 
-    def _answered(self, message: Answered) -> None:
-        detection = decode_answer(message.answer)
+    def _answered(self, message: messages.Answered) -> None:
+        detection = messages.decode_answer(message.answer)
         self._received.add(message.number)
         ask = self._asks.get(message.id)
-        if ask is not None and ask.is_attempt:
+        if ask is None:
+            image = self._forgotten.pop(message.id, None)
+            if image is None:
+                raise messages.FrameError(_NOTHING)
+            self._listener.kept(self, message.number, image, detection)
+        elif ask.future.done():  # cancelled in this moment
+            self._finish(message.id, message.late_s, detection)
+            self._listener.kept(self, message.number, ask.image, detection)
+        else:
             self._listener.numbered(self, message.number, ask.image)
             self._finish(message.id, message.late_s, detection)
-        elif (image := self._forgotten.pop(message.id, None)) is not None:
-            self._listener.kept(self, message.number, image, detection)
-        else:
-            raise FrameError("an answer to nothing that is under way")
 
-    def _hold(self, id_: int) -> None:
-        if id_ in self._asks:
-            self.held.add(id_)
-        else:
-            self._put(LetGo([id_]))
+    def _ready(self, message: messages.Ready) -> None:
+        ask = self._asks.get(message.id)
+        if ask is not None and ask.is_attempt:
+            raise messages.FrameError("an attempt that was prepared")
+        if message.is_held:
+            if ask is not None and not ask.future.done():
+                self.held.add(message.id)
+            else:
+                self._put(messages.LetGo([message.id]))
+        self._finish(message.id, None, message.is_held)
 
     def _finish(self, id_: int, late_s: float | None, result: object) -> None:
         """End one ask.
 
+        Args:
+            id_: Of the ask.
+            late_s: How late the worker took an attempt up; None for a preparation.
+            result: What it ends with.
+
         Raises:
-            FrameError: It is not under way.
+            FrameError: It is not under way, or is one of the other kind.
         """
-        ask = self._asks.pop(id_, None)
+        ask = self._asks.get(id_)
         if ask is None:
             if self._forgotten.pop(id_, None) is None:
-                raise FrameError("an answer to nothing that is under way")
+                raise messages.FrameError(_NOTHING)
             return
-        if ask.is_attempt and late_s is not None:
-            under_way = self._attempts
-            self._attempts -= 1
+        if late_s is not None and ask.is_attempt:
+            under_way = self.attempts
+            self.attempts -= 1
             self.window.answered(late_s=late_s, asked_s=ask.asked_s, under_way=under_way, now_s=self._now())
+            self._set_limit()
+        elif ask.is_attempt or isinstance(result, Detection):
+            raise messages.FrameError(_NOTHING)
+        del self._asks[id_]
         if not ask.future.done():
             if isinstance(result, Exception):
                 ask.future.set_exception(result)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from anyio import from_thread
 
 from asyncfilter.errors import AccessError
 from asyncfilter.fleet.keeper import ENVIRONMENT
@@ -35,10 +36,12 @@ class OwnRay:
 
     Attributes:
         address: Host and port.
+        is_kept: It goes on without this process: its workers keep what was paid for before, until the next command.
     """
 
-    def __init__(self, folder: Path, note: Path, lock: BinaryIO, address: str) -> None:
+    def __init__(self, folder: Path, note: Path, lock: BinaryIO, address: str, *, is_kept: bool) -> None:
         self.address = address
+        self.is_kept = is_kept
         self._folder = folder
         self._note = note
         self._lock = lock
@@ -55,11 +58,11 @@ class OwnRay:
             note.unlink(missing_ok=True)
             return None
         lock = _hold(folder)
-        return None if lock is None else cls(folder, note, lock, address)
+        return None if lock is None else cls(folder, note, lock, address, is_kept=True)
 
     @classmethod
     def start(cls, note: Path, *, cpus: int) -> OwnRay:
-        """Start one; takes some seconds.
+        """Start one; takes some seconds. To be called in a thread of anyio's, which can be cancelled.
 
         Raises:
             AccessError: It does not start.
@@ -80,7 +83,7 @@ class OwnRay:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        started = cls(folder, note, lock, "")
+        started = cls(folder, note, lock, "", is_kept=False)
         try:
             started.address = _awaited(folder, keeper)
             note.parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +97,13 @@ class OwnRay:
     def environment(self) -> dict[str, str]:
         """The variables with which it can be reached."""
         return {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(self._folder / "token")}
+
+    def end(self) -> None:
+        """Let go of it, and stop it unless it is kept."""
+        if self.is_kept:
+            self._lock.close()
+        else:
+            self.stop()
 
     def stop(self) -> None:
         """Stop it, with all its processes."""
@@ -140,6 +150,7 @@ def _awaited(folder: Path, keeper: subprocess.Popen[bytes]) -> str:
     while time.monotonic() < until_s and keeper.poll() is None:
         if (address := _address(folder)) is not None:
             return address
+        from_thread.check_cancelled()
         time.sleep(_CHECK_S)
     log = folder / "log"
     last = log.read_text(errors="replace").strip().splitlines()[-3:] if log.exists() else []

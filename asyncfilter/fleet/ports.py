@@ -67,7 +67,7 @@ class FleetDetector:
             LostError: The worker was lost with it.
         """
         if self._losses.must_be_alone(image):
-            return await self._detect_alone(image)
+            return await self.detect_alone(image)
         link = self._crew.least_loaded()
         if link is None:
             raise NotSentError("no worker has room")
@@ -82,13 +82,23 @@ class FleetDetector:
         self._losses.over(image)
         return found
 
-    async def _detect_alone(self, image: ObjectRef) -> Detection:
-        link, has_waited = await self._crew.alone(image.seq)
+    async def detect_alone(self, image: ObjectRef, *, at: Link | None = None, held: int | None = None) -> Detection:
+        """As ``detect``, at a worker that does nothing else.
+
+        Args:
+            image: Examined.
+            at: The worker that it must be; None for any.
+            held: The id under which that worker holds it.
+        """
+        found = await self._crew.alone(image.seq, at=at)
+        if found is None:
+            raise NotSentError("no worker can be asked")
+        link, has_waited = found
         if has_waited:
             # The turn is old by now; the worker stays reserved.
             raise NotSentError("a worker was waited for")
         try:
-            return await self.attempt(image, link.examine(image, lane=self.lane))
+            return await self.attempt(image, link.examine(image, lane=self.lane, held=held))
         finally:
             self._crew.not_alone(image.seq)
 
@@ -100,11 +110,14 @@ class FleetPreparation:
         crew: The workers.
         losses: Shared with the detector.
         detectors: Make attempts, one for each lane.
+
+    Attributes:
+        losses: As given.
     """
 
     def __init__(self, crew: Crew, losses: Losses, detectors: Sequence[FleetDetector]) -> None:
         self._crew = crew
-        self._losses = losses
+        self.losses = losses
         self._detectors = detectors
 
     async def prepare(self, image: ObjectRef) -> Prepared | None:
@@ -118,19 +131,27 @@ class FleetPreparation:
 
     async def held(self, image: ObjectRef) -> tuple[Link, int] | None:
         """Prepare an image on some worker: where it is held, or None where it needs not be held."""
-        if self._losses.must_be_alone(image):
-            link, _ = await self._crew.alone(image.seq)
-            try:
-                return await self._on(link, image)
-            finally:
-                self._crew.not_alone(image.seq)
-        return await self._on(await self._crew.preparing_link(), image)
+        if self.losses.must_be_alone(image):
+            return await self._held_alone(image)
+        link = await self._crew.preparing_link()
+        if link is None:
+            raise NotSentError("the run drains")
+        return await self._on(link, image)
+
+    async def _held_alone(self, image: ObjectRef) -> tuple[Link, int] | None:
+        found = await self._crew.alone(image.seq)
+        if found is None:
+            raise NotSentError("the run drains")
+        try:
+            return await self._on(found[0], image)
+        finally:
+            self._crew.not_alone(image.seq)
 
     async def _on(self, link: Link, image: ObjectRef) -> tuple[Link, int] | None:
         try:
             id_ = await link.prepare(image)
         except LostError as error:
-            raise self._losses.weighed(image, error) from error
+            raise self.losses.weighed(image, error) from error
         return None if id_ is None else (link, id_)
 
 
@@ -163,6 +184,10 @@ class _HeldImage:
         self.held = await self._preparation.held(image)
         raise NotSentError("the image was prepared again on another worker")
 
+    def must_be_alone(self, image: ObjectRef) -> bool:
+        """See ``Losses``."""
+        return self._preparation.losses.must_be_alone(image)
+
     def let_go(self) -> None:
         """The image is over: its worker needs not hold it any more."""
         if self.held is not None:
@@ -184,6 +209,8 @@ class _HeldDetector:
         if held is None:
             return await self._detector.detect(image)
         link, id_ = held
+        if self._image.must_be_alone(image):
+            return await self._detector.detect_alone(image, at=link, held=id_)
         if link.is_reserved:
             raise NotSentError(f"{link.name} examines an image alone")
         return await self._detector.attempt(image, link.examine(image, lane=self._detector.lane, held=id_))

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
-import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -34,11 +36,15 @@ NAMESPACE = "asyncfilter"
 EXTRA_HINT = "pip install 'asyncfilter[ray]'"
 _REACH_S = 5.0
 _LOOK_S = 2.0
+_ANSWER_S = 30.0
+_AGAIN_S = 30.0
+"""A worker that cannot work is tried again after so long."""
 _START_S = 300.0
 _CONCURRENCY = 1_000
 _GB = 1_000_000_000
 _NEVER_S = "180"
 """Long enough for a drain; a process that Ray has not let end by then is ended by it."""
+_FATE_S = 2.0
 _GONE_S = 15.0
 """After so long without an answer of Ray's head the cluster has ended; it does not come back."""
 
@@ -46,6 +52,20 @@ T = TypeVar("T")
 
 Actor = Any
 """Ray's handle of an actor; its type is known where Ray is installed."""
+
+
+class Life(NamedTuple):
+    """Where an actor lives.
+
+    Attributes:
+        pid: Its process.
+        node: Id of its node.
+        is_alive: Whether it runs.
+    """
+
+    pid: int
+    node: str
+    is_alive: bool
 
 
 class PerWorker(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +129,7 @@ def _answers(address: str) -> bool:
 
 
 def connect(address: str, environment: Mapping[str, str]) -> None:
-    """Connect this process to a Ray; to be called in a thread of the main thread's choice.
+    """Connect this process to a Ray; blocks, and must not be called in the main thread, where Ray takes SIGTERM.
 
     Args:
         address: Host and port.
@@ -132,19 +152,17 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
     ray = import_ray()
     if not _answers(address):
         raise AccessError(f"no Ray answers at {address}", hint="Check cluster.address, --on and RAY_ADDRESS.")
-    before = signal.getsignal(signal.SIGTERM)
     # Ray takes 127.0.0.1 for this machine's other address otherwise, where a Ray of our own does not listen.
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = not address.startswith("127.0.0.1:")  # noqa: SLF001
     # Ray tells of dead workers on stdout, where the result of the command goes; events tell of them here.
     if hasattr(ray._private.worker, "print_to_stdstream"):  # noqa: SLF001
         ray._private.worker.print_to_stdstream = _say_nothing  # noqa: SLF001
+    # It warns that it takes no SIGTERM in this thread.
+    logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     except Exception as exc:
         raise _translated(address, exc) from exc
-    finally:
-        if signal.getsignal(signal.SIGTERM) is not before:
-            signal.signal(signal.SIGTERM, before)
 
 
 def _say_nothing(*_args: object, **_kwargs: object) -> None:
@@ -181,9 +199,10 @@ def disconnect() -> None:
 
 
 def forget() -> None:
-    """Do not leave a Ray that has ended, also not at the end of this process, whose threads it would wait for."""
+    """Do not leave a Ray that does not answer, also not at the end of this process, whose threads it would wait for."""
     _state.has_ended = True
-    atexit.unregister(import_ray().shutdown)
+    if (ray := sys.modules.get("ray")) is not None and hasattr(ray, "shutdown"):
+        atexit.unregister(ray.shutdown)
 
 
 def end_process(code: int) -> None:
@@ -208,10 +227,10 @@ def total_cpus() -> float:
     return float(import_ray().cluster_resources().get("CPU", 0.0))
 
 
-async def in_thread(ask: Callable[[str], T], name: str, *, default: T) -> T:
-    """The answer of Ray about an actor; ``default`` when Ray does not answer, as once its head has ended."""
+async def in_thread(ask: Callable[[], T], *, default: T) -> T:
+    """The answer of Ray; ``default`` when Ray does not answer, as once its head has ended."""
     with anyio.move_on_after(_REACH_S):
-        return await anyio.to_thread.run_sync(ask, name, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
     return default
 
 
@@ -279,7 +298,11 @@ class RayHub:
         self._ready: asyncio.Queue[Wire | Exception] = asyncio.Queue()
         self._actors: dict[str, Actor] = {}
         self._opening: set[asyncio.Task[None]] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: list[asyncio.Task[None]] = []
+        self._again_s: dict[str, float] = {}
+        self.started: set[str] = set()
+        self.is_left = False
+        """Workers were left to the next head."""
         self._former: list[str] = []
         self._looked = asyncio.Event()
 
@@ -290,8 +313,8 @@ class RayHub:
             AccessError: A worker cannot work.
             UsageError: Likewise.
         """
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
+        if not self._looking:
+            self._looking = [asyncio.create_task(work) for work in (self._look(), self._watch())]
         found = await self._ready.get()
         if isinstance(found, Exception):
             raise found
@@ -304,47 +327,67 @@ class RayHub:
 
     async def close(self) -> None:
         """See ``Hub``."""
-        for task in (self._looking, *self._opening):
-            if task is not None:
-                task.cancel()
+        await self._end(self._all)
+
+    async def leave(self, ended: Collection[str]) -> None:
+        """See ``Hub``."""
+        self.is_left = True
+        await self._end(lambda: ended)
+
+    async def _end(self, names: Callable[[], Collection[str]]) -> None:
+        """Look for no workers any more, and end those of some names, within a bounded time."""
+        for task in (*self._looking, *self._opening):
+            task.cancel()
         with anyio.move_on_after(_REACH_S):
             if not _state.has_ended:
-                await anyio.to_thread.run_sync(self._end_all, abandon_on_cancel=True)
+                await anyio.to_thread.run_sync(self._kill, names, abandon_on_cancel=True)
 
     # -- Actors ----------------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Tell when the cluster has ended: its head does not answer, and does not come back."""
+        seen_s = anyio.current_time()
+        while anyio.current_time() - seen_s <= _GONE_S:
+            if await anyio.to_thread.run_sync(_answers, self.address, abandon_on_cancel=True):
+                seen_s = anyio.current_time()
+            await anyio.sleep(_LOOK_S)
+        forget()
+        gone = f"the Ray at {self.address} has ended"
+        await self._ready.put(WaitEndedError(gone, hint="Run the same command again once there is a cluster."))
 
     async def _look(self) -> None:
         """Find the actors that are there, start those that are missing, and do so again while the run goes on."""
         seen_s = anyio.current_time()
+        is_first = True
         while True:
-            if await anyio.to_thread.run_sync(_answers, self.address):
-                seen_s = anyio.current_time()
-            elif anyio.current_time() - seen_s > _GONE_S:
-                forget()
-                gone = f"the Ray at {self.address} has ended"
-                await self._ready.put(WaitEndedError(gone, hint="Run the same command again once there is a cluster."))
-                return
-            else:
-                await anyio.sleep(_LOOK_S)
-                continue
             try:
-                names = await anyio.to_thread.run_sync(self._present, abandon_on_cancel=True)
-                for name in names:
-                    if name not in self._actors:
-                        self._open(name, await anyio.to_thread.run_sync(self._found, name, abandon_on_cancel=True))
-                if not self._looked.is_set():
-                    self._former = list(self._actors)
-                    self._looked.set()
-                for name in [name for name in self._actors if name not in names]:
-                    del self._actors[name]
-                for number in range(1, self.wanted() + 1):
-                    name = f"{self._name}-{number}"
-                    if name not in self._actors:
-                        self._open(name, await anyio.to_thread.run_sync(self._started, name, abandon_on_cancel=True))
-            except Exception as error:  # noqa: BLE001  Ray may raise anything
-                await self._ready.put(_translated(self.address, error))
-                return
+                await self._look_once(is_first=is_first)
+            except Exception as error:  # noqa: BLE001  Ray may raise anything; it may serve again
+                if anyio.current_time() - seen_s > _GONE_S:
+                    await self._ready.put(_translated(self.address, error))
+                    return
+            else:
+                seen_s, is_first = anyio.current_time(), False
             await anyio.sleep(_LOOK_S)
+
+    async def _look_once(self, *, is_first: bool) -> None:
+        names = await _bounded(partial(self._present, ends_former=is_first))
+        for name in names:
+            if self._is_wanted(name):
+                self._open(name, await _bounded(partial(self._found, name)))
+        if is_first:
+            self._former = list(self._actors)
+            self._looked.set()
+        for name in [name for name in self._actors if name not in names]:
+            del self._actors[name]
+        for number in range(1, await _bounded(self.wanted) + 1):
+            name = f"{self._name}-{number}"
+            if self._is_wanted(name):
+                self.started.add(name)
+                self._open(name, await _bounded(partial(self._started, name)))
+
+    def _is_wanted(self, name: str) -> bool:
+        return name not in self._actors and anyio.current_time() >= self._again_s.get(name, 0.0)
 
     def wanted(self) -> int:
         """Workers that there should be."""
@@ -352,12 +395,11 @@ class RayHub:
             return self._most
         return max(1, int(total_cpus() // self._per_worker.cpus))
 
-    def _present(self) -> list[str]:
-        """Names of our actors that live; those of former jobs are ended."""
+    def _present(self, *, ends_former: bool = False) -> list[str]:
+        """Names of our actors that live; those of former jobs are ended once."""
         names = [entry for entry in self._ray.util.list_named_actors() if entry.startswith(self._family)]
-        for name in [name for name in names if not name.startswith(self._name)]:
-            if (actor := self._found(name)) is not None:
-                self._ray.kill(actor, no_restart=True)
+        if ends_former:
+            self._kill(lambda: [name for name in names if not name.startswith(self._name)])
         return [name for name in names if name.startswith(self._name)]
 
     def _found(self, name: str) -> Actor:
@@ -394,41 +436,83 @@ class RayHub:
         task.add_done_callback(self._opening.discard)
 
     async def _offer(self, name: str, actor: Actor) -> None:
-        """Offer a worker once its ports are open."""
+        """Offer a worker once its ports are open, or say why it cannot work; such a one is asked again later."""
+        unfit: AsyncFilterError | None
         try:
             fault = await actor.opened.remote()
-        except self._ray.exceptions.RayError as error:
-            self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
-            if (unfit := _unfit(error)) is not None:
-                await self._ready.put(WorkerFaultError(unfit))
+            unfit = error_of(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
+        except Exception as error:  # noqa: BLE001  Ray may raise anything
+            unfit = _unfit(error)
+            if unfit is None:
+                self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
+                return
+        if unfit is None:
+            await self._ready.put(RayWire(self, name, actor, await in_thread(partial(self.life, actor), default=None)))
             return
-        if fault:
-            self._actors.pop(name, None)  # it is asked again: what it lacks may come
-            found = error_of(msgspec.msgpack.decode(fault, type=Fault))
-            await self._ready.put(WorkerFaultError(found))
-            return
-        await self._ready.put(RayWire(self, name, actor))
+        self._again_s[name] = anyio.current_time() + _AGAIN_S
+        self._actors.pop(name, None)
+        await self._ready.put(WorkerFaultError(unfit))
 
     def is_gone(self, name: str) -> bool:
         """Whether an actor will never answer again."""
         return self._found(name) is None
+
+    def life(self, actor: Actor) -> Life | None:
+        """Where an actor lives; None where that is not known."""
+        try:
+            found = self._ray._private.state.actors(actor._actor_id.hex())  # noqa: SLF001  the public one needs a dashboard
+            return Life(found["Pid"], found["Address"]["NodeID"], found["State"] == "ALIVE")
+        except Exception:  # noqa: BLE001  a name of Ray's own that may change
+            return None
+
+    def fate(self, actor: Actor, former: Life | None) -> Loss | None:
+        """What became of the process that an actor was; None where that does not show.
+
+        Ray hears of it a moment after we do, so that it is asked for some time.
+        """
+        until_s = time.monotonic() + _FATE_S
+        while former is not None and time.monotonic() < until_s:
+            now = self.life(actor)
+            if now is None:
+                return None
+            if not now.is_alive or now.pid != former.pid:
+                return Loss.PROCESS if self._has_node(former.node) else Loss.NODE
+            time.sleep(_FATE_S / 10)
+        return None
+
+    def _has_node(self, node: str) -> bool:
+        return any(one["NodeID"] == node and one["Alive"] for one in self._ray.nodes())
 
     def end(self, name: str) -> None:
         """End one actor."""
         if (actor := self._actors.get(name)) is not None:
             self._ray.kill(actor, no_restart=True)
 
-    def _end_all(self) -> None:
-        for name in {*self._present(), *self._actors}:
+    def _all(self) -> Collection[str]:
+        return {*self._present(), *self._actors}
+
+    def _kill(self, names: Callable[[], Collection[str]]) -> None:
+        for name in names():
             if (actor := self._actors.get(name) or self._found(name)) is not None:
                 self._ray.kill(actor, no_restart=True)
+
+
+async def _bounded(ask: Callable[[], T]) -> T:
+    """What Ray answers.
+
+    Raises:
+        TimeoutError: It does not, as while its head stands still.
+    """
+    with anyio.fail_after(_ANSWER_S):
+        return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
 
 
 class RayWire:
     """``Wire`` to one actor: a call brings a frame, and one that waits fetches the next."""
 
-    def __init__(self, hub: RayHub, name: str, actor: Actor) -> None:
+    def __init__(self, hub: RayHub, name: str, actor: Actor, life: Life | None) -> None:
         self.name = name
+        self._life = life
         self._hub = hub
         self._actor = actor
 
@@ -444,15 +528,20 @@ class RayWire:
         try:
             frame = await self._actor.give.remote(session)
         except Exception as error:
-            is_final = await in_thread(self._hub.is_gone, self.name, default=False)
-            raise WireLostError(_loss(error), str(error), is_final=is_final) from error
+            raise await self._lost(error) from error
         if not isinstance(frame, bytes):
             raise WireLostError(Loss.PROCESS, "no bytes")
         return frame
 
     async def end(self) -> None:
         """See ``Wire``."""
-        await in_thread(self._hub.end, self.name, default=None)
+        await in_thread(partial(self._hub.end, self.name), default=None)
+
+    async def _lost(self, error: Exception) -> WireLostError:
+        is_final = await in_thread(partial(self._hub.is_gone, self.name), default=False)
+        fate = await in_thread(partial(self._hub.fate, self._actor, self._life), default=None)
+        self._life = await in_thread(partial(self._hub.life, self._actor), default=None)
+        return WireLostError(fate or _loss(error), str(error), is_final=is_final)
 
 
 def _loss(error: Exception) -> Loss:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Protocol
 
@@ -99,6 +100,15 @@ class Hub(Protocol):
         """
         ...
 
+    @property
+    def started(self) -> Collection[str]:
+        """Names of the workers that it has started itself: nothing is kept there from before."""
+        ...
+
     async def close(self) -> None:
         """End all workers, and what was started for them; the wires cannot be used any more."""
+        ...
+
+    async def leave(self, ended: Collection[str]) -> None:
+        """As ``close``, but end only the workers of these names: the others are left to the next head."""
         ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import anyio
@@ -197,6 +197,7 @@ class MemoryHub:
         self.address = "memory"
         self.workers: list[MemoryWorker] = []
         self.wires: list[MemoryWire] = []
+        self.started: list[str] = []
         self._tasks = tasks
         self._former: list[str] = []
         self._new: asyncio.Queue[MemoryWorker] = asyncio.Queue()
@@ -204,6 +205,7 @@ class MemoryHub:
     def start(self, worker: MemoryWorker) -> None:
         """Start a worker; the head finds it."""
         self.workers.append(worker)
+        self.started.append(worker.name)
         self._tasks.start_soon(worker.run)
         self._new.put_nowait(worker)
 
@@ -235,3 +237,9 @@ class MemoryHub:
         """See ``Hub``."""
         for worker in self.workers:
             worker.kill()
+
+    async def leave(self, ended: Collection[str]) -> None:
+        """See ``Hub``."""
+        for worker in self.workers:
+            if worker.name in ended:
+                worker.kill()

@@ -6,7 +6,7 @@ The engine sees a detector, a preparation and a capacity; the checkpoint tells t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,11 @@ import msgspec
 
 from asyncfilter import __version__
 from asyncfilter.clock import Clock, SystemClock
+from asyncfilter.engine.core.row_ids import RowIds
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.engine.preview.overlays import OpenedView
-from asyncfilter.errors import AsyncFilterError
+from asyncfilter.errors import AsyncFilterError, StateLostError
 from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
 from asyncfilter.fleet.asks import Terms
 from asyncfilter.fleet.crew import Crew, LateAnswer, LinkKey
@@ -131,28 +132,65 @@ async def open_fleet(job: Job, hub: Hub, terms: FleetTerms, parts: Parts) -> Asy
     context = msgspec.structs.replace(context, emit=events.emit)
     crew = _crew(job, hub, terms, checkpoint, context)
     events.on_end = crew.tell_end
+    ending = _Ending(hub, crew, context.state)
+    view = DurableView(checkpoint, crew, context.state)
+    spares = SpareAnswers(view, crew, context)
     failure: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(crew.run)
+            for work in (view.tell_committed, spares.run, ending.watch, crew.run):
+                tasks.start_soon(work)
             try:
-                await crew.gather(terms.least, wait_s=terms.wait_s, settle_s=job.limits.timeout_s)
-                view = DurableView(checkpoint, crew, context.state)
-                tasks.start_soon(view.tell_committed)
+                await spares.adopted(crew.gather(terms.least, wait_s=terms.wait_s, settle_s=job.limits.timeout_s))
+                ending.is_adopted = True
                 if terms.note is not None:
                     tasks.start_soon(keep_noted, terms.note, crew.statistics, context.clock.sleep)
-                await _adopt(view, crew.kept_answers(), context)
                 yield _fleet(crew, terms, inputs, view, context)
-                await _keep_late(view, crew)
+                await spares.store()
             except Exception as error:  # noqa: BLE001  raised again below, outside of the task group
                 failure = error
             await crew.say_bye()
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
-            await hub.close()
+            await ending.close()
     if failure is not None:
         raise failure
+
+
+class _Ending:
+    """What becomes of the workers at the end of a head.
+
+    Args:
+        hub: Has them.
+        crew: Knows them.
+        state: Whether another process owns the state, which then has the workers, too; None without one.
+
+    Attributes:
+        is_adopted: What the workers kept from before is stored. Until then those that keep something stay: it was paid
+            for, and the next head takes it over.
+    """
+
+    def __init__(self, hub: Hub, crew: Crew, state: KeptState | None) -> None:
+        self.is_adopted = False
+        self._hub = hub
+        self._crew = crew
+        self._state = state
+        self._is_lost = False
+
+    async def watch(self) -> None:
+        """Learn whether the state is lost, until cancelled."""
+        if self._state is not None:
+            self._is_lost = isinstance(await self._state.wait_end(), StateLostError)
+
+    async def close(self) -> None:
+        """End the workers that belong to this head."""
+        if self._is_lost or self._crew.is_ousted:
+            await self._hub.leave(())
+        elif not self.is_adopted:
+            await self._hub.leave([*self._crew.settled_names(), *self._hub.started])
+        else:
+            await self._hub.close()
 
 
 def _crew(job: Job, hub: Hub, terms: FleetTerms, checkpoint: Checkpoint, context: RunContext) -> Crew:
@@ -186,6 +224,7 @@ def _fleet(crew: Crew, terms: FleetTerms, inputs: RunInputs, view: DurableView, 
             concurrency=inputs.concurrency if inputs.primary.most_in_flight is None else _MOST_AT_ONCE,
             prefetch_images=PREFETCH_IMAGES,
             prefetch_at_once=PREFETCH_AT_ONCE,
+            row_ids=view.row_ids,
         ),
         checkpoint=view,
         context=msgspec.structs.replace(context, workers=crew.statistics, workers_wanted=terms.most),
@@ -208,13 +247,16 @@ class DurableView(OpenedView):
         self._added = anyio.Event()
         self._commit = checkpoint.commit
         self._crew = crew
-        self._next_id = checkpoint.opened.next_id
+        self.row_ids = RowIds()
+        """Those of the run, once it has begun; before, nobody else adds rows."""
         self.commit = self._committed
 
     async def _committed(self, batch: Batch) -> None:
         await self._commit(batch)
-        for row in batch.new:
-            self._next_id = max(self._next_id, row.id + 1)
+        if not self.row_ids.begun.is_set() and batch.new:
+            self.opened = msgspec.structs.replace(
+                self.opened, next_id=max(self.opened.next_id, *(row.id + 1 for row in batch.new))
+            )
         self._note_durable([(row.key, row.etag) for row in (*batch.new, *batch.positioned)])
 
     def _note_durable(self, objects: list[LinkKey]) -> None:
@@ -249,12 +291,12 @@ class DurableView(OpenedView):
         """
         wanted = await self._unknown(answers)
         for start in range(0, len(wanted), _BATCH_ROWS):
-            rows = [self._spare(answer) for answer in wanted[start : start + _BATCH_ROWS]]
+            begun = self.row_ids if self.row_ids.begun.is_set() else RowIds.after(self.opened.next_id - 1)
+            rows = [self._spare(answer, begun.new()) for answer in wanted[start : start + _BATCH_ROWS]]
             if totals is not None:
                 totals.adopted += len(rows)
             await self._committed(Batch(new=rows, totals=totals))
         self._note_durable([(answer.image.key, answer.image.etag) for answer in answers])
-        self.opened = msgspec.structs.replace(self.opened, next_id=self._next_id, totals=totals or self.opened.totals)
         return len(wanted)
 
     async def _unknown(self, answers: Sequence[LateAnswer]) -> list[LateAnswer]:
@@ -267,36 +309,89 @@ class DurableView(OpenedView):
                     found.pop((row.key, row.etag), None)
         return list(found.values())
 
-    def _spare(self, answer: LateAnswer) -> StoredImage:
-        row = StoredImage(
-            id=self._next_id,
+    def _spare(self, answer: LateAnswer, id_: int) -> StoredImage:
+        return StoredImage(
+            id=id_,
             seq=None,
             key=answer.image.key,
             etag=answer.image.etag,
             size_bytes=answer.image.size_bytes,
             detection=answer.detection,
         )
-        self._next_id += 1
-        return row
 
 
-async def _adopt(view: DurableView, kept: Sequence[LateAnswer], context: RunContext) -> None:
-    """Store what the workers of a former head have kept: nothing of it is paid for again."""
-    if not kept:
-        return
-    totals = msgspec.structs.replace(view.opened.totals)
-    adopted = await view.add_spare(kept, totals)
-    context.emit(
-        AnswersAdopted(
-            at_unix_s=context.clock.unix(), offered=len(kept), adopted=adopted, from_epoch=view.opened.epoch - 1
-        )
-    )
+class SpareAnswers:
+    """Stores answers that belong to no ask under way as they arrive: nothing of them is paid for again.
 
+    Args:
+        view: Stores them.
+        crew: Gets them.
+        context: Of the run.
+    """
 
-async def _keep_late(view: DurableView, crew: Crew) -> None:
-    """Store answers that came for no ask under way, where their images have none."""
-    if late := crew.late_answers():
-        await view.add_spare(late)
+    def __init__(self, view: DurableView, crew: Crew, context: RunContext) -> None:
+        self._view = view
+        self._crew = crew
+        self._context = context
+        self._totals: Totals | None = msgspec.structs.replace(view.opened.totals)
+        self._offered = self._adopted = 0
+        self._failure: AsyncFilterError | None = None
+        self._one_at_once = anyio.Lock()
+
+    async def run(self) -> None:
+        """Store what arrives, until cancelled or until nothing can be stored."""
+        while True:
+            await self._crew.late_arrived()
+            if self._totals is None:
+                # Rows have ids from the run now.
+                await self._view.row_ids.begun.wait()
+            try:
+                await self.store()
+            except AsyncFilterError as error:
+                self._failure = error  # the run ends by it, too; the workers keep what they have
+                return
+
+    async def store(self) -> None:
+        """Store what has arrived; a cancellation waits, since its workers may be ended then."""
+        with anyio.CancelScope(shield=True):
+            async with self._one_at_once:
+                await self._store()
+
+    async def _store(self) -> None:
+        late = self._crew.late_answers()
+        if not late:
+            return
+        stored = await self._view.add_spare(late, self._totals)
+        if self._totals is not None:
+            self._offered += len(late)
+            self._adopted += stored
+
+    async def adopted(self, gathered: Awaitable[None]) -> None:
+        """Store what the workers of a former head have kept, until ``gathered`` ends, however it does.
+
+        Raises:
+            AsyncFilterError: As ``gathered``.
+            CheckpointError: It cannot be stored.
+        """
+        try:
+            await gathered
+        finally:
+            if self._failure is None:
+                await self.store()
+        if self._failure is not None:
+            raise self._failure
+        view, totals, self._totals = self._view, self._totals, None
+        self._crew.begin()
+        if self._offered:
+            view.opened = msgspec.structs.replace(view.opened, totals=totals or view.opened.totals)
+            self._context.emit(
+                AnswersAdopted(
+                    at_unix_s=self._context.clock.unix(),
+                    offered=self._offered,
+                    adopted=self._adopted,
+                    from_epoch=view.opened.epoch - 1,
+                )
+            )
 
 
 class _BetweenStartAndEnd:

@@ -64,10 +64,12 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         if found.own is None and not rays.has_tokens():
             parts = parts._replace(inputs=_with_caution(parts.inputs, _NO_TOKENS.format(found.address)))
         hub = _hub(job, cluster, parts, found)
+        if found.own is not None:
+            stack.callback(_keep_if_left, found.own, hub)
         terms = FleetTerms(
             fingerprint=fingerprint(job),
             least=cluster.least,
-            most=hub.wanted(),
+            most=await anyio.to_thread.run_sync(hub.wanted, abandon_on_cancel=True),
             wait_s=cluster.wait_s,
             note=note_path(job.checkpoint),
         )
@@ -117,14 +119,30 @@ async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack) -> _Clus
     """Connect to the Ray of the job until ``stack`` is closed; one of our own is stopped then."""
     found = _Cluster(cluster.address, None)
     if cluster.address == "auto":
+        # An interrupt ends the start, and is waited for: nothing of it stays.
         found = await anyio.to_thread.run_sync(_found_or_started, job, cluster)
     environment = {}
     if found.own is not None:
-        stack.push_async_callback(anyio.to_thread.run_sync, found.own.stop)
+        stack.push_async_callback(_ended, found.own)
         environment = found.own.environment()
-    rays.connect(found.address, environment)
+    try:
+        # Ray waits for minutes where nothing answers as it should; an interrupt does not wait for it.
+        await anyio.to_thread.run_sync(rays.connect, found.address, environment, abandon_on_cancel=True)
+    except anyio.get_cancelled_exc_class():
+        rays.forget()
+        raise
     stack.push_async_callback(_disconnected)
     return found
+
+
+async def _ended(own: OwnRay) -> None:
+    """Stop a Ray of our own, or leave it to the next command."""
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(own.end)
+
+
+def _keep_if_left(own: OwnRay, hub: rays.RayHub) -> None:
+    own.is_kept = hub.is_left
 
 
 async def _disconnected() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -207,6 +208,24 @@ def dead_heads(proofs: Proofs) -> None:
                 seen["kills"] = seen.get("kills", 0) + _kill_head(proofs, fleet)
             _check_once(proofs, fleet, seen, most=None)
         killed, number = killed + seen.get("kills", 1), number + 1
+
+
+def dead_disks(proofs: Proofs) -> None:
+    """The head is killed and its folder removed: with a state in S3 and living workers no call is made twice."""
+    for number in range(proofs.repeat):
+        mode = ("checkpoint", "checkpoint_copy")[number % 2]
+        sections: dict[str, Any] = {mode: "s3://clean/states/"}
+        with proofs.trial(mode) as seen, service(seed=proofs.seed) as sandbox:
+            lost, following = (Trial(proofs.place, sandbox, **sections) for _ in range(2))
+            lost.start()
+            lost.examined(proofs.rng.randrange(40, 200))
+            lost.kill_head()
+            shutil.rmtree(lost.workspace.folder)
+            following.start()
+            _check_once(proofs, following, seen, most=None)
+            billed, told = following.workspace.billed(), following.end()["billed_calls"]
+            seen |= {"billed": billed, "told": told}
+            proofs.check(mode != "checkpoint" or told >= billed, f"{billed} billed, {told} told")
 
 
 def _check_once(proofs: Proofs, fleet: Trial, seen: dict[str, Any], *, most: Callable[[], int] | None) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kit.cluster_answers import answers, ceiling, dead_heads, kills, once
+from tests.kit.cluster_answers import answers, ceiling, dead_disks, dead_heads, kills, once
 from tests.kit.cluster_heads import heads
 from tests.kit.cluster_rates import freezes, frozen, frozen_heads, lanes, overload, rate
 from tests.kit.cluster_rows import Proofs, read_rows, table
@@ -26,6 +26,7 @@ PROOFS: dict[Callable[[Proofs], None], int] = {
     ceiling: 100,
     once: 10,
     dead_heads: 20,
+    dead_disks: 4,
     rate: 1,
     freezes: 10,
     overload: 2,

@@ -28,6 +28,19 @@ ProjectArgument = Annotated[
 VersionArgument = Annotated[
     str, typer.Argument(metavar="VERSION", help="Name or ARN of the version.", show_default=False)
 ]
+TrainingOutput = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        metavar="s3://B/P/",
+        help="Where the service writes the results of training and evaluation.",
+        show_default=False,
+    ),
+]
+NewVersion = Annotated[
+    str | None,
+    typer.Option("--version", metavar="NAME", help="Default: PROJECT.YYYY-MM-DDTHH.MM.SS.", show_default=False),
+]
 
 if TYPE_CHECKING:
     from asyncfilter.wiring.model_changes import Patience

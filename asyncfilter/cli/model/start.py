@@ -117,7 +117,7 @@ def _ask(planned: PlannedStart, options: ModelOptions) -> None:
     wish, lease = planned.wish, planned.extends
     units, most = wish.units or 1, max(wish.units or 1, wish.max_units or 0)
     print_err(f"{wish.arn}: {price_text(units, wish.max_units)}")
-    if planned.outlook.is_foreign:
+    if planned.found_model.is_foreign:
         question = "It runs already, without a lease. Take it over, to be stopped"
     elif lease is not None:
         question = "It has a lease already. Move its end, if that is later than before,"

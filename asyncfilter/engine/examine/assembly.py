@@ -7,6 +7,7 @@ from asyncfilter.engine.core.budget_gate import BudgetGate
 from asyncfilter.engine.core.listing import ListingReader
 from asyncfilter.engine.core.memory_limit import MemoryLimit
 from asyncfilter.engine.core.month_watch import MonthWatch
+from asyncfilter.engine.core.row_ids import RowIds
 from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.engine.core.spending import SpendingRecord
 from asyncfilter.engine.core.state_grants import StateGrants
@@ -70,38 +71,14 @@ class _Assembly:
         self._inputs = inputs
         totals = core.totals
         self._backends = Backends(inputs.backends, core.clock)
-        self._budget = Budget(
-            limit_micros=core.job.limits.budget_micros,
-            spent_micros=totals.spent_micros,
-            billed_calls=totals.billed_calls,
-            positions=self._backends.positions(
-                totals, period_at(core.clock.unix()).month, core.job.pricing.used_this_month
-            ),
-        )
+        self._budget = self._open_budget()
         self._month_watch = MonthWatch(self._budget, core.clock)
         self._budget_gate = BudgetGate(self._budget, core.pending)
         if core.state is not None and core.state.is_truth:
             self._budget_gate.on_uncommitted = core.state.hurry
             core.state.use(StateGrants(self._budget_gate, self._backends))
-        self._watchdog = Watchdog(
-            backends=self._backends,
-            budget=self._budget,
-            margin_s=core.job.limits.timeout_s,
-            stop_signal=core.stop_signal,
-            cautions=core.cautions,
-            emit=core.emit,
-            clock=core.clock,
-        )
-        self._model_versions = ModelVersions(
-            totals,
-            positions=core.checkpoint,
-            last_seq=core.checkpoint.opened.watermark.seq,
-            must_agree=core.job.detector.lanes_must_agree,
-            stop_signal=core.stop_signal,
-            cautions=core.cautions,
-            emit=core.emit,
-            clock=core.clock,
-        )
+        self._watchdog = self._make_watchdog()
+        self._model_versions = self._model_version_check()
         spending = SpendingRecord(
             self._budget_gate,
             totals,
@@ -133,6 +110,41 @@ class _Assembly:
         )
         self._since = since or core.checkpoint.opened.totals
         self._ranged = self._ranged_listing()
+
+    def _open_budget(self) -> Budget:
+        job, totals, clock = self._core.job, self._core.totals, self._core.clock
+        month = period_at(clock.unix()).month
+        return Budget(
+            limit_micros=job.limits.budget_micros,
+            spent_micros=totals.spent_micros,
+            billed_calls=totals.billed_calls,
+            positions=self._backends.positions(totals, month, job.pricing.used_this_month),
+        )
+
+    def _make_watchdog(self) -> Watchdog:
+        core = self._core
+        return Watchdog(
+            backends=self._backends,
+            budget=self._budget,
+            margin_s=core.job.limits.timeout_s,
+            stop_signal=core.stop_signal,
+            cautions=core.cautions,
+            emit=core.emit,
+            clock=core.clock,
+        )
+
+    def _model_version_check(self) -> ModelVersions:
+        core = self._core
+        return ModelVersions(
+            core.totals,
+            positions=core.checkpoint,
+            last_seq=core.checkpoint.opened.watermark.seq,
+            must_agree=core.job.detector.lanes_must_agree,
+            stop_signal=core.stop_signal,
+            cautions=core.cautions,
+            emit=core.emit,
+            clock=core.clock,
+        )
 
     def pipeline(self) -> Pipeline:
         core, inputs, settlement = self._core, self._inputs, self._settlement
@@ -262,8 +274,13 @@ class _Assembly:
             retry_failed=core.options.retry_failed,
             answers=core.answers,
             next_seq=opened.watermark.seq + 1,
-            next_id=opened.next_id,
+            ids=self._row_ids(),
         )
+
+    def _row_ids(self) -> RowIds:
+        ids = self._inputs.row_ids or RowIds()
+        ids.begin(self._core.checkpoint.opened.next_id)
+        return ids
 
     def _reader(self, source: Source) -> ListingReader:
         core = self._core

@@ -9,6 +9,7 @@ import msgspec
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.core.capacity import Capacity
 from asyncfilter.engine.core.memory_limit import PREFETCH_IMAGES
+from asyncfilter.engine.core.row_ids import RowIds
 from asyncfilter.engine.examine.stored_listing import RankOf
 from asyncfilter.errors import UsageError
 from asyncfilter.model import Effect, ListedObject, Skip
@@ -48,6 +49,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
         by_reference: False where the detector cannot read the images itself, so that their bytes are sent.
         bucket_region: Of a source in S3; None elsewhere.
         prefetch_at_once: Images under preparation at the most; None for as many as one process prepares.
+        row_ids: Gives the ids of new rows, also to others than the run; None where nobody else adds any.
     """
 
     source: Source
@@ -65,6 +67,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     prefetch_at_once: int | None = None
     by_reference: bool = True
     bucket_region: str | None = None
+    row_ids: RowIds | None = None
 
     @property
     def primary(self) -> DetectorBackend:

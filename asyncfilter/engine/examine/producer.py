@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from asyncfilter.engine.core.known_answers import KnownAnswers
 from asyncfilter.engine.core.listing import ListingReader, following
+from asyncfilter.engine.core.row_ids import RowIds
 from asyncfilter.engine.core.work_item import WorkItem
 from asyncfilter.model import ListedObject, ObjectRef, Skip
 from asyncfilter.policy.empty_listing import SAMPLE_KEYS, note_skipped
@@ -38,7 +39,7 @@ class Producer:
         retry_failed: True to try images again that failed beyond the position at which the last run stopped.
         answers: What people say about the images.
         next_seq: Position of the next image in the order of examination.
-        next_id: Id of the next row.
+        ids: Gives the ids of new rows.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Producer:
         retry_failed: bool = False,
         answers: KnownAnswers | None = None,
         next_seq: int,
-        next_id: int,
+        ids: RowIds,
     ) -> None:
         self._reader = reader
         self._labels = labels
@@ -64,7 +65,7 @@ class Producer:
         self._retry_failed = retry_failed
         self._answers = answers
         self._next_seq = next_seq
-        self._next_id = next_id
+        self._ids = ids
         self.trailing_listed = 0
         """Objects listed after the last image; ``trailing_skipped``: those of them that were skipped, by reason."""
         self.trailing_skipped: dict[str, int] = {}
@@ -74,7 +75,7 @@ class Producer:
     @property
     def has_stored_none(self) -> bool:
         """True when neither this run nor any before it has stored an image."""
-        return self._next_id == 1
+        return self._ids.next_id == 1
 
     async def retries(self, up_to_seq: int) -> AsyncIterator[list[WorkItem]]:
         """Yield the failed images up to ``up_to_seq``, to be tried again; one with labels is not paid for again."""
@@ -145,7 +146,7 @@ class Producer:
             return None
         item = WorkItem(
             image=self._image(listed.key, listed.size_bytes, listed.etag),
-            row_id=found.stored.id if found.stored is not None and found.is_own else self._new_id(),
+            row_id=found.stored.id if found.stored is not None and found.is_own else self._ids.new(),
             stored=found.stored,
             replaces=found.replaced,
             listed=self.trailing_listed,
@@ -160,7 +161,7 @@ class Producer:
             image=self._image(row.key, row.size_bytes, row.etag),
             # A new row: the former one keeps position and failure until this one is settled, whatever happens in
             # between.
-            row_id=self._new_id(),
+            row_id=self._ids.new(),
             stored=row if row.detection is not None else None,
             replaces=row,
             moves_cursor=False,
@@ -170,8 +171,3 @@ class Producer:
         image = ObjectRef(bucket=self._bucket, key=key, size_bytes=size_bytes, etag=etag, seq=self._next_seq)
         self._next_seq += 1
         return image
-
-    def _new_id(self) -> int:
-        row_id = self._next_id
-        self._next_id += 1
-        return row_id
