@@ -5,6 +5,7 @@ In virtual time, with whole workers in memory; ``tests/cluster`` shows the same 
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import Counter
 from functools import partial
@@ -323,6 +324,53 @@ def test_two_heads_of_one_epoch_do_not_take_turns() -> None:
             tasks.cancel_scope.cancel()
 
     run_virtually(main)
+
+
+@pytest.mark.parametrize("cut_s", [1.0, 7.0])
+def test_head_that_was_cut_off_obeys_and_nothing_is_repeated(cut_s: float) -> None:
+    """Frames of the older head are dropped while a later one takes over; then it ends with exit 3 and pays nothing."""
+    job = make_job(tps=25)
+
+    async def main() -> None:
+        first = FleetStage(Stage(cats(range(500)), seed=1), job)
+        second = FleetStage(first.stage, job)
+        made = first.stage.detector.attempts
+        async with anyio.create_task_group() as tasks:
+            hub = MemoryHub(tasks)
+            for _ in range(2):
+                hub.start(first.worker())
+            ended: list[Any] = []
+
+            async def older() -> None:
+                ended.extend([await first.head(hub), anyio.current_time()])
+
+            hub.close = _never  # type: ignore[method-assign]
+            tasks.start_soon(older)
+            await anyio.sleep(2.0)
+            for wire in hub.wires:
+                wire.is_cut = True
+            await anyio.sleep(cut_s)
+            paid = sum(made.values())
+            await anyio.sleep(1.0)
+            assert sum(made.values()) == paid
+            second.stage = copy.copy(first.stage)
+            second.stage.checkpoint = copy.deepcopy(first.stage.checkpoint).reopen()
+            tasks.start_soon(_heal, hub)
+            summary = await second.head(hub.again())
+            assert summary.counts.examined == 500
+            assert max(made.values()) == 1
+            assert summary.counts.spent_micros >= 1_000 * sum(made.values())
+            assert ended[0].exit_code == 3
+            assert ended[1] < 4.0 + cut_s + 10.0
+            tasks.cancel_scope.cancel()
+
+    run_virtually(main)
+
+
+async def _heal(hub: MemoryHub) -> None:
+    await anyio.sleep(1.0)
+    for wire in hub.wires:
+        wire.is_cut = False
 
 
 def test_announced_leave_repeats_nothing() -> None:
