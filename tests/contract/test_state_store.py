@@ -130,7 +130,7 @@ async def test_a_file_is_sent_whole_and_only_if_new(store: StateStore, tmp_path:
 class Blind(S3StateStore):
     """Does not see what is there before it writes."""
 
-    async def head(self, place: S3Location) -> None:  # type: ignore[override]
+    async def head(self, place: S3Location) -> None:
         """Nothing is there."""
 
 
@@ -139,7 +139,8 @@ async def test_a_file_that_is_too_large_for_one_request_is_sent_in_parts(tmp_pat
     path = tmp_path / "snapshot"
     body = bytes(range(256)) * 50_000
     path.write_bytes(body)
-    digest, sizes = hashlib.sha256(body).digest(), {"most_put_bytes": 6 << 20, "part_bytes": 5 << 20}
+    digest = hashlib.sha256(body).digest()
+    sizes: dict[str, Any] = {"most_put_bytes": 6 << 20, "part_bytes": 5 << 20}
     with moto_server() as settings, aws_settings(**settings):
         async with _opened(ClientKind.FAST, timeout_s=60) as (session, plain):
             client = await session.client("s3", "us-east-1")
