@@ -43,6 +43,9 @@ PROOFS: dict[Callable[[Proofs], None], int] = {
 }
 """The proofs, and how often each is made."""
 
+ALONE = {"demo", "lost_ray", "newcomer"}
+"""Proofs that start a Ray of their own."""
+
 BY_NAME = {proof.__name__: proof for proof in PROOFS}
 
 
@@ -60,8 +63,10 @@ def main() -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the nodes, too
     is_wrong = False
-    with tempfile.TemporaryDirectory() as folder, RayCluster(nodes=3) as cluster:
-        for kind in given.kinds or BY_NAME:
+    kinds = given.kinds or list(BY_NAME)
+    nodes = 0 if ALONE.issuperset(kinds) else 3
+    with tempfile.TemporaryDirectory() as folder, RayCluster(nodes=nodes) as cluster:
+        for kind in kinds:
             proof, place = BY_NAME[kind], Path(folder, kind)
             place.mkdir()
             repeat = given.repeat or PROOFS[proof]
