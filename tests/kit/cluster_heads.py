@@ -14,7 +14,7 @@ from typing import Any
 
 from asyncfilter.sandbox import SandboxProcess
 from tests.kit.cluster_rows import Proofs
-from tests.kit.cluster_trials import Trial, again, copy_checkpoint, hide, service
+from tests.kit.cluster_trials import Trial, again, copy_checkpoint, hide, service, stories
 
 _IMAGES = 1_500
 _OBEYS_S = 10.0
@@ -66,7 +66,7 @@ def _two(proofs: Proofs, sandbox: SandboxProcess, seen: dict[str, Any], disturb:
     proofs.check(took_s <= _OBEYS_S, f"the older ended after {took_s:.1f} s")
     proofs.check(summary["examined"] == _IMAGES, f"{summary['examined']} examined")
     if disturb is not _none:  # else what the older has paid for since the copy is unknown to the later
-        proofs.check(repeated == 0, f"{repeated} calls repeated")
+        proofs.check(repeated == 0, f"{repeated} calls repeated {stories(sandbox, older, later)}")
         proofs.check(later.workspace.billed() <= summary["billed_calls"], "more billed than told")
 
 
