@@ -14,7 +14,7 @@ from typing import Any
 
 from asyncfilter.sandbox import SandboxProcess
 from tests.kit.cluster_rows import Proofs
-from tests.kit.cluster_trials import Trial, again, copy_checkpoint, hide, service, stories
+from tests.kit.cluster_trials import Trial, again, copy_checkpoint, hide, send, service, stories
 
 _IMAGES = 1_500
 _OBEYS_S = 10.0
@@ -95,8 +95,8 @@ def _cut_shortly(_older: Trial, cut: Path) -> Callable[[], object]:
 
 def _stand_still(older: Trial, _cut: Path) -> Callable[[], object]:
     """Freeze it."""
-    older.signal_head(signal.SIGSTOP)
-    return partial(older.signal_head, signal.SIGCONT)
+    send(older.pid, signal.SIGSTOP)
+    return partial(send, older.pid, signal.SIGCONT)
 
 
 _CASES: dict[str, Disturb] = {

@@ -204,16 +204,17 @@ class Trial:
         self.start()
         return self.end(0, 1)
 
+    @property
+    def pid(self) -> int:
+        """Number of the command's process."""
+        assert self.process is not None
+        return self.process.pid
+
     def kill_head(self) -> None:
         """Kill the command's process; its workers go on."""
         assert self.process is not None
         self.process.kill()
         self.outputs()
-
-    def signal_head(self, number: signal.Signals) -> None:
-        """Send a signal to the command's process."""
-        assert self.process is not None
-        self.process.send_signal(number)
 
     def answer(self) -> set[tuple[int, str, str]]:
         """What was decided, in order."""
