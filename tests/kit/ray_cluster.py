@@ -20,7 +20,7 @@ from asyncfilter.sandbox.options import ACCESS_KEY, SECRET_KEY
 from tests.kit.decoding import is_alive
 
 START_S = 180.0
-_TRIES = 3
+_TRIES = 10
 _RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats")
 _STORE_BYTES = 100_000_000
 _KEYS = {
