@@ -19,6 +19,7 @@ from asyncfilter.events import KeptAtHome, after_start
 from asyncfilter.fleet import rays
 from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
+from asyncfilter.fleet.tokens import wants_no_token
 from asyncfilter.job.spec import Cluster, Job, Precheck
 from asyncfilter.model import StoreKind, uri_of
 from asyncfilter.wiring.examining import fingerprint, worker_spec
@@ -61,7 +62,7 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         found = await _connected(job, cluster, stack)
         if found.own is None:
             check_foreign(job, found.address)
-        if found.own is None and not rays.has_tokens():
+        if found.own is None and await _wants_no_token(found.address):
             parts = parts._replace(inputs=_with_caution(parts.inputs, _NO_TOKENS.format(found.address)))
         hub = _hub(job, cluster, parts, found)
         if found.own is not None:
@@ -133,6 +134,11 @@ async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack) -> _Clus
         raise
     stack.push_async_callback(_disconnected)
     return found
+
+
+async def _wants_no_token(address: str) -> bool:
+    """Whether whoever reaches a Ray may use it: this process may have a token that nobody asks for."""
+    return not rays.has_tokens() or await anyio.to_thread.run_sync(wants_no_token, address, abandon_on_cancel=True)
 
 
 async def _ended(own: OwnRay) -> None:
