@@ -149,3 +149,29 @@ async def test_what_is_no_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
         is_over.set()
     assert found.value.exit_code == 4
     assert forgotten
+
+
+class RayTaskError(Exception):
+    """As Ray names what a method of an actor has raised."""
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (
+            RayTaskError("ray::opened() (pid=1)\n  File x\nmsgspec.ValidationError: no field `x`"),
+            "ValidationError: no f",
+        ),
+        (Exception("The actor died because of an error raised in its creation task, y\nTypeError: z"), "TypeError: z"),
+        (Exception("RuntimeError: failed to import\nModuleNotFoundError: No module named 'asyncfilter'"), "No module"),
+        (Exception("The actor is dead because its node has died."), None),
+        (Exception("The actor is temporarily unavailable: RpcError"), None),
+    ],
+)
+def test_a_worker_of_another_version_is_told_from_one_that_ended(error: Exception, named: str | None) -> None:
+    """Another version may fail at anything when it starts: exit 2, at once and not when the wait is over."""
+    found = rays._unfit(error)
+    assert (found is None) == (named is None)
+    if found is not None and named is not None:
+        assert named in found.message
+        assert found.exit_code == 2
