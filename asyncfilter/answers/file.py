@@ -21,7 +21,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from asyncfilter.answers.errors import locked, told, unreadable
+from asyncfilter.answers.errors import locked, translated, unreadable
 from asyncfilter.answers.schema import APPLICATION_ID, FORMAT_VERSION, ID, create_tables, expected_names, table_names
 from asyncfilter.checkpoint.errors import is_damage
 from asyncfilter.checkpoint.open_file import new_file
@@ -48,7 +48,7 @@ def real_path(path: Path) -> Path:
     Raises:
         AnswersError: Its links lead in a circle, or a part of it is a file.
     """
-    with told(path):
+    with translated(path):
         return resolved(path)
 
 
@@ -58,7 +58,7 @@ def exists(path: Path) -> bool:
     Raises:
         AnswersError: The system does not tell.
     """
-    with told(path):
+    with translated(path):
         try:
             path.stat()
         except FileNotFoundError:
@@ -75,7 +75,7 @@ def open_writing(path: Path) -> sqlite3.Connection:
     Raises:
         AnswersError: It cannot be used, or created.
     """
-    with told(path):
+    with translated(path):
         if not os.path.lexists(path):
             _create(path)
         _check_place(path)
@@ -102,7 +102,7 @@ def open_reading(path: Path) -> sqlite3.Connection:
     Raises:
         AnswersError: It cannot be used.
     """
-    with told(path):
+    with translated(path):
         _check_place(path)
         db = _connect_reading(path)
         try:
