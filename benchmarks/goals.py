@@ -127,7 +127,12 @@ def _ends(results: Results, end: str) -> list[Mapping[str, Any]]:
     return [case for case in results["overshoot"]["cases"] if case["end"] == end]
 
 
-# -- Lanes -------------------------------------------------------------------------------------------------------------
+# -- Lanes and fleets --------------------------------------------------------------------------------------------------
+
+
+def _head_times(results: Results) -> float | None:
+    fleet = results["fleet"]
+    return None if fleet["head_ms"] is None else float(fleet["head_ms"] / fleet["alone_ms"])
 
 
 def _beside_cut(results: Results) -> float:
@@ -243,6 +248,19 @@ GOALS = (
         figure=lambda results: results["workers"]["joined_wall_s"],
         unit=" s",
         goal=60,
+    ),
+    Goal(
+        what="head of a fleet, by reference, processor time an image, times that of one process alone",
+        figure=_head_times,
+        goal=1.2,
+        digits=2,
+    ),
+    Goal(
+        what="head of a fleet, `convert`, processor time an image",
+        figure=lambda results: results["fleet"]["converting_head_ms"],
+        unit=" ms",
+        goal=1,
+        digits=2,
     ),
     Goal(
         what="checkpoint, processor time an image, whole answer kept",

@@ -17,6 +17,7 @@ class Sizes:
         list_ours, list_peer: Listed keys; the processor time per key is compared.
         ranged: Keys that are listed in ranges.
         lanes_s: Seconds for which three lanes are measured, twice.
+        fleet_s: Seconds for which the head of a fleet is measured by reference.
         fleet_workers: Workers that join one head; ``fleet_images``: images that they examine then.
         quotas_tps: Real quotas, by the rate that the peer is given: ``right`` is the real quota, ``half`` is twice the
             real quota, ``unknown`` is a rate far above it.
@@ -45,6 +46,7 @@ class Sizes:
     list_peer: int
     ranged: int
     lanes_s: float
+    fleet_s: float
     fleet_workers: int
     fleet_images: int
     quotas_tps: dict[str, tuple[int, ...]]
@@ -76,6 +78,7 @@ FULL = Sizes(
     list_peer=100_000,
     ranged=1_000_000,
     lanes_s=25.0,
+    fleet_s=20.0,
     fleet_workers=1_000,
     fleet_images=2_000,
     quotas_tps={"right": (5, 50, 500, 2_000, 5_000), "half": (5, 50, 500, 2_000), "unknown": (5, 50, 500, 2_000)},
@@ -107,6 +110,7 @@ QUICK = Sizes(
     list_peer=5_000,
     ranged=50_000,
     lanes_s=4.0,
+    fleet_s=4.0,
     fleet_workers=50,
     fleet_images=200,
     quotas_tps={"right": (5, 50), "half": (50,), "unknown": (50,)},
