@@ -17,6 +17,7 @@ from benchmarks.workloads import (
     manifests,
     memory,
     overshoot,
+    page,
     pictures,
     quota,
     ranges,
@@ -45,5 +46,5 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "sandbox": sandbox.measure,
 }
 
-BY_NAME: dict[str, Callable[[Bench], dict[str, Any]]] = {"ranges": ranges.measure}
+BY_NAME: dict[str, Callable[[Bench], dict[str, Any]]] = {"ranges": ranges.measure, "page": page.measure}
 """Workloads that are measured with ``--only`` alone: their figures are not among the committed results."""
