@@ -359,6 +359,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "exports": ("Exports for training", _exports),
     "lists": ("A run over an S3 Inventory", _lists),
     "pictures": ("Pictures", _pictures),
+    "page": ("The review page in a browser", _plain),
     "limiters": ("Limiters", _limiters),
     "sandbox": ("The sandbox", _sandbox),
 }
