@@ -127,6 +127,15 @@ def _ends(results: Results, end: str) -> list[Mapping[str, Any]]:
     return [case for case in results["overshoot"]["cases"] if case["end"] == end]
 
 
+# -- Lanes -------------------------------------------------------------------------------------------------------------
+
+
+def _beside_cut(results: Results) -> float:
+    """The least share of a lane while another one is cut."""
+    shares = [lane["share_beside_cut"] for lane in results["lanes"]["lanes"].values()]
+    return min(float(share) for share in shares if share is not None)
+
+
 GOALS = (
     Goal(
         what="processor time of a detection, times less than aioboto3 as it comes",
@@ -208,6 +217,32 @@ GOALS = (
         unit=" %",
         goal=0.5,
         digits=2,
+    ),
+    Goal(
+        what="lanes of 50, 20 and 5 a second in three regions, share of its quota, the worst",
+        figure=lambda results: min(lane["share"] for lane in results["lanes"]["lanes"].values()),
+        goal=0.95,
+        is_least=True,
+        digits=3,
+    ),
+    Goal(
+        what="the same while one lane is cut to a tenth, share of the others, the worst",
+        figure=_beside_cut,
+        goal=0.95,
+        is_least=True,
+        digits=3,
+    ),
+    Goal(
+        what="listing in 8 ranges at 60 ms a page, keys a second, times those of one range, the worst",
+        figure=lambda results: min(kind["times"] for kind in results["ranges"]["keys"].values()),
+        goal=5,
+        is_least=True,
+    ),
+    Goal(
+        what="1,000 workers join a head, all in one process",
+        figure=lambda results: results["workers"]["joined_wall_s"],
+        unit=" s",
+        goal=60,
     ),
     Goal(
         what="checkpoint, processor time an image, whole answer kept",

@@ -16,6 +16,8 @@ class Sizes:
         whole: Images of a whole run, by peer; the numbers differ because the speeds of the peers differ.
         list_ours, list_peer: Listed keys; the processor time per key is compared.
         ranged: Keys that are listed in ranges.
+        lanes_s: Seconds for which three lanes are measured, twice.
+        fleet_workers: Workers that join one head; ``fleet_images``: images that they examine then.
         quotas_tps: Real quotas, by the rate that the peer is given: ``right`` is the real quota, ``half`` is twice the
             real quota, ``unknown`` is a rate far above it.
         peer_quotas_tps: The same for the obvious build.
@@ -42,6 +44,9 @@ class Sizes:
     list_ours: int
     list_peer: int
     ranged: int
+    lanes_s: float
+    fleet_workers: int
+    fleet_images: int
     quotas_tps: dict[str, tuple[int, ...]]
     peer_quotas_tps: dict[str, tuple[int, ...]]
     modes: tuple[str, ...]
@@ -70,6 +75,9 @@ FULL = Sizes(
     list_ours=1_000_000,
     list_peer=100_000,
     ranged=1_000_000,
+    lanes_s=25.0,
+    fleet_workers=1_000,
+    fleet_images=2_000,
     quotas_tps={"right": (5, 50, 500, 2_000, 5_000), "half": (5, 50, 500, 2_000), "unknown": (5, 50, 500, 2_000)},
     peer_quotas_tps={"right": (5, 50, 500), "half": (5, 50)},
     modes=("window", "bucket"),
@@ -98,6 +106,9 @@ QUICK = Sizes(
     list_ours=50_000,
     list_peer=5_000,
     ranged=50_000,
+    lanes_s=4.0,
+    fleet_workers=50,
+    fleet_images=200,
     quotas_tps={"right": (5, 50), "half": (50,), "unknown": (50,)},
     peer_quotas_tps={"right": (50,)},
     modes=("window",),

@@ -11,6 +11,7 @@ from benchmarks.workloads import (
     checkpoint,
     costs,
     exports,
+    lanes,
     limiters,
     listing,
     lists,
@@ -37,6 +38,9 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "resume": resume.measure,
     "memory": memory.measure,
     "quota": quota.measure,
+    "lanes": lanes.measure,
+    "ranges": ranges.measure,
+    "workers": workers.measure,
     "overshoot": overshoot.measure,
     "pictures": pictures.measure,
     "manifests": manifests.measure,
@@ -45,6 +49,3 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "limiters": limiters.measure,
     "sandbox": sandbox.measure,
 }
-
-BY_NAME: dict[str, Callable[[Bench], dict[str, Any]]] = {"ranges": ranges.measure, "workers": workers.measure}
-"""Workloads that are measured with ``--only`` alone: their figures are not among the committed results."""

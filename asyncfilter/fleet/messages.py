@@ -92,10 +92,11 @@ class Fault(Message, frozen=True):
 
 
 class Greet(Message, frozen=True, tag=1):
-    """The first message of a session: who asks."""
+    """The first message of a session: who asks; ``head`` differs after every start of it."""
 
     version: Word
     fingerprint: Word
+    head: Word = ""
 
 
 class Examine(Message, frozen=True, tag=2):
@@ -170,9 +171,13 @@ class Hello(Message, frozen=True, tag=1):
 
 
 class Refused(Message, frozen=True, tag=2):
-    """The session is not obeyed: ``epoch`` is the highest that the worker has seen."""
+    """The session is not obeyed: ``epoch`` is the highest that the worker has seen.
+
+    ``is_held`` when another head of the same epoch lives, as that of a copied checkpoint does.
+    """
 
     epoch: Count
+    is_held: bool = False
 
 
 class Answered(Message, frozen=True, tag=3):

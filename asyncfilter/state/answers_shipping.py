@@ -24,6 +24,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.custom_labels.processes import Host
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.ports.state_store import StateStore
+from asyncfilter.state.away import told_as_away
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head, Snapshot
 from asyncfilter.state.names import StatePlace
@@ -147,8 +148,13 @@ async def answers_shipped(answers: AnswersShipping, caution: Told) -> AsyncItera
     """Fetch a file that is missing here, and ship the file whenever it has changed, and at the end.
 
     Trouble with people's answers costs no verdict: it is told, and the command goes on.
+
+    Raises:
+        StateAwayError: The missing file cannot be fetched at the moment.
+        AsyncFilterError: It cannot be fetched.
     """
-    await answers.fetch()
+    with told_as_away(answers.place.uri, "read"):
+        await answers.fetch()
     error: Exception | None = None
     following = _Following(answers, caution)
     # First: the command obeys what other machines have added.

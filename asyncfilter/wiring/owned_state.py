@@ -25,7 +25,12 @@ from asyncfilter.checkpoint.schema import FORMAT_VERSION
 from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.custom_labels.processes import ThisHost
 from asyncfilter.engine.core.run_context import RunContext
-from asyncfilter.errors import AsyncFilterError, CheckpointError, CheckpointLockedError, UsageError
+from asyncfilter.errors import (
+    AsyncFilterError,
+    CheckpointError,
+    CheckpointLockedError,
+    UsageError,
+)
 from asyncfilter.events import JobWarning
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job
@@ -34,6 +39,7 @@ from asyncfilter.ports.keeping import KeptState
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.records.progress import Batch
 from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
+from asyncfilter.state.away import told_as_away
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
 from asyncfilter.state.names import Held, place_of
@@ -51,12 +57,19 @@ async def has_state(job: Job) -> bool:
 
 
 async def begun_state(job: Job) -> Head | None:
-    """The head of a job's state, which is not owned; None where none was begun."""
+    """The head of a job's state, which is not owned; None where none was begun.
+
+    Raises:
+        StateAwayError: Its store does not answer.
+        AccessError: The account may not read it.
+        CheckpointError: What is there is no head of this state.
+    """
     place = place_of(job)
     if place is None:
         return None
     async with open_state_store(job.aws) as store:
-        seen = await read_head(store, place)
+        with told_as_away(place.uri, "read"):
+            seen = await read_head(store, place)
     return None if seen is None else seen.head
 
 
@@ -192,7 +205,8 @@ class _Opening:
                 await to_thread.run_sync(check_first_file, owner.place, path, taken.head)
             return None
         async with _heart_beating(owner, self.context.clock):
-            copy = await bring_up(self.store, owner.place, taken.head, path)
+            with told_as_away(owner.place.uri, "read"):
+                copy = await bring_up(self.store, owner.place, taken.head, path)
         if copy.aside is not None:
             self.tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
         if copy.spent_micros:

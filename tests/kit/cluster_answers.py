@@ -88,7 +88,8 @@ def _check_equal(
 ) -> int:
     """One run with a fleet; returns how many workers were killed."""
     killed = 0
-    with proofs.trial(f"{name}, {workers} workers") as seen:
+    with proofs.trial(name) as seen:
+        seen["workers"] = workers
         forget(sandbox)
         _set_faults(sandbox, name)
         fleet = Trial(proofs.place, sandbox, workers=workers, **STOPS[name])
@@ -199,7 +200,7 @@ def dead_heads(proofs: Proofs) -> None:
     killed, number = 0, 0
     while killed < proofs.repeat:
         case, wanted = (("2 workers", 2), ("1 to 4 workers", {"min": 1, "max": 4}))[number % 2]
-        with proofs.trial(case) as seen, service(seed=proofs.seed) as sandbox:
+        with proofs.trial(f"head killed, {case}") as seen, service(seed=proofs.seed) as sandbox:
             fleet = Trial(proofs.place, sandbox, cluster=proofs.place.cluster_keys(wanted))
             fleet.start()
             for moment in sorted(proofs.rng.sample(range(20, 330), 2)):

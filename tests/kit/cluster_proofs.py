@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.kit.cluster_answers import answers, ceiling, dead_disks, dead_heads, kills, once
 from tests.kit.cluster_heads import heads
-from tests.kit.cluster_rates import freezes, frozen, lanes, overload, rate
+from tests.kit.cluster_rates import freezes, frozen, frozen_heads, lanes, overload, rate
 from tests.kit.cluster_rows import Proofs, read_rows, table
 from tests.kit.cluster_setups import demo, lost_ray, newcomer, own_models, poison, refusals
 from tests.kit.ray_cluster import RayCluster
@@ -31,6 +31,7 @@ PROOFS: dict[Callable[[Proofs], None], int] = {
     freezes: 10,
     overload: 2,
     frozen: 3,
+    frozen_heads: 3,
     lanes: 1,
     heads: 3,
     poison: 10,

@@ -68,6 +68,25 @@ def freezes(proofs: Proofs) -> None:
             seen["calls repeated"] = again(sandbox)
 
 
+def frozen_heads(proofs: Proofs) -> None:
+    """The head stands still, as on a machine that is suspended: nothing is repeated, and no second is too full."""
+    for number in range(proofs.repeat):
+        still_s = (2, 8, 30)[number % 3]
+        with proofs.trial(f"the head is frozen for {still_s} s") as seen, service(1_000) as sandbox:
+            fleet = Trial(proofs.place, sandbox)
+            fleet.start()
+            fleet.examined(proofs.rng.randrange(100, 500))
+            fleet.signal_head(signal.SIGSTOP)
+            time.sleep(still_s)
+            fleet.signal_head(signal.SIGCONT)
+            summary, detect = fleet.end(), sandbox.stats().operations["DetectLabels"]
+            seen |= {"fullest": detect.attempts_per_1s_max, "rate": TPS, "calls repeated": again(sandbox)}
+            seen |= {"asks lost": fleet.asks(), "turns returned": summary["workers"]["returned_turns"]}
+            proofs.check(detect.attempts_per_1s_max <= 1.05 * TPS + 1, f"{detect.attempts_per_1s_max} in a second")
+            proofs.check(seen["calls repeated"] <= seen["asks lost"], "calls repeated")
+            proofs.check(summary["examined"] == 1_000, "incomplete")
+
+
 def overload(proofs: Proofs) -> None:
     """A rate above what the workers can do gives nine tenths of the best throughput."""
     for _ in range(proofs.repeat):

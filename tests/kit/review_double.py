@@ -145,7 +145,7 @@ class FakeReview:
         name, query = request.match_info["name"], request.query
         if name == "job":
             return _json(self._job())
-        if name == "queue":
+        if name in {"queue", "ids"}:
             ids = self._queue(query["name"])
             start = ids.index(int(query["after"])) + 1 if "after" in query else 0
             page = ids[start : start + int(query.get("limit", 2000))]

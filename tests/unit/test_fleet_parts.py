@@ -40,6 +40,16 @@ def test_drift_of_clocks_is_followed() -> None:
     assert transit.late_s(86_460, 86_460 * 1.0001 + 0.51) > TURN_S
 
 
+def test_way_that_has_become_longer_is_taken_as_it_is() -> None:
+    """After some minutes turns are no longer late by it, and a run does not stand still for good."""
+    transit = Transit()
+    for tenth in range(6_000):
+        transit.arrived(tenth / 10, tenth / 10 + (0.001 if tenth < 1_000 else 0.501))
+    assert transit.late_s(600.0, 600.501) < TURN_S
+    transit.arrived(600.0, 600.001)
+    assert transit.late_s(600.1, 600.601) > TURN_S
+
+
 def test_window_is_cut_once_for_one_cause() -> None:
     """Late answers to asks from before a cut do not cut again; answers in time grow a window that is used."""
     window = Window(most=1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -16,6 +17,7 @@ from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointError,
     CheckpointMismatchError,
+    PermissionDeniedError,
     StateAwayError,
     StateExistsError,
     StateHeldError,
@@ -26,6 +28,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Refusal
+from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import decode_head, encode_head
 from asyncfilter.state.names import new_id
@@ -208,14 +211,19 @@ def test_a_write_that_was_repeated_on_its_way_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [TransientError("503", may_be_billed=False), ThrottledError("SlowDown", cause=ThrottleCause.RATE)]
+    "error",
+    [
+        TransientError("503", may_be_billed=False),
+        ThrottledError("SlowDown", cause=ThrottleCause.RATE),
+    ],
 )
-def test_a_store_that_is_away_at_the_start_is_told_as_away(error: AsyncFilterError) -> None:
+@pytest.mark.parametrize("failing", ["get", "put"])
+def test_a_store_that_is_away_at_the_start_is_told_as_away(error: AsyncFilterError, failing: str) -> None:
     """Exit code 75, at which a scheduler repeats the command; nothing was begun."""
 
     async def main() -> None:
         def fault(operation: str, _place: S3Location) -> object:
-            if operation == "put":
+            if operation == failing:
                 raise error
             return None
 
@@ -226,6 +234,45 @@ def test_a_store_that_is_away_at_the_start_is_told_as_away(error: AsyncFilterErr
         assert not store.objects
 
     virtually(main)
+
+
+@pytest.mark.parametrize("denied", ["get", "put", "list", "delete"])
+def test_what_a_state_needs_is_permitted_or_it_is_not_taken(denied: str) -> None:
+    """Each permission by itself: what is missed only days later would stop a run that was paid for."""
+
+    async def main() -> None:
+        def fault(operation: str, _place: S3Location) -> object:
+            if operation == denied:
+                raise PermissionDeniedError("AccessDenied")
+            return None
+
+        store = MemoryStateStore(fault=fault)
+        with pytest.raises(PermissionDeniedError):
+            await taken_by(store)
+        assert PLACE.head not in store.objects
+
+    virtually(main)
+
+
+async def test_a_store_that_is_away_when_answers_are_fetched_is_told_as_away(tmp_path: Path) -> None:
+    """The state is taken by then: the same command goes on, so that this is exit code 75, too."""
+
+    def fault(_operation: str, _place: S3Location) -> object:
+        raise TransientError("503", may_be_billed=False)
+
+    answers = AnswersShipping(
+        store=MemoryStateStore(fault=fault),
+        place=PLACE.answers,
+        path=tmp_path / "birds.answers",
+        host=Machine("here"),
+        clock=LoopClock(),
+        now_s=LoopClock().monotonic,
+        told=lambda _: None,
+    )
+    with pytest.raises(StateAwayError) as caught:
+        async with answers_shipped(answers, lambda _: None):
+            pass
+    assert caught.value.exit_code == 75
 
 
 def test_an_owner_pays_by_the_first_sending_that_may_have_been_carried_out() -> None:
