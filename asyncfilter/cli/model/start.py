@@ -13,11 +13,11 @@ from asyncfilter.cli.model.options import (
     ProjectArgument,
     VersionArgument,
     WaitOptions,
-    agree,
     parse_duration,
     run_verb,
 )
 from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.questions import agree
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.errors import UsageError
@@ -124,4 +124,4 @@ def _ask(planned: PlannedStart, options: ModelOptions) -> None:
     else:
         question = "Start it, to be stopped"
     print_err(f"in {duration(wish.for_s)} it costs at most {usd(model_micros(most, wish.for_s))}")
-    agree(f"{question} {duration(wish.for_s)} from now?", options)
+    agree(f"{question} {duration(wish.for_s)} from now?", yes=options.yes)
