@@ -29,6 +29,14 @@ def test_defaults() -> None:
     assert make_job(cluster={"engine": "ray"}).cluster == Cluster()
 
 
+@pytest.mark.parametrize("gpus", [0, 0.25, 1, 3])
+def test_parts_of_a_gpu(gpus: float) -> None:
+    """Ray gives a part of one, or whole ones."""
+    cluster = make_job(cluster={"engine": "ray", "per_worker": {"gpus": gpus}}).cluster
+    assert cluster is not None
+    assert cluster.gpus == gpus
+
+
 def test_every_key() -> None:
     """All keys, and a number for both numbers of workers."""
     wanted = {
@@ -60,6 +68,7 @@ def test_every_key() -> None:
         ({"engine": "ray", "workers": {"min": 3, "max": 2}}, "cluster.workers.max"),
         ({"engine": "ray", "per_worker": {"cpus": 0.5}}, "cluster.per_worker.cpus"),
         ({"engine": "ray", "per_worker": {"gpus": -1}}, "cluster.per_worker.gpus"),
+        ({"engine": "ray", "per_worker": {"gpus": 1.5}}, "cluster.per_worker.gpus"),
         ({"engine": "ray", "per_worker": {"memory_gb": 0}}, "cluster.per_worker.memory_gb"),
         ({"engine": "ray", "send": "some"}, "cluster.send"),
         ({"engine": "ray", "wait_s": 0}, "cluster.wait_s"),
