@@ -1,4 +1,5 @@
 # asyncfilter in a container: docs/deploy/container.md has the commands. tests/cli/test_deployment.py runs these steps.
+# docs/examples/cluster/Dockerfile builds on it.
 #
 # A tag moves when the image is updated; for a build that can be repeated, name the image by its digest:
 #   docker build --build-arg PYTHON=python@sha256:... -t asyncfilter .

@@ -143,13 +143,17 @@ bench-check: $(READY) ## has the program become slower than in the committed res
 sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 machines lost on each of two S3 servers, for hours
 	$(BIN)/python -m tests.kit.sweep signals
 	$(BIN)/python -m tests.kit.sweep kills
+	set -e; for job in lanes ranges onnx copy state; do \
+	  $(BIN)/python -m tests.kit.sweep signals --job $$job --moments 20; \
+	  $(BIN)/python -m tests.kit.sweep kills --job $$job --moments 50; done
 	$(BIN)/python -m tests.kit.sweep leases --moments 100
 	$(BIN)/python -m tests.kit.sweep trainings --moments 100
 	$(BIN)/python -m tests.kit.sweep states --moments 50
 	$(BIN)/python -m tests.kit.sweep states-elsewhere --moments 50
 
-test-cluster: $(READY) ## what a fleet promises, on a local Ray of three nodes, for hours; PROOFS="--repeat N [KIND ...]" for less
+test-cluster: $(READY) ## what a fleet promises, on a local Ray of a head and three nodes, for hours; PROOFS="--repeat N [KIND ...]" for less
 	$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cluster.txt
+	$(BIN)/python -u -m tests.kit.cluster_image
 	$(BIN)/python -u -m tests.kit.cluster_proofs $(PROOFS)
 
 clean:           ## remove what make made

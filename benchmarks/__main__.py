@@ -16,7 +16,7 @@ from benchmarks import files, machine
 from benchmarks.bench import Bench
 from benchmarks.check import check
 from benchmarks.sizes import FULL, QUICK
-from benchmarks.suite import BY_NAME, WORKLOADS
+from benchmarks.suite import WORKLOADS
 from benchmarks.tables import summary
 
 RECORDED = "rekognition/detect_labels_recorded.jsonl"
@@ -45,7 +45,7 @@ def _measure(bench: Bench, names: list[str], out: Path, *, is_partial: bool) -> 
     for name in names:
         at, load, began_s = machine.now(), machine.load(), time.monotonic()
         print(f"{at} {name} (load {load:g})", file=sys.stderr, flush=True)
-        measured = (WORKLOADS | BY_NAME)[name](bench)
+        measured = WORKLOADS[name](bench)
         took_s = round(time.monotonic() - began_s, 1)
         conditions = {"at": at, "commit": machine.commit(), "load": load, "took_s": took_s}
         document["workloads"][name] = {**conditions, "figures": measured}
@@ -59,9 +59,7 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, one round, written to the subfolder quick")
-    parser.add_argument(
-        "--only", nargs="+", choices=WORKLOADS | BY_NAME, metavar="WORKLOAD", help=", ".join(WORKLOADS | BY_NAME)
-    )
+    parser.add_argument("--only", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
     parser.add_argument("--data", type=Path, help=f"folder with {RECORDED}, for answers of the real service")
     parser.add_argument("--out", type=Path, help="folder for the results")
     parser.add_argument("--redraw", action="store_true", help="measure nothing: draw tables and plots from the JSON")

@@ -127,6 +127,20 @@ def _ends(results: Results, end: str) -> list[Mapping[str, Any]]:
     return [case for case in results["overshoot"]["cases"] if case["end"] == end]
 
 
+# -- Lanes and fleets --------------------------------------------------------------------------------------------------
+
+
+def _head_times(results: Results) -> float | None:
+    fleet = results["fleet"]
+    return None if fleet["head_ms"] is None else float(fleet["head_ms"] / fleet["alone_ms"])
+
+
+def _beside_cut(results: Results) -> float:
+    """The least share of a lane while another one is cut."""
+    shares = [lane["share_beside_cut"] for lane in results["lanes"]["lanes"].values()]
+    return min(float(share) for share in shares if share is not None)
+
+
 GOALS = (
     Goal(
         what="processor time of a detection, times less than aioboto3 as it comes",
@@ -207,6 +221,45 @@ GOALS = (
         figure=_throttled("throttled_late_pct", "unknown"),
         unit=" %",
         goal=0.5,
+        digits=2,
+    ),
+    Goal(
+        what="lanes of 50, 20 and 5 a second in three regions, share of its quota, the worst",
+        figure=lambda results: min(lane["share"] for lane in results["lanes"]["lanes"].values()),
+        goal=0.95,
+        is_least=True,
+        digits=3,
+    ),
+    Goal(
+        what="the same while one lane is cut to a tenth, share of the others, the worst",
+        figure=_beside_cut,
+        goal=0.95,
+        is_least=True,
+        digits=3,
+    ),
+    Goal(
+        what="listing in 8 ranges at 60 ms a page, keys a second, times those of one range, the worst",
+        figure=lambda results: min(kind["times"] for kind in results["ranges"]["keys"].values()),
+        goal=5,
+        is_least=True,
+    ),
+    Goal(
+        what="1,000 workers join a head, all in one process",
+        figure=lambda results: results["workers"]["joined_wall_s"],
+        unit=" s",
+        goal=60,
+    ),
+    Goal(
+        what="head of a fleet, by reference, processor time an image, times that of one process alone",
+        figure=_head_times,
+        goal=1.2,
+        digits=2,
+    ),
+    Goal(
+        what="head of a fleet, `convert`, processor time an image",
+        figure=lambda results: results["fleet"]["converting_head_ms"],
+        unit=" ms",
+        goal=1,
         digits=2,
     ),
     Goal(
@@ -307,6 +360,60 @@ GOALS = (
         figure=lambda results: results["lists"]["by_keys"]["1000000"]["first_cpu_s"],
         unit=" s",
         goal=10,
+    ),
+    Goal(
+        what="first tile of 10,000 pictures on the review page, from the start of the navigation",
+        figure=lambda results: results["page"]["page"]["first_tile_ms"],
+        unit=" ms",
+        goal=1000,
+        digits=0,
+    ),
+    Goal(
+        what="all cards of 10,000 pictures on the review page, from the start of the navigation",
+        figure=lambda results: results["page"]["page"]["all_cards_ms"],
+        unit=" ms",
+        goal=3000,
+        digits=0,
+    ),
+    Goal(
+        what="review page, key to the next picture, at 95 %",
+        figure=lambda results: results["page"]["page"]["key_p95_ms"],
+        unit=" ms",
+        goal=50,
+        digits=1,
+    ),
+    Goal(
+        what="review page, frames of a grid that scrolls, at 95 %",
+        figure=lambda results: results["page"]["page"]["frame_p95_ms"],
+        unit=" ms",
+        goal=50,
+        digits=1,
+    ),
+    Goal(
+        what="review page, pictures asked for while the grid scrolls",
+        figure=lambda results: results["page"]["page"]["asked_while_scrolling"],
+        goal=0,
+        digits=0,
+    ),
+    Goal(
+        what="review page, tiles in the document",
+        figure=lambda results: results["page"]["page"]["tiles"],
+        goal=150,
+        digits=0,
+    ),
+    Goal(
+        what="review page over a million rows, start of the command to the first saved decision",
+        figure=lambda results: results["page"]["usable_s"],
+        unit=" s",
+        goal=15,
+    ),
+    Goal(
+        what="server of the review page, memory after 2,000 decisions, times that of before",
+        figure=lambda results: (
+            results["page"]["server"]["memory_after_decisions_mb"] / results["page"]["server"]["memory_mb"]
+        ),
+        goal=1.1,
+        digits=2,
     ),
     Goal(
         what="`asyncfilter --help`",

@@ -11,12 +11,15 @@ from benchmarks.workloads import (
     checkpoint,
     costs,
     exports,
+    fleet,
+    lanes,
     limiters,
     listing,
     lists,
     manifests,
     memory,
     overshoot,
+    page,
     pictures,
     quota,
     ranges,
@@ -24,6 +27,7 @@ from benchmarks.workloads import (
     sandbox,
     startup,
     whole,
+    workers,
 )
 
 WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
@@ -36,14 +40,16 @@ WORKLOADS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "resume": resume.measure,
     "memory": memory.measure,
     "quota": quota.measure,
+    "lanes": lanes.measure,
+    "ranges": ranges.measure,
+    "workers": workers.measure,
+    "fleet": fleet.measure,
     "overshoot": overshoot.measure,
     "pictures": pictures.measure,
+    "page": page.measure,
     "manifests": manifests.measure,
     "exports": exports.measure,
     "lists": lists.measure,
     "limiters": limiters.measure,
     "sandbox": sandbox.measure,
 }
-
-BY_NAME: dict[str, Callable[[Bench], dict[str, Any]]] = {"ranges": ranges.measure}
-"""Workloads that are measured with ``--only`` alone: their figures are not among the committed results."""

@@ -187,6 +187,25 @@ def _ranges(measured: Document) -> str:
     return f"{measured['ranges']} ranges, {measured['latency_s'] * 1000:.0f} ms a page.\n\n{table(head, rows)}"
 
 
+def _lanes(measured: Document) -> str:
+    rows = [
+        (
+            region,
+            f"{lane['quota_tps']:g}",
+            f"{lane['share']:.3f}",
+            f"{lane['throttled_pct']:.2f}",
+            "cut" if lane["share_beside_cut"] is None else f"{lane['share_beside_cut']:.3f}",
+        )
+        for region, lane in measured["lanes"].items()
+    ]
+    head = ("region", "quota/s", "share", "throttled %", "share while one is cut")
+    usual_ms, slow_ms = measured["latency_p50_s"] * 1000, measured["latency_p99_s"] * 1000
+    text = f"Each measured for {measured['seconds']:g} s behind the ramp, then again after {measured['cut']} was "
+    text += f"cut to a tenth. Answers take {usual_ms:.0f} ms, one in a hundred {slow_ms:.0f} ms or more; "
+    text += f"{measured['cpu_ms']:.2f} ms of processor time an image, start included."
+    return f"{text}\n\n{table(head, rows)}"
+
+
 def _quota(measured: Document) -> str:
     rows = [
         (
@@ -326,8 +345,11 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "whole": ("Whole run, no latency", _whole),
     "costs": ("Where the time of an image goes", _costs),
     "quota": ("Share of a quota", _quota),
+    "lanes": ("Lanes", _lanes),
     "listing": ("Listing", _listing),
     "ranges": ("Listing in ranges", _ranges),
+    "workers": ("Workers that join a fleet", _plain),
+    "fleet": ("The head of a fleet", _plain),
     "checkpoint": ("Checkpoint", _plain),
     "resume": ("Going on after many images", _plain),
     "memory": ("Memory, 1,000 calls in flight", _memory),
@@ -337,6 +359,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "exports": ("Exports for training", _exports),
     "lists": ("A run over an S3 Inventory", _lists),
     "pictures": ("Pictures", _pictures),
+    "page": ("The review page in a browser", _plain),
     "limiters": ("Limiters", _limiters),
     "sandbox": ("The sandbox", _sandbox),
 }

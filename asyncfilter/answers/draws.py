@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from asyncfilter.answers.errors import told
+from asyncfilter.answers.errors import translated
 from asyncfilter.answers.file import begin, exists, open_reading, open_writing, real_path
 from asyncfilter.records.draws import Draw, DrawnImage, DrawnPart, NewDraw, PartName
 
@@ -39,7 +39,7 @@ def stored_draw(path: Path, number: int) -> Draw | None:
     path = real_path(path)
     if not exists(path):
         return None
-    with told(path), closing(open_reading(path)) as db:
+    with translated(path), closing(open_reading(path)) as db:
         return _read(db, number)
 
 
@@ -49,7 +49,7 @@ def stored_seeds(path: Path, job: str, *, source: str = "") -> list[tuple[int, i
     if not exists(path):
         return []
     query = f"SELECT number, rule, json_extract(frozen, '$.seed') FROM draw WHERE {_OF_JOB} ORDER BY number"  # noqa: S608  a constant
-    with told(path), closing(open_reading(path)) as db:
+    with translated(path), closing(open_reading(path)) as db:
         return db.execute(query, (job, source)).fetchall()
 
 
@@ -66,7 +66,7 @@ def freeze(path: Path, job: str, make: NewDraws, *, source: str = "") -> list[Dr
     of_job = (job, source)
     before, last = _before(path, of_job)
     while new := make(before, last + 1):
-        with told(path), closing(open_writing(path)) as db:
+        with translated(path), closing(open_writing(path)) as db:
             is_stored = _store(db, new, after=last)
             before, last = _newest(db, of_job), _last_number(db)
         if is_stored:
@@ -78,7 +78,7 @@ def _before(path: Path, of_job: tuple[str, str]) -> tuple[list[Draw], int]:
     """The newest draws of a job, by name and source, and the number of the newest of all."""
     if not exists(path):
         return [], 0
-    with told(path), closing(open_reading(path)) as db:
+    with translated(path), closing(open_reading(path)) as db:
         db.execute("BEGIN")
         return _newest(db, of_job), _last_number(db)
 

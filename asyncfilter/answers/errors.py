@@ -21,7 +21,7 @@ def unreadable(path: Path, what: str) -> AnswersError:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
     """Translate every error of SQLite or the system about ``path`` that is raised inside the block.
 
     Raises:
@@ -29,15 +29,19 @@ def told(path: Path) -> Iterator[None]:
         AnswersError: The content is damaged, or the system does not let it be used.
     """
     try:
-        with told_by_sqlite(path):
+        with sqlite_translated(path):
             yield
     except OSError as exc:
         raise AnswersError(f"{path}: {cause_of(exc) or exc.strerror or exc}", hint=_PLACE_HINT) from exc
 
 
 @contextmanager
-def told_by_sqlite(path: Path) -> Iterator[None]:
-    """Translate the errors of SQLite, and of what it returns; other code may run in the block. Raises as ``told``."""
+def sqlite_translated(path: Path) -> Iterator[None]:
+    """Translate the errors of SQLite, and of what it returns; other code may run in the block.
+
+    Raises:
+        AnswersError: As for ``translated``.
+    """
     try:
         yield
     except sqlite3.IntegrityError:  # a defect of the caller, not of the file

@@ -21,17 +21,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from asyncfilter.answers.errors import locked, told, unreadable
+from asyncfilter.answers.errors import locked, translated, unreadable
 from asyncfilter.answers.schema import APPLICATION_ID, FORMAT_VERSION, ID, create_tables, expected_names, table_names
 from asyncfilter.checkpoint.errors import is_damage
-from asyncfilter.checkpoint.open_file import sync_folder
-from asyncfilter.checkpoint.place import Kept, beside, check_file, check_one_name
+from asyncfilter.checkpoint.open_file import new_file
+from asyncfilter.checkpoint.place import FileKind, beside, check_file, check_one_name, resolved
 from asyncfilter.errors import AnswersError
 
 BUSY_TIMEOUT_S = 5.0
 """How long a transaction waits for those of other processes, which last milliseconds."""
 
-_PRIVATE_MODE = 0o600
 _PAUSE_S = 0.02
 _LOOK_AGAIN_S = 0.005
 _CHECKED_WHOLE_BYTES = 16 << 20
@@ -40,7 +39,7 @@ _CHECKED_WHOLE_BYTES = 16 << 20
 _NO_LOCKS = {errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 """What a file system says that has no locks on folders."""
 
-ANSWERS = Kept("an answers file", "answers", AnswersError)
+ANSWERS = FileKind("an answers file", "answers", AnswersError)
 
 
 def real_path(path: Path) -> Path:
@@ -49,11 +48,8 @@ def real_path(path: Path) -> Path:
     Raises:
         AnswersError: Its links lead in a circle, or a part of it is a file.
     """
-    with told(path):
-        try:
-            return Path(os.path.realpath(path, strict=True))
-        except FileNotFoundError:
-            return Path(os.path.realpath(path))
+    with translated(path):
+        return resolved(path)
 
 
 def exists(path: Path) -> bool:
@@ -62,7 +58,7 @@ def exists(path: Path) -> bool:
     Raises:
         AnswersError: The system does not tell.
     """
-    with told(path):
+    with translated(path):
         try:
             path.stat()
         except FileNotFoundError:
@@ -79,7 +75,7 @@ def open_writing(path: Path) -> sqlite3.Connection:
     Raises:
         AnswersError: It cannot be used, or created.
     """
-    with told(path):
+    with translated(path):
         if not os.path.lexists(path):
             _create(path)
         _check_place(path)
@@ -106,7 +102,7 @@ def open_reading(path: Path) -> sqlite3.Connection:
     Raises:
         AnswersError: It cannot be used.
     """
-    with told(path):
+    with translated(path):
         _check_place(path)
         db = _connect_reading(path)
         try:
@@ -151,7 +147,6 @@ def _create(path: Path) -> None:
         if beside(path, "-wal").exists():
             raise unreadable(path, f"the file is missing, but {beside(path, '-wal').name} is there")
         _make(path)
-        sync_folder(path)
 
 
 @contextmanager
@@ -187,20 +182,9 @@ def _lock(fd: int, path: Path) -> None:
 
 
 def _make(path: Path) -> None:
-    """Make the file under another name, then rename it; a draft that a killed process left is replaced."""
-    draft = beside(path, ".new")
-    for leftover in (draft, *(beside(draft, suffix) for suffix in ("-journal", "-wal", "-shm"))):
-        leftover.unlink(missing_ok=True)
-    # Made here and not by SQLite, which would follow a planted link, and make it readable for all.
-    os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _PRIVATE_MODE))
-    try:
-        with closing(_connect(draft, "rw")) as db:
-            create_tables(db, secrets.token_hex(16))
-            db.execute("PRAGMA journal_mode = WAL")  # kept in the file: readers never wait for writers
-        draft.rename(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    with new_file(path) as draft, closing(_connect(draft, "rw")) as db:
+        create_tables(db, secrets.token_hex(16))
+        db.execute("PRAGMA journal_mode = WAL")  # kept in the file: readers never wait for writers
 
 
 # -- Checks ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import anyio
 from anyio import to_thread
 
 from asyncfilter.answers import queries
-from asyncfilter.answers.errors import told, told_by_sqlite
+from asyncfilter.answers.errors import sqlite_translated, translated
 from asyncfilter.answers.file import exists, open_reading, real_path
 from asyncfilter.checkpoint.file_thread import FileThread
 from asyncfilter.policy.answers.fold import fold
@@ -97,7 +97,7 @@ class AnswersReader:
     def close(self) -> None:
         """Close the file; a second call does nothing, and an iteration that was given up may end later."""
         self._is_closed = True
-        with told(self._path):
+        with translated(self._path):
             self._db.close()
 
     def __enter__(self) -> Self:
@@ -110,7 +110,7 @@ class AnswersReader:
     def _reading(self) -> Iterator[None]:
         """A block whose statements all see one state of the file; within an iteration, that of the iteration."""
         is_outer = not self._db.in_transaction
-        with told_by_sqlite(self._path):
+        with sqlite_translated(self._path):
             if is_outer:
                 self._db.execute("BEGIN")
             try:
@@ -139,7 +139,7 @@ class SqliteAnswers:
 
     def __init__(self, reader: AnswersReader) -> None:
         self._reader = reader
-        thread = FileThread(reader.path, anyio.CapacityLimiter(1), told)
+        thread = FileThread(reader.path, anyio.CapacityLimiter(1), translated)
         self.last_serial = thread.wrap(reader.last_serial)
         self.count = thread.wrap(reader.count)
         self.current = thread.wrap(reader.current)

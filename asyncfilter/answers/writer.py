@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from asyncfilter.answers import queries
-from asyncfilter.answers.errors import told, told_by_sqlite
+from asyncfilter.answers.errors import sqlite_translated, translated
 from asyncfilter.answers.file import begin, open_writing, real_path
 from asyncfilter.answers.schema import MERGED
 from asyncfilter.checkpoint import sql
@@ -86,7 +86,7 @@ class AnswersFile:
             AnswersLockedError: Another program kept the file locked.
             AnswersError: The file cannot be read or written.
         """
-        with told_by_sqlite(self._path):
+        with sqlite_translated(self._path):
             begin(self._db)
             try:
                 yield Writing(self._db)
@@ -97,7 +97,7 @@ class AnswersFile:
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        with told(self._path):
+        with translated(self._path):
             self._db.close()
 
     def __enter__(self) -> Self:

@@ -99,8 +99,13 @@ def _parameter(response: ErrorResponse) -> AsyncFilterError:
     )(response)
 
 
+def _run(error: type[AsyncFilterError], meaning: str, hint: str) -> _Rule:
+    """An error that ends the run, with the same words for every response."""
+    return lambda response: error(f"{meaning}: {response}", hint=hint)
+
+
 def _credentials(hint: str) -> _Rule:
-    return lambda response: CredentialsError(f"AWS does not accept the credentials: {response}", hint=hint)
+    return _run(CredentialsError, "AWS does not accept the credentials", hint)
 
 
 def _denied(response: ErrorResponse) -> AsyncFilterError:
@@ -120,20 +125,6 @@ def denied_action(response: ErrorResponse) -> str | None:
     """The IAM action that a denial names, such as ``s3:GetObjectTagging``; None where it names none."""
     found = _ACTION.search(response.message)
     return found[1] if found else None
-
-
-def _unusable_account(response: ErrorResponse) -> AsyncFilterError:
-    return AccessError(
-        f"The account cannot use the service: {response}",
-        hint="Complete the account's registration and billing, and enable service and region for it in the console.",
-    )
-
-
-def _not_owned(response: ErrorResponse) -> AsyncFilterError:
-    return AccessError(
-        f"The account does not own what it asks for: {response}",
-        hint="Use a bucket's own name, and the credentials of an account that may use it.",
-    )
 
 
 def _unsupported(response: ErrorResponse) -> AsyncFilterError:
@@ -158,13 +149,6 @@ def _region(response: ErrorResponse) -> AsyncFilterError:
     )
 
 
-def _endpoint(response: ErrorResponse) -> AsyncFilterError:
-    return EndpointError(
-        f"The server at the endpoint is not the expected AWS service: {response}",
-        hint="Check AWS_ENDPOINT_URL, its per-service forms, endpoint_url in the AWS config file, and the proxy.",
-    )
-
-
 def _model_missing(response: ErrorResponse) -> AsyncFilterError:
     return AccessError(
         f"There is no model {response.where} for these credentials ({response.message})",
@@ -179,6 +163,21 @@ def _model_stopped(response: ErrorResponse) -> AsyncFilterError:
     )
 
 
+_unusable_account = _run(
+    AccessError,
+    "The account cannot use the service",
+    "Complete the account's registration and billing, and enable service and region for it in the console.",
+)
+_not_owned = _run(
+    AccessError,
+    "The account does not own what it asks for",
+    "Use a bucket's own name, and the credentials of an account that may use it.",
+)
+_endpoint = _run(
+    EndpointError,
+    "The server at the endpoint is not the expected AWS service",
+    "Check AWS_ENDPOINT_URL, its per-service forms, endpoint_url in the AWS config file, and the proxy.",
+)
 _too_large = _image("image_too_large", "the image is over 15 MB, 10,000 px or what the model takes")
 _kms = _image(
     "kms_denied",

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from asyncfilter.checkpoint.changes import ChangeLog
 from asyncfilter.checkpoint.errors import CorruptRowError, unreadable
 from asyncfilter.checkpoint.lock import PRIVATE_MODE
-from asyncfilter.checkpoint.place import beside, check_file, check_one_name
+from asyncfilter.checkpoint.place import SIDES, beside, check_file, check_one_name
 from asyncfilter.checkpoint.schema import (
     APPLICATION_ID,
     FORMAT_VERSION,
@@ -227,24 +227,33 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def _make(path: Path, identity: Mapping[str, str], name: str) -> None:
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """An empty, private file that is named ``path``, durably, when the block ends; after an exception it is removed.
+
+    A draft that a killed process left is replaced.
+    """
     draft = beside(path, ".new")
-    for leftover in (draft, beside(draft, "-journal")):
+    for leftover in (draft, *(beside(draft, side) for side in SIDES)):
         leftover.unlink(missing_ok=True)
     # Made here and not by SQLite, which would follow a planted link, and make it readable for all.
     os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_MODE))
     try:
-        with closing(connect(draft, "rw")) as db:
-            create_tables(db)
-            db.execute("BEGIN")
-            db.executemany("INSERT INTO identity VALUES (?, ?)", identity.items())
-            write_state(db, {NAME: name, WATERMARK: Watermark(), TOTALS: Totals()})
-            db.execute("COMMIT")
+        yield draft
         draft.rename(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
     sync_folder(path)
+
+
+def _make(path: Path, identity: Mapping[str, str], name: str) -> None:
+    with new_file(path) as draft, closing(connect(draft, "rw")) as db:
+        create_tables(db)
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO identity VALUES (?, ?)", identity.items())
+        write_state(db, {NAME: name, WATERMARK: Watermark(), TOTALS: Totals()})
+        db.execute("COMMIT")
 
 
 def check_identity(db: sqlite3.Connection, path: Path, wanted: Mapping[str, str]) -> None:

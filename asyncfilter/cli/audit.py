@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -35,6 +36,82 @@ from asyncfilter.report.terminal.audit import draw_audit
 app = command_group()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncementOptions:
+    """The options of what is announced by a draw."""
+
+    precision: Annotated[
+        float | None,
+        typer.Option("--precision", metavar="P", help="Share of good images to be shown. Default: 0.95."),
+    ] = None
+    recall: Annotated[
+        float | None,
+        typer.Option("--recall", metavar="R", help="Share of all good images to be kept or asked. Default: none."),
+    ] = None
+    confidence: Annotated[
+        float | None,
+        typer.Option("--confidence", metavar="C", help="How certain certificates are. Default: 0.95."),
+    ] = None
+    floor: Annotated[
+        float | None,
+        typer.Option(
+            "--floor",
+            metavar="PCT",
+            help="Least score of images that could be kept. Default: the confidence of the review rule with the same "
+            "condition, else the rule's own.",
+        ),
+    ] = None
+    milestones: Annotated[
+        str | None,
+        typer.Option(
+            "--milestones",
+            metavar="N,N...",
+            help="Numbers of answers at which thresholds are certified. Default: 100,200,400,800.",
+        ),
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Of the lot. Default: the number of the draw.")
+    ] = None
+
+    def announcement(self) -> Announcement:
+        """What they say.
+
+        Raises:
+            UsageError: One cannot be used.
+        """
+        return Announcement(
+            precision=self.precision,
+            recall=self.recall,
+            confidence=self.confidence,
+            floor=self.floor,
+            milestones=None if self.milestones is None else milestones_in(self.milestones),
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionFileOptions:
+    """The options of the file of questions."""
+
+    format_: Annotated[
+        QuestionFormat,
+        typer.Option("--format", metavar="FORMAT", help="label-studio, csv, jsonl or ground-truth (a manifest)."),
+    ] = QuestionFormat.LABEL_STUDIO
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write what to ask to FILE; - is stdout.", show_default=False
+        ),
+    ] = None
+    all_: Annotated[
+        bool, typer.Option("--all", help="Write all positions, not only those missing for the next statement.")
+    ] = False
+    show_machine: Annotated[
+        bool, typer.Option("--show-machine", help="Write what the machine says too, which sways people.")
+    ] = False
+    s3_path: S3Path = None
+
+
 @app.command(
     "audit",
     help=help_text(
@@ -62,81 +139,30 @@ def audit(
             show_default=False,
         ),
     ] = None,
-    precision: Annotated[
-        float | None,
-        typer.Option("--precision", metavar="P", help="Share of good images to be shown. Default: 0.95."),
-    ] = None,
-    recall: Annotated[
-        float | None,
-        typer.Option("--recall", metavar="R", help="Share of all good images to be kept or asked. Default: none."),
-    ] = None,
-    confidence: Annotated[
-        float | None,
-        typer.Option("--confidence", metavar="C", help="How certain certificates are. Default: 0.95."),
-    ] = None,
-    floor: Annotated[
-        float | None,
-        typer.Option(
-            "--floor",
-            metavar="PCT",
-            help="Least score of images that could be kept. Default: the confidence of the review rule with the same "
-            "condition, else the rule's own.",
-        ),
-    ] = None,
-    milestones: Annotated[
-        str | None,
-        typer.Option(
-            "--milestones",
-            metavar="N,N...",
-            help="Numbers of answers at which thresholds are certified. Default: 100,200,400,800.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Of the lot. Default: the number of the draw.")
-    ] = None,
+    announced: AnnouncementOptions,
     new: Annotated[bool, typer.Option("--new", help="Make another draw, of the images that are there now.")] = False,
-    format_: Annotated[
-        QuestionFormat,
-        typer.Option("--format", metavar="FORMAT", help="label-studio, csv, jsonl or ground-truth (a manifest)."),
-    ] = QuestionFormat.LABEL_STUDIO,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write what to ask to FILE; - is stdout.", show_default=False
-        ),
-    ] = None,
-    all_: Annotated[
-        bool, typer.Option("--all", help="Write all positions, not only those missing for the next statement.")
-    ] = False,
-    show_machine: Annotated[
-        bool, typer.Option("--show-machine", help="Write what the machine says too, which sways people.")
-    ] = False,
-    s3_path: S3Path = None,
+    file: QuestionFileOptions,
     options: ResultOptions,
 ) -> None:
     """Draw images, and write those that lack an answer."""
-    refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
-    announced = Announcement(
-        precision=precision,
-        recall=recall,
-        confidence=confidence,
-        floor=floor,
-        milestones=None if milestones is None else milestones_in(milestones),
-        seed=seed,
-    )
+    refuse_two_for_stdout(as_json=options.as_json, option="--output", target=file.output)
+    announcement = announced.announcement()
     asked = deferred.QuestionOptions(
-        format_=format_, is_all=all_, shows_machine=show_machine, s3_path=checked_s3_path(s3_path)
+        format_=file.format_,
+        is_all=file.all_,
+        shows_machine=file.show_machine,
+        s3_path=checked_s3_path(file.s3_path),
     )
     loaded = load_for_reading(job, settings or (), may_write_answers=True)
-    if output is not None:
+    if file.output is not None:
         deferred.check_options(loaded, asked)
     with _counting():
-        found: Audited = deferred.audit(loaded, announced, numbers=rule or None, is_new=new)
+        found: Audited = deferred.audit(loaded, announcement, numbers=rule or None, is_new=new)
     written = 0
-    if output is not None:
-        with open_output(output, yes=options.yes) as out:
+    if file.output is not None:
+        with open_output(file.output, yes=options.yes) as out:
             written = deferred.write_questions(loaded, found, out, asked)
-    _report(found, written, output, format_, as_json=options.as_json)
+    _report(found, written, file.output, file.format_, as_json=options.as_json)
 
 
 @contextmanager

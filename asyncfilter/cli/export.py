@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from io import TextIOWrapper
@@ -76,6 +77,90 @@ class ExportFormat(StrEnum):
         return self in {ExportFormat.IMAGE_FOLDER, ExportFormat.WEB_DATASET}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """The options of the command, beside those of every command."""
+
+    format_: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="jsonl (all fields), csv, parquet (one row a label), imagefolder or webdataset (pictures).",
+        ),
+    ] = ExportFormat.JSONL
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write, for pictures the folder; - is stdout."),
+    ] = STDOUT
+    verdict: Annotated[
+        list[Verdict] | None,
+        typer.Option(
+            "--verdict",
+            metavar="VERDICT",
+            help="Only keep, review or reject; may be repeated. Default: all, of pictures keep.",
+            show_default=False,
+        ),
+    ] = None
+    failed: Annotated[bool, typer.Option("--failed", help="Only images that failed.")] = False
+    reviewed: Annotated[
+        bool, typer.Option("--reviewed", help="Of these images, only those that people said something about.")
+    ] = False
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="Groups of images with the same content, and nothing else.")
+    ] = False
+    near_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--near-duplicates", help="Groups of images that look alike, and nothing else (job key near_duplicates)."
+        ),
+    ] = False
+    spreadsheet: Annotated[
+        bool,
+        typer.Option("--spreadsheet", help="With --format csv: put an apostrophe before cells that would be formulas."),
+    ] = False
+    distance: Annotated[
+        int, typer.Option("--distance", min=0, max=16, help="Bits of 64 in which images that look alike may differ.")
+    ] = 6
+    stale: Annotated[bool, typer.Option("--stale", help="Only copies that the rules no longer make.")] = False
+    shard_mb: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-mb",
+            metavar="MB",
+            min=1,
+            help=f"With --format webdataset: most megabytes of pictures in one tar. Default: {SHARD_MB}.",
+            show_default=False,
+        ),
+    ] = None
+
+    @property
+    def groups(self) -> str | None:
+        """The option for groups of images; None for images."""
+        return "--duplicates" if self.duplicates else "--near-duplicates" if self.near_duplicates else None
+
+    def check(self) -> None:
+        """Check which options go together.
+
+        Raises:
+            UsageError: Some do not.
+        """
+        if self.spreadsheet and self.format_ is not ExportFormat.CSV:
+            raise UsageError("--spreadsheet is for CSV alone", hint="Add --format csv.")
+        if self.shard_mb is not None and self.format_ is not ExportFormat.WEB_DATASET:
+            raise UsageError("--shard-mb is for WebDataset alone", hint="Add --format webdataset.")
+        if self.groups is not None and not self.format_.is_text:
+            raise UsageError(f"{self.groups} has no form in {self.format_.value}", hint="Use --format jsonl or csv.")
+        if self.format_.has_pictures and (self.failed or self.stale):
+            raise UsageError(
+                f"{'--failed' if self.failed else '--stale'} and --format {self.format_.value}: pictures are chosen by "
+                "--verdict",
+                hint="Use --format jsonl, csv or parquet.",
+            )
+        if self.groups is not None and self.reviewed:
+            raise UsageError(f"{self.groups} and --reviewed: groups are whole", hint="Give only one of them.")
+
+
 @app.command(
     "export",
     help=help_text(
@@ -95,145 +180,66 @@ class ExportFormat(StrEnum):
     ),
 )
 @takes_options
-def export(
-    job: JobPath,
-    *,
-    settings: Settings = None,
-    format_: Annotated[
-        ExportFormat,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="jsonl (all fields), csv, parquet (one row a label), imagefolder or webdataset (pictures).",
-        ),
-    ] = ExportFormat.JSONL,
-    output: Annotated[
-        str,
-        typer.Option("--output", "-o", metavar="FILE", help="The file to write, for pictures the folder; - is stdout."),
-    ] = STDOUT,
-    verdict: Annotated[
-        list[Verdict] | None,
-        typer.Option(
-            "--verdict",
-            metavar="VERDICT",
-            help="Only keep, review or reject; may be repeated. Default: all, of pictures keep.",
-            show_default=False,
-        ),
-    ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only images that failed.")] = False,
-    reviewed: Annotated[
-        bool, typer.Option("--reviewed", help="Of these images, only those that people said something about.")
-    ] = False,
-    duplicates: Annotated[
-        bool, typer.Option("--duplicates", help="Groups of images with the same content, and nothing else.")
-    ] = False,
-    near_duplicates: Annotated[
-        bool,
-        typer.Option(
-            "--near-duplicates", help="Groups of images that look alike, and nothing else (job key near_duplicates)."
-        ),
-    ] = False,
-    spreadsheet: Annotated[
-        bool,
-        typer.Option("--spreadsheet", help="With --format csv: put an apostrophe before cells that would be formulas."),
-    ] = False,
-    distance: Annotated[
-        int, typer.Option("--distance", min=0, max=16, help="Bits of 64 in which images that look alike may differ.")
-    ] = 6,
-    stale: Annotated[bool, typer.Option("--stale", help="Only copies that the rules no longer make.")] = False,
-    shard_mb: Annotated[
-        int | None,
-        typer.Option(
-            "--shard-mb",
-            metavar="MB",
-            min=1,
-            help=f"With --format webdataset: most megabytes of pictures in one tar. Default: {SHARD_MB}.",
-            show_default=False,
-        ),
-    ] = None,
-    options: ResultOptions,
-) -> None:
+def export(job: JobPath, *, settings: Settings = None, wanted: ExportOptions, options: ResultOptions) -> None:
     """Export stored images."""
-    refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
-    groups = "--duplicates" if duplicates else "--near-duplicates" if near_duplicates else None
-    _check(format_, groups=groups, failed=failed, stale=stale, spreadsheet=spreadsheet, shard_mb=shard_mb)
-    _check_reviewed(groups=groups, reviewed=reviewed)
+    refuse_two_for_stdout(as_json=options.as_json, option="--output", target=wanted.output)
+    wanted.check()
     loaded = load_for_reading(job, settings or ())
     answers = told_answers(loaded)
-    if format_.has_pictures:
-        loaded, verdicts = _located(loaded), verdict or ()
-        if format_ is ExportFormat.IMAGE_FOLDER:
-            export_image_folder(loaded, output, verdicts, options, reviewed=reviewed)
-        else:
-            shard_bytes = (shard_mb or SHARD_MB) * MEGABYTE
-            export_web_dataset(loaded, output, verdicts, options, reviewed=reviewed, shard_bytes=shard_bytes)
+    if wanted.format_.has_pictures:
+        _export_pictures(_located(loaded), wanted, options)
         return
-    images = select(
-        stored_images(loaded.checkpoint, reviewed=reviewed),
-        verdicts={name.value for name in verdict or ()},
-        failed=failed,
-        is_stale=stale_in(loaded) if stale else None,
-        skips_duplicates=loaded.source.skip_duplicates,
-    )
-    if format_ is ExportFormat.PARQUET:
-        export_parquet(images, _located(loaded), output, options)
+    if wanted.format_ is ExportFormat.PARQUET:
+        export_parquet(_chosen(loaded, wanted), _located(loaded), wanted.output, options)
         return
-    if duplicates:
-        write = _duplicates(loaded.checkpoint, format_)
-    elif near_duplicates:
-        write = _near_duplicates(_located(loaded), format_, distance)
-    else:
-        write = _images(images, format_, _located(loaded).source.bucket)
-    write = partial(write, is_spreadsheet=True) if spreadsheet else write
-    if output == STDOUT:
-        _to_stdout(write, format_)
+    write = _writer(loaded, wanted)
+    if wanted.output == STDOUT:
+        _to_stdout(write, wanted.format_)
         return
-    lines = _to_file(write, Path(output), may_replace=options.yes)
+    lines = _to_file(write, Path(wanted.output), may_replace=options.yes)
     if options.as_json:
         state = answers_state_mapping(answers)
-        write_json({"lines": lines, "output": output, "format": format_.value, "answers": state})
+        write_json({"lines": lines, "output": wanted.output, "format": wanted.format_.value, "answers": state})
     else:
-        print_err(f"{lines:,} {'groups' if groups else 'images'} in {output}")
+        print_err(f"{lines:,} {'groups' if wanted.groups else 'images'} in {wanted.output}")
 
 
-def _check(
-    format_: ExportFormat, *, groups: str | None, failed: bool, stale: bool, spreadsheet: bool, shard_mb: int | None
-) -> None:
-    """Check which options go together.
-
-    Raises:
-        UsageError: Some do not.
-    """
-    if spreadsheet and format_ is not ExportFormat.CSV:
-        raise UsageError("--spreadsheet is for CSV alone", hint="Add --format csv.")
-    if shard_mb is not None and format_ is not ExportFormat.WEB_DATASET:
-        raise UsageError("--shard-mb is for WebDataset alone", hint="Add --format webdataset.")
-    if groups is not None and not format_.is_text:
-        raise UsageError(f"{groups} has no form in {format_.value}", hint="Use --format jsonl or csv.")
-    if format_.has_pictures and (failed or stale):
-        raise UsageError(
-            f"{'--failed' if failed else '--stale'} and --format {format_.value}: pictures are chosen by --verdict",
-            hint="Use --format jsonl, csv or parquet.",
-        )
+def _export_pictures(job: Job, wanted: ExportOptions, options: ResultOptions) -> None:
+    verdicts = wanted.verdict or ()
+    if wanted.format_ is ExportFormat.IMAGE_FOLDER:
+        export_image_folder(job, wanted.output, verdicts, options, reviewed=wanted.reviewed)
+        return
+    shard_bytes = (wanted.shard_mb or SHARD_MB) * MEGABYTE
+    export_web_dataset(job, wanted.output, verdicts, options, reviewed=wanted.reviewed, shard_bytes=shard_bytes)
 
 
-def _check_reviewed(*, groups: str | None, reviewed: bool) -> None:
-    """Check that images are chosen.
+def _chosen(job: Job, wanted: ExportOptions) -> Iterable[StoredImage]:
+    return select(
+        stored_images(job.checkpoint, reviewed=wanted.reviewed),
+        verdicts={name.value for name in wanted.verdict or ()},
+        failed=wanted.failed,
+        is_stale=stale_in(job) if wanted.stale else None,
+        skips_duplicates=job.source.skip_duplicates,
+    )
 
-    Raises:
-        UsageError: Groups are.
-    """
-    if groups is not None and reviewed:
-        raise UsageError(f"{groups} and --reviewed: groups are whole", hint="Give only one of them.")
+
+Write = Callable[..., int]
+"""Writes all lines to the text stream ``out``, and returns how many images or groups were written."""
+
+
+def _writer(job: Job, wanted: ExportOptions) -> Write:
+    if wanted.duplicates:
+        write = _duplicates(job.checkpoint, wanted.format_)
+    elif wanted.near_duplicates:
+        write = _near_duplicates(_located(job), wanted.format_, wanted.distance)
+    else:
+        write = _images(_chosen(job, wanted), wanted.format_, _located(job).source.bucket)
+    return partial(write, is_spreadsheet=True) if wanted.spreadsheet else write
 
 
 def _located(job: Job) -> Job:
     """The job with its bucket, which one whose source is a list may not name."""
     return job if job.source.bucket else deferred.with_known_bucket(job)
-
-
-Write = Callable[..., int]
-"""Writes all lines to the text stream ``out``, and returns how many images or groups were written."""
 
 
 def _images(images: Iterable[StoredImage], format_: ExportFormat, bucket: str) -> Write:

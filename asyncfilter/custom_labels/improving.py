@@ -25,7 +25,7 @@ from asyncfilter.custom_labels.import_log import ImportLog, ImportState
 from asyncfilter.custom_labels.importing import FAILED, ImportBy, Importer, ImportWish, ManifestSource, once_ready
 from asyncfilter.custom_labels.improvement_log import Improvement, ImprovementLog, ImprovementState
 from asyncfilter.custom_labels.manifest_lines import source_ref_of
-from asyncfilter.custom_labels.training import TRAINING_OPEN, Trained, Trainer, TrainingOutlook, TrainingWish
+from asyncfilter.custom_labels.training import TRAINING_OPEN, Trained, Trainer, TrainingPlan, TrainingWish
 from asyncfilter.custom_labels.training_log import TrainingLog, TrainingState
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.datasets.manifests.ref_index import RefIndex
@@ -74,7 +74,7 @@ class ImprovementWish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImprovementOutlook:
+class ImprovementPlan:
     """What ``improve`` will do.
 
     Attributes:
@@ -97,7 +97,7 @@ class ImprovementOutlook:
     selected: Selected
     row: Improvement | None
     before: str | None
-    training: TrainingOutlook
+    training: TrainingPlan
     old_version: str | None
     entries_before: int
 
@@ -199,9 +199,9 @@ class Improver:
 
     # -- Before
 
-    async def outlook(
+    async def plan(
         self, corrections: Corrections, wish: ImprovementWish, held: BinaryIO, *, default_name: str
-    ) -> ImprovementOutlook:
+    ) -> ImprovementPlan:
         """What ``run`` will do; changes nothing at the service.
 
         Args:
@@ -221,12 +221,12 @@ class Improver:
             same = None
         row = await self._row(same, wish)
         version = wish.version or (row.version if row is not None else default_name)
-        training = await self._trainer.outlook(
+        training = await self._trainer.plan(
             TrainingWish(version=version, output=wish.output), default_name=default_name
         )
         if not training.is_paid and not _is_trained_by(row, version):
             raise _name_taken(self._project.name, version)
-        return ImprovementOutlook(
+        return ImprovementPlan(
             endpoint=self._service.endpoint,
             project=self._project,
             dataset_arn=train.arn,
@@ -293,11 +293,11 @@ class Improver:
 
     # -- The steps
 
-    async def run(self, outlook: ImprovementOutlook, wish: ImprovementWish, judge: Judge) -> Improved:
+    async def run(self, plan: ImprovementPlan, wish: ImprovementWish, judge: Judge) -> Improved:
         """Improve, or go on with the improvement that was cut.
 
         Args:
-            outlook: From ``outlook``; the user has agreed to pay where it says so.
+            plan: From ``plan``; the user has agreed to pay where it says so.
             wish: What the user asks for.
             judge: Compares the versions.
 
@@ -305,46 +305,46 @@ class Improver:
             RefusedError: The service refuses.
             WaitEndedError: The time of the waits is over.
         """
-        row, imported = self._begun(outlook, wish), None
+        row, imported = self._begun(plan, wish), None
         if row.state is ImprovementState.OPEN:
-            imported = await self._import(outlook.selected)
+            imported = await self._import(plan.selected)
             if not is_complete(imported):
                 return Improved(row=row, imported=imported)
-            row = self._noted(row, outlook, imported)
-        trained = await self._train(row, outlook, wish)
+            row = self._noted(row, plan, imported)
+        trained = await self._train(row, plan, wish)
         verdict = None
         if trained.version.status not in NOT_TRAINED:
             old = None if row.old_version is None else await self._find(row.old_version)
             verdict = await judge(old, trained.version)
         return Improved(row=row, imported=imported, trained=trained, verdict=verdict)
 
-    def _begun(self, outlook: ImprovementOutlook, wish: ImprovementWish) -> Improvement:
-        """The row of the improvement, which another command may have begun since the outlook.
+    def _begun(self, plan: ImprovementPlan, wish: ImprovementWish) -> Improvement:
+        """The row of the improvement, which another command may have begun since the plan.
 
         Raises:
             RefusedError: Another command has, with another name than the one that is wished for.
         """
-        if outlook.row is not None and not outlook.row.is_open:
-            return outlook.row
-        if outlook.row is None:
-            self._drop_imports(outlook)
+        if plan.row is not None and not plan.row.is_open:
+            return plan.row
+        if plan.row is None:
+            self._drop_imports(plan)
         row = self._log.begin(
             self._project.arn,
-            outlook.dataset_arn,
-            outlook.corrections.digest,
-            version=outlook.training.version,
-            old_version=outlook.old_version,
-            entries_before=outlook.entries_before,
-            seen=outlook.row,
+            plan.dataset_arn,
+            plan.corrections.digest,
+            version=plan.training.version,
+            old_version=plan.old_version,
+            entries_before=plan.entries_before,
+            seen=plan.row,
         )
         if wish.version not in {None, row.version}:
             raise _begun_elsewhere(row.version)
         return row
 
-    def _drop_imports(self, outlook: ImprovementOutlook) -> None:
+    def _drop_imports(self, plan: ImprovementPlan) -> None:
         """Drop an import of the same lines that an improvement before this one began: what it sent may be gone."""
         for row in self._imports.find(self._project.arn):
-            if row.plan.digest == outlook.selected.digest:
+            if row.plan.digest == plan.selected.digest:
                 self._imports.end(row, ImportState.DROPPED)
 
     async def _import(self, selected: Selected) -> ImportedDataset:
@@ -364,19 +364,19 @@ class Improver:
         (imported,) = await self._counter.count(wish, rows)
         return imported
 
-    async def _train(self, row: Improvement, outlook: ImprovementOutlook, wish: ImprovementWish) -> Trained:
+    async def _train(self, row: Improvement, plan: ImprovementPlan, wish: ImprovementWish) -> Trained:
         asked = TrainingWish(version=row.version, output=wish.output)
         # The row has the name: where two commands improve at once, both train one version.
-        trained = await self._trainer.train(asked, replace(outlook.training, version=row.version))
+        trained = await self._trainer.train(asked, replace(plan.training, version=row.version))
         if trained.version.name != row.version:
             raise _begun_elsewhere(trained.version.name)
         return trained
 
-    def _noted(self, row: Improvement, outlook: ImprovementOutlook, imported: ImportedDataset) -> Improvement:
+    def _noted(self, row: Improvement, plan: ImprovementPlan, imported: ImportedDataset) -> Improvement:
         """The row once the corrections are in: what the dataset has more was added, the rest was replaced."""
         entries = imported.dataset.entries if imported.dataset is not None else 0
-        added = min(max(0, entries - row.entries_before), len(outlook.selected.refs))
-        return self._log.imported(row, added=added, replaced=len(outlook.selected.refs) - added)
+        added = min(max(0, entries - row.entries_before), len(plan.selected.refs))
+        return self._log.imported(row, added=added, replaced=len(plan.selected.refs) - added)
 
     async def _find(self, version: str) -> Version | None:
         return await find_version(self._service, self._project, VersionName(version))
@@ -388,10 +388,10 @@ def is_complete(imported: ImportedDataset) -> bool:
     return not (has_failed or imported.missing or any(error.line is not None for error in imported.errors))
 
 
-def note_shown(outlook: ImprovementOutlook, improved: Improved, logs: Logs) -> None:
+def note_shown(plan: ImprovementPlan, improved: Improved, logs: Logs) -> None:
     """Write that the result was shown: the improvement last, so that until then the same command shows it again."""
-    rows = logs.imports.find(outlook.project.arn)
-    if {row.plan.digest for row in rows} == {outlook.selected.digest}:
+    rows = logs.imports.find(plan.project.arn)
+    if {row.plan.digest for row in rows} == {plan.selected.digest}:
         logs.imports.report(rows[0].job)
     if improved.trained is not None and improved.trained.row is not None:
         logs.trainings.end(improved.trained.row, TrainingState.REPORTED)

@@ -89,7 +89,7 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read or written.
         """
-        with _told(self._path):
+        with _translated(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -105,7 +105,7 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        with _told(self._path):
+        with _translated(self._path):
             self._db.execute("BEGIN")
             try:
                 yield self._db
@@ -134,7 +134,7 @@ def open_ledger(folder: Path | None = None) -> Ledger:
             not let it be read and written. It is left as it is.
     """
     path = _path(folder)
-    with _told(path):
+    with _translated(path):
         if not os.path.lexists(path):
             _make_folder(path.parent)
             _make_file(path)
@@ -154,7 +154,7 @@ def existing_ledger(folder: Path | None = None) -> Ledger | None:
         LedgerError: As ``open_ledger`` does.
     """
     path = _path(folder)
-    with _told(path):
+    with _translated(path):
         return Ledger(path, _open(path)) if os.path.lexists(path) else None
 
 
@@ -175,7 +175,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _translated(path: Path) -> Iterator[None]:
     """Translate the errors of SQLite and of the system about ``path`` into ``LedgerError``."""
     try:
         yield

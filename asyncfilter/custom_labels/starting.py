@@ -45,7 +45,7 @@ PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class FoundModel:
     """What a start would meet.
 
     Attributes:
@@ -122,7 +122,7 @@ class Starter:
         self._reaper = reaper
         self._on_taken = on_taken
 
-    async def look(self) -> Outlook:
+    async def look(self) -> FoundModel:
         """What a start would meet; a model that is being stopped is waited for first.
 
         Raises:
@@ -145,7 +145,7 @@ class Starter:
                 await self._waiter.pause(f"stop of {self._model.arn}")
             elif before == present or version.status not in RUNS:
                 _check_state(version)
-                return Outlook(version=version, leases=tuple(present))
+                return FoundModel(version=version, leases=tuple(present))
 
     async def start(self, wish: Wish, *, adopts: bool = False) -> Lease:
         """Take a lease, and start the model unless it runs; returns before it is running.
@@ -160,17 +160,17 @@ class Starter:
             AccessError: The service cannot be asked.
         """
         while True:
-            outlook = await self.look()
-            if outlook.is_foreign and not adopts:
+            found_model = await self.look()
+            if found_model.is_foreign and not adopts:
                 raise foreign(self._model.arn)
             try:
-                lease = self._leases.take(outlook.completed(wish), runs=outlook.is_foreign)
+                lease = self._leases.take(found_model.completed(wish), runs=found_model.is_foreign)
             except BeingStoppedError:
                 continue  # another process has just decided so: the look waits for it
             except OtherUnitsError as error:
                 raise other_units(error.lease.arn, error.lease.units, error.lease.max_units) from error
             await self._watched(lease)
-            if outlook.runs:
+            if found_model.runs:
                 return lease
             if lease.holder == self._host.me:
                 await self._send(lease)

@@ -56,7 +56,7 @@ class TrainingWish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingOutlook:
+class TrainingPlan:
     """What ``train`` will do.
 
     Attributes:
@@ -106,7 +106,7 @@ class Trainer:
         self._waiter = waiter
         self._project = project
 
-    async def outlook(self, wish: TrainingWish, *, default_name: str) -> TrainingOutlook:
+    async def plan(self, wish: TrainingWish, *, default_name: str) -> TrainingPlan:
         """What ``train`` will do; changes nothing at the service.
 
         Raises:
@@ -116,17 +116,17 @@ class Trainer:
         if row is not None and not await self._is_replaced(row, wish):
             found = await self._find(row.version)
             is_paid = found is None and row.state is TrainingState.INTENT
-            return TrainingOutlook(version=row.version, is_paid=is_paid, status=_status(found))
+            return TrainingPlan(version=row.version, is_paid=is_paid, status=_status(found))
         name = wish.version or default_name
         found = None if wish.version is None else await self._find(name)
-        return TrainingOutlook(version=name, is_paid=found is None, status=_status(found))
+        return TrainingPlan(version=name, is_paid=found is None, status=_status(found))
 
-    async def train(self, wish: TrainingWish, outlook: TrainingOutlook, *, waits: bool = True) -> Trained:
+    async def train(self, wish: TrainingWish, plan: TrainingPlan, *, waits: bool = True) -> Trained:
         """Train, or attach to the training that goes on.
 
         Args:
             wish: What the user asks for.
-            outlook: From ``outlook``; the user has agreed to pay where it says so.
+            plan: From ``plan``; the user has agreed to pay where it says so.
             waits: Whether to wait for the end.
 
         Raises:
@@ -134,17 +134,17 @@ class Trainer:
             WaitEndedError: The time of the wait is over.
         """
         row = self._log.find_open(self._project.arn)
-        found = await self._find(outlook.version)
+        found = await self._find(plan.version)
         is_own = False
-        if row is None or row.version != outlook.version:
+        if row is None or row.version != plan.version:
             if found is not None:  # not in the ledger, or shown before
                 return Trained(version=await self._end(found, waits=waits), is_attached=True, row=None)
-            row, is_own = self._begin(wish, outlook)
+            row, is_own = self._begin(wish, plan)
             found = None if is_own else await self._find(row.version)
         is_attached = True
         if found is None:
             row = self._renewed(row, wish)
-            found, is_attached = await self._started(row, is_own=is_own, may_pay=outlook.is_paid)
+            found, is_attached = await self._started(row, is_own=is_own, may_pay=plan.is_paid)
         self._log.start(row, found.arn)
         return Trained(version=await self._end(found, waits=waits), is_attached=is_attached, row=row.id)
 
@@ -157,11 +157,11 @@ class Trainer:
             if version.status == VersionStatus.TRAINING_IN_PROGRESS
         ]
 
-    def _begin(self, wish: TrainingWish, outlook: TrainingOutlook) -> tuple[Training, bool]:
+    def _begin(self, wish: TrainingWish, plan: TrainingPlan) -> tuple[Training, bool]:
         """The row of a new training, and whether it is one of this command; another process may be faster."""
-        if not outlook.is_paid:
-            raise _deleted(outlook.version)
-        return self._log.begin(self._project.arn, outlook.version, output=wish.output, kms_key=wish.kms_key)
+        if not plan.is_paid:
+            raise _deleted(plan.version)
+        return self._log.begin(self._project.arn, plan.version, output=wish.output, kms_key=wish.kms_key)
 
     def _renewed(self, row: Training, wish: TrainingWish) -> Training:
         """The row of a training that the service does not show, with the present wish; the name stays the same."""

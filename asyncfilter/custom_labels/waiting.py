@@ -58,7 +58,7 @@ class Waiter:
             WaitEndedError: The time of the waits is over.
             CallError: The service has not answered for ``PATIENCE_S``.
         """
-        told: str | None = None
+        reported: str | None = None
         answered_at = self.clock.monotonic()
         while True:
             try:
@@ -71,9 +71,9 @@ class Waiter:
                 answered_at = self.clock.monotonic()
                 if is_over(seen):
                     return seen
-                if (now := state(seen)) != told:
+                if (now := state(seen)) != reported:
                     self.tell(f"{what}: {now}")
-                    told = now
+                    reported = now
             await self.pause(what)
 
     async def pause(self, what: str) -> None:

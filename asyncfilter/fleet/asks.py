@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 import msgspec
 
@@ -16,9 +17,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         version: Of asyncfilter.
         fingerprint: Of the job, as far as workers use it.
-        epoch: Of this head; a worker obeys the highest that it has seen.
+        epoch: Of this head; a worker obeys the highest that it has seen, and of two equal ones the first that lives.
         attempt_s: Longest time of an attempt, seconds.
         most: Most asks under way at one worker.
+        head: Names this head; made at random.
     """
 
     version: str
@@ -26,6 +28,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     attempt_s: float
     most: int = 4096
+    head: str = msgspec.field(default_factory=lambda: secrets.token_hex(8))
 
 
 class Ask:

@@ -140,8 +140,8 @@ class Crew:
         await link.run()
         self.links.remove(link)
         self._settled.discard(link)
-        self._limit -= self._limits.pop(link, 0)
         self._heard_out.add(link.name)
+        self._limit -= self._limits.pop(link, 0)
         self._notify()
 
     async def gather(self, least: int, *, wait_s: float, settle_s: float) -> None:
@@ -274,6 +274,17 @@ class Crew:
             hint="Look at that run; the same command continues once it has ended.",
         )
 
+    def _is_held_by_another(self) -> bool:
+        """Whether no worker came back since another run of the same epoch took them."""
+        since_s, error = self._unusable or (self._now(), None)
+        return isinstance(error, CheckpointError) and self._now() - since_s > OTHERS_S
+
+    def _held(self) -> CheckpointError:
+        return CheckpointError(
+            f"another run has the workers, over a copy of this checkpoint (both have epoch {self._terms.epoch})",
+            hint="Wait until that run has ended, or give it a cluster of its own.",
+        )
+
     # -- Capacity --------------------------------------------------------------------------------------------------
 
     @property
@@ -315,6 +326,8 @@ class Crew:
                 return StopReason.INTERRUPTED, self._failure
             if self._open():
                 seen_s = self._now()
+            elif self._is_held_by_another():
+                return StopReason.FAILED, self._held()
             elif self._now() - seen_s > NOBODY_S:
                 why = f"no worker for {NOBODY_S / 60:g} minutes; nothing was paid meanwhile"
                 return StopReason.INTERRUPTED, WaitEndedError(
@@ -504,6 +517,8 @@ class Crew:
         """See ``Listener``."""
         if hello is not None:
             self._note_unusable(self._unfit(hello))
+        elif epoch is None:
+            self._note_unusable(self._held())
         if epoch is not None:
             self._later_epoch = max(epoch, self._later_epoch or 0)
         self._notify()

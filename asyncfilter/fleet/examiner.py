@@ -135,6 +135,8 @@ class Examiner:
         if isinstance(ports.preparation, BoundedPreparation):
             ports.preparation.bound_by(self._memory)
         self._epoch = 0
+        self._head = ""
+        self._refused = ""
         self._session: _Session | None = None
         self._attempts = 0
         self._examining: dict[int, WireImage] = {}
@@ -179,8 +181,9 @@ class Examiner:
             return  # told by `give`
         session = self._session
         if session is None or session.name != read.session:
-            if not (read.messages and isinstance(read.messages[0], Greet)):
+            if not (read.messages and isinstance(greet := read.messages[0], Greet)) or self._is_held(read, greet):
                 return
+            self._head = greet.head
             session = self._welcome(read)
         now_s = self._now()
         self._heard_s = now_s
@@ -193,7 +196,7 @@ class Examiner:
         found = self._session
         if found is None or found.name != session:
             await self._clock.sleep(BATCH_S)  # its greeting may be on its way
-            return worker_frame(session, [encode(Refused(self._epoch))])
+            return worker_frame(session, [encode(Refused(self._epoch, session == self._refused))])
         self._tell_kept(found)
         if not found.waiting:
             found.changed = anyio.Event()
@@ -203,6 +206,18 @@ class Examiner:
         return worker_frame(session, take_fitting(found.waiting))
 
     # -- Sessions --------------------------------------------------------------------------------------------------
+
+    def _is_held(self, frame: HeadFrame, greet: Greet) -> bool:
+        """Whether another head of the same epoch lives: two that took turns would pay twice."""
+        is_held = (
+            self._session is not None
+            and frame.epoch == self._epoch
+            and greet.head != self._head
+            and self._now() - self._heard_s <= SILENCE_S
+        )
+        if is_held:
+            self._refused = frame.session
+        return is_held
 
     def _welcome(self, frame: HeadFrame) -> _Session:
         """Begin a session, and tell it what is kept."""

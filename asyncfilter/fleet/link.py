@@ -88,7 +88,7 @@ class Listener(Protocol):
         ...
 
     def refused(self, link: Link, hello: messages.Hello | None, epoch: int | None) -> None:
-        """It does not fit (``hello``), or obeys a head of a later ``epoch``."""
+        """It does not fit (``hello``), or obeys a head of a later ``epoch``, or another one of the same (neither)."""
         ...
 
 
@@ -285,7 +285,7 @@ class Link:
 
     async def _hold_session(self) -> None:
         self._session = secrets.token_hex(8)
-        self._outbox = [messages.encode(messages.Greet(self._terms.version, self._terms.fingerprint))]
+        self._outbox = [messages.encode(messages.Greet(self._terms.version, self._terms.fingerprint, self._terms.head))]
         self._is_urgent = True
         self._forgotten.clear()
         self._heard_s = self._now()
@@ -414,7 +414,9 @@ class Link:
             case messages.Refused(epoch=epoch) if epoch > self._terms.epoch:
                 self._listener.refused(self, None, epoch)
                 raise SessionEndedError(None, is_final=True)
-            case messages.Refused() if self.is_open:
+            case messages.Refused(is_held=is_held) if is_held or self.is_open:
+                if is_held:
+                    self._listener.refused(self, None, None)
                 raise SessionEndedError(Loss.CONNECTION)
 
     def _returned(self, message: messages.Returned) -> None:
@@ -470,6 +472,8 @@ class Link:
 
     def _ready(self, message: messages.Ready) -> None:
         ask = self._asks.get(message.id)
+        if ask is not None and ask.is_attempt:
+            raise messages.FrameError("an attempt that was prepared")
         if message.is_held:
             if ask is not None and not ask.future.done():
                 self.held.add(message.id)

@@ -9,7 +9,7 @@ Times are those of the head's clock, in seconds; a worker compares them by ``tra
 from __future__ import annotations
 
 import zlib
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -92,10 +92,11 @@ class Fault(Message, frozen=True):
 
 
 class Greet(Message, frozen=True, tag=1):
-    """The first message of a session: who asks."""
+    """The first message of a session: who asks; ``head`` differs after every start of it."""
 
     version: Word
     fingerprint: Word
+    head: Word = ""
 
 
 class Examine(Message, frozen=True, tag=2):
@@ -170,9 +171,13 @@ class Hello(Message, frozen=True, tag=1):
 
 
 class Refused(Message, frozen=True, tag=2):
-    """The session is not obeyed: ``epoch`` is the highest that the worker has seen."""
+    """The session is not obeyed: ``epoch`` is the highest that the worker has seen.
+
+    ``is_held`` when another head of the same epoch lives, as that of a copied checkpoint does.
+    """
 
     epoch: Count
+    is_held: bool = False
 
 
 class Answered(Message, frozen=True, tag=3):
@@ -279,6 +284,9 @@ _ENCODER = msgspec.msgpack.Encoder()
 _ANSWER = msgspec.msgpack.Decoder(_Answer)
 _HEAD = msgspec.msgpack.Decoder(HeadFrame)
 _WORKER = msgspec.msgpack.Decoder(WorkerFrame)
+_EXTRA = msgspec.json.Decoder(dict[str, Any])
+_ASCII_EXTRA = msgspec.json.Decoder(dict[str, msgspec.Raw])
+"""Quicker; does not see text that is no UTF-8."""
 _PLAIN, _PACKED = b"\0", b"\1"
 
 F = TypeVar("F")
@@ -305,6 +313,8 @@ def decode_answer(body: bytes) -> Detection:
         FrameError: It is something else, or too large.
     """
     answer = _checked(_ANSWER, _unpacked(body))
+    if answer.extra:  # what the head records is added to it, and it is exported as it is
+        _checked(_ASCII_EXTRA if answer.extra.isascii() else _EXTRA, answer.extra)
     return Detection(
         labels=tuple(_label(label) for label in answer.labels), model_version=answer.model_version, extra=answer.extra
     )
@@ -397,7 +407,7 @@ def _bounded(frame: bytes) -> bytes:
     return frame
 
 
-def _checked(decoder: msgspec.msgpack.Decoder[F], body: bytes) -> F:
+def _checked(decoder: msgspec.msgpack.Decoder[F] | msgspec.json.Decoder[F], body: bytes) -> F:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:

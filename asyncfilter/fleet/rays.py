@@ -13,6 +13,7 @@ import asyncio
 import atexit
 import logging
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -37,9 +38,14 @@ EXTRA_HINT = "pip install 'asyncfilter[ray]'"
 _REACH_S = 5.0
 _LOOK_S = 2.0
 _ANSWER_S = 30.0
+_AGAIN_S = 30.0
+"""A worker that cannot work is tried again after so long."""
 _START_S = 300.0
 _CONCURRENCY = 1_000
 _GB = 1_000_000_000
+_WHY_CHARS = 300
+_OF_PROGRAM = ("its creation task", "ModuleNotFoundError", "ImportError", "AttributeError")
+_ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b")
 _NEVER_S = "180"
 """Long enough for a drain; a process that Ray has not let end by then is ended by it."""
 _FATE_S = 2.0
@@ -297,11 +303,12 @@ class RayHub:
         self._actors: dict[str, Actor] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._looking: list[asyncio.Task[None]] = []
-        self._former: list[str] = []
-        self._looked = asyncio.Event()
+        self._again_s: dict[str, float] = {}
         self.started: set[str] = set()
         self.is_left = False
         """Workers of a former head may live on."""
+        self._former: list[str] = []
+        self._looked = asyncio.Event()
 
     async def next(self) -> Wire:
         """See ``Hub``.
@@ -370,7 +377,7 @@ class RayHub:
     async def _look_once(self, *, is_first: bool) -> None:
         names = await _bounded(partial(self._present, ends_former=is_first))
         for name in names:
-            if name not in self._actors:
+            if self._is_wanted(name):
                 self._open(name, await _bounded(partial(self._found, name)))
         if is_first:
             self._former = list(self._actors)
@@ -379,9 +386,12 @@ class RayHub:
             del self._actors[name]
         for number in range(1, await _bounded(self.wanted) + 1):
             name = f"{self._name}-{number}"
-            if name not in self._actors:
+            if self._is_wanted(name):
                 self.started.add(name)
                 self._open(name, await _bounded(partial(self._started, name)))
+
+    def _is_wanted(self, name: str) -> bool:
+        return name not in self._actors and anyio.current_time() >= self._again_s.get(name, 0.0)
 
     def wanted(self) -> int:
         """Workers that there should be."""
@@ -430,22 +440,22 @@ class RayHub:
         task.add_done_callback(self._opening.discard)
 
     async def _offer(self, name: str, actor: Actor) -> None:
-        """Offer a worker once its ports are open."""
+        """Offer a worker once its ports are open, or say why it cannot work; such a one is asked again later."""
         unfit: AsyncFilterError | None
         try:
             fault = await actor.opened.remote()
             unfit = error_of(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
         except Exception as error:  # noqa: BLE001  Ray may raise anything
-            self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
             unfit = _unfit(error)
             if unfit is None:
+                self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
                 return
-        if unfit is not None:
-            self._actors.pop(name, None)  # it is asked again: what it lacks may come
-            await self._ready.put(WorkerFaultError(unfit))
+        if unfit is None:
+            await self._ready.put(RayWire(self, name, actor, await in_thread(partial(self.life, actor), default=None)))
             return
-        life = await in_thread(partial(self.life, actor), default=None)
-        await self._ready.put(RayWire(self, name, actor, life))
+        self._again_s[name] = anyio.current_time() + _AGAIN_S
+        self._actors.pop(name, None)
+        await self._ready.put(WorkerFaultError(unfit))
 
     def is_gone(self, name: str) -> bool:
         """Whether an actor will never answer again."""
@@ -546,12 +556,16 @@ def _loss(error: Exception) -> Loss:
 
 
 def _unfit(error: Exception) -> UsageError | None:
-    """The error for a worker whose machine lacks what it needs; None for one that merely ended."""
+    """The error for a worker whose program fails at its start; None for one that merely ended.
+
+    That of another version does: it lacks a module, or cannot read what this head tells it about the job.
+    """
     why = str(error)
-    if "ModuleNotFoundError" in why or "ImportError" in why or "AttributeError" in why:
-        lines = [line for line in why.splitlines() if "Error" in line]
-        return UsageError(
-            f"the workers have no asyncfilter that fits: {lines[-1].strip() if lines else why[:200]}",
-            hint="Install one version of asyncfilter on all machines.",
-        )
-    return None
+    is_of_program = "RayTaskError" in {kind.__name__ for kind in type(error).__mro__}
+    if not is_of_program and not any(word in why for word in _OF_PROGRAM):
+        return None
+    lines = [line.strip() for line in why.splitlines() if _ERROR_LINE.match(line)]
+    return UsageError(
+        f"the workers have no asyncfilter that fits: {(lines[-1] if lines else why)[:_WHY_CHARS]}",
+        hint="Install one version of asyncfilter on all machines.",
+    )

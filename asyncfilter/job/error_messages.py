@@ -169,8 +169,10 @@ class Phrases:
     def _by_type(self, form: Schema) -> str:
         match form.get("type"):
             case "array":
-                least = " (not empty)" if form.get("minItems") else ""
-                return f"a list{least} of {self.phrase(form['items'])}"
+                least = ["not empty"] if form.get("minItems") else []
+                most = [f"at most {form['maxItems']}"] if "maxItems" in form else []
+                told = f" ({', '.join(bounds)})" if (bounds := [*least, *most]) else ""
+                return f"a list{told} of {self.phrase(form['items'])}"
             case "integer":
                 return f"a whole number{_bounds(form)}"
             case "number":

@@ -381,6 +381,11 @@ class Limits:
     timeout_s: float = 15.0
     decoding_mb: int = 350
 
+    @property
+    def usable_tps(self) -> float | None:
+        """The part of ``tps`` that this run may use; None for ``auto``."""
+        return None if self.tps is None else self.tps * self.share
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HitRate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -85,14 +86,17 @@ class Cards:
     def _labels(self, detection: Detection | None) -> list[dict[str, Any]]:
         if detection is None:
             return []
-        labels = sorted(
-            detection.labels, key=lambda label: (not self._thresholds.is_about(label), -label.confidence_pct)
-        )
-        return [
-            {"name": one.name, "confidence": one.confidence_pct, "threshold": self._thresholds.of_label(one)}
-            for one in labels[:MOST_LABELS]
+        of_label = self._thresholds.of_label
+        labels = [
+            {"name": one.name, "confidence": one.confidence_pct, "threshold": of_label(one)}
+            for one in sorted(detection.labels, key=_confidence, reverse=True)
         ]
+        compared = [one for one in labels if one["threshold"] is not None]
+        others = [one for one in labels if one["threshold"] is None] if compared else labels
+        return (compared + others)[:MOST_LABELS]
 
+
+_confidence = operator.attrgetter("confidence_pct")
 
 _NOTHING = dict.fromkeys(
     ("verdict", "rule_verdict", "rule", "why", "score", "labels", "machine_boxes", "answer"), None

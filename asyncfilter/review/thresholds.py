@@ -58,6 +58,7 @@ class Thresholds:
         self._all = [found for number, rule in enumerate(job.rules) for found in _thresholds(number, rule)]
         self._rules = job.rules
         self._known: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = {}
+        self._shown: dict[tuple[str, tuple[str, ...]], float | None] = {}
 
     def distance(self, detection: Detection | None) -> float:
         """How far the nearest score of an image is from its threshold, percent; ``FAR`` without a score."""
@@ -71,9 +72,12 @@ class Thresholds:
 
     def of_label(self, label: Label) -> float | None:
         """The threshold that a label is shown against: that of the first keep rule about it, else of the first rule."""
-        about = [self._all[number] for number in self._about(label)]
-        about.sort(key=lambda found: found.verdict is not Verdict.KEEP)
-        return about[0].least_pct if about else None
+        named = (label.name, label.aliases)
+        if named not in self._shown:
+            about = [self._all[number] for number in self._about(label)]
+            about.sort(key=lambda found: found.verdict is not Verdict.KEEP)
+            self._shown[named] = about[0].least_pct if about else None
+        return self._shown[named]
 
     def is_about(self, label: Label) -> bool:
         """Whether some rule compares this label."""

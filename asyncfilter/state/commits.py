@@ -252,7 +252,7 @@ class Commits:
                 await self._file.note_whole()
                 self._blocking = None
             elif isinstance(error, StoreError):
-                # Too large for one request: segments go on, joined now and then.
+                # The store takes none of this size: segments go on, joined now and then.
                 self._is_too_large = True
                 return
             raise

@@ -7,6 +7,7 @@ that it obeys conditions.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import anyio
@@ -17,6 +18,7 @@ from asyncfilter.custom_labels.processes import Host
 from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointMismatchError,
+    PermissionDeniedError,
     StateExistsError,
     StateHeldError,
     StoreError,
@@ -108,6 +110,16 @@ async def take(
         return await taking.take(begins, is_fresh=is_fresh, only_new=only_new)
 
 
+async def _permitted(request: Awaitable[None]) -> None:
+    """Wait for a request that taking a state can do without, but not without the permission for it."""
+    try:
+        await request
+    except PermissionDeniedError:
+        raise
+    except AsyncFilterError:
+        return  # what is left is for `state prune`
+
+
 class _Taking:
     """One attempt of a process to own a state."""
 
@@ -171,10 +183,11 @@ class _Taking:
         return False
 
     async def _probe(self) -> None:
-        """Check, once, that the store obeys the conditions on which everything depends.
+        """Check, once, that the store obeys the conditions on which everything depends, and permits what a state needs.
 
         Raises:
-            StoreError: It ignores one.
+            CheckpointError: It ignores one.
+            PermissionDeniedError: The account may not read, write, list or delete there.
         """
         if self._is_probed:
             return
@@ -183,24 +196,31 @@ class _Taking:
         if first.refusal is Refusal.UNSUPPORTED:
             raise ignored_condition(self._place, "If-None-Match")
         try:
-            again = await self._certain(lambda: self._store.put(place, b"again", only_new=True))
-            if again.refusal is not Refusal.CHANGED:
-                raise ignored_condition(self._place, "If-None-Match")
-            other = await self._certain(lambda: self._store.put(place, b"other", if_match="0" * 32))
-            if other.refusal is not Refusal.CHANGED:
-                raise ignored_condition(self._place, "If-Match")
-        finally:
-            with anyio.CancelScope(shield=True):
+            await self._check_conditions(place)
+            await _permitted(self._find(place))
+        except BaseException:
+            with anyio.CancelScope(shield=True), suppress(AsyncFilterError):
                 await self._delete(place)
+            raise
+        await _permitted(self._delete(place))
         self._is_probed = True
 
+    async def _check_conditions(self, place: S3Location) -> None:
+        again = await self._certain(lambda: self._store.put(place, b"again", only_new=True))
+        if again.refusal is not Refusal.CHANGED:
+            raise ignored_condition(self._place, "If-None-Match")
+        other = await self._certain(lambda: self._store.put(place, b"other", if_match="0" * 32))
+        if other.refusal is not Refusal.CHANGED:
+            raise ignored_condition(self._place, "If-Match")
+
+    async def _find(self, place: S3Location) -> None:
+        async for _ in self._store.listed(*place):
+            return
+
     async def _delete(self, place: S3Location) -> None:
-        try:
-            info = await self._store.head(place)
-            if info is not None:
-                await self._store.delete(place, info.etag)
-        except AsyncFilterError:
-            return  # left for `state prune`
+        info = await self._store.head(place)
+        if info is not None:
+            await self._store.delete(place, info.etag)
 
     async def _certain(self, write: Callable[[], Awaitable[Put]]) -> Put:
         """The answer to a write, tried a few times."""

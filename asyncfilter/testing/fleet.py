@@ -142,6 +142,8 @@ class MemoryWire:
         self.worker = worker
         self.sent_frames = 0
         self.sent_bytes = 0
+        self.is_cut = False
+        """Every frame of this head is dropped, in both directions; other heads reach the worker."""
         self._waiting: deque[bytes] = deque()
         self._tasks = tasks
         self._is_delivering = False
@@ -150,6 +152,8 @@ class MemoryWire:
         """See ``Wire``."""
         if self.worker.is_dead:
             raise WireLostError(Loss.PROCESS)
+        if self.is_cut:
+            return
         self.sent_frames += 1
         self.sent_bytes += len(frame)
         self._waiting.append(frame)
@@ -159,9 +163,12 @@ class MemoryWire:
 
     async def receive(self, session: str) -> bytes:
         """See ``Wire``."""
-        if self.worker.is_dead:
-            raise WireLostError(Loss.PROCESS)
-        return await self.worker.fetch(session)
+        while True:
+            if self.worker.is_dead:
+                raise WireLostError(Loss.PROCESS)
+            frame = await self.worker.fetch(session)
+            if not self.is_cut:
+                return frame
 
     async def end(self) -> None:
         """See ``Wire``."""

@@ -18,7 +18,7 @@ from asyncfilter.engine.preview.probe import Probe
 from asyncfilter.engine.preview.timed import run_for
 from asyncfilter.errors import UsageError
 from asyncfilter.events import Emit, ignore
-from asyncfilter.job.spec import Job, Limits, Order
+from asyncfilter.job.spec import Job, Order
 from asyncfilter.model import Progress, StopReason, Summary
 from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.policy.rate import HIGHEST_TPS
@@ -126,12 +126,8 @@ async def propose_bench(
         limit_micros=checkpoint_totals.spent_micros + allowance,
         quota_micros=min(allowance, price_micros(terms, math.ceil(likely_tps * seconds_s), likely_s + seconds_s)),
         images=None if plan_inputs is None else plan_inputs.survey.calls,
-        unit=None if terms.unit is None else msgspec.structs.replace(terms.unit, wanted_tps=_wanted_tps(limits)),
+        unit=None if terms.unit is None else msgspec.structs.replace(terms.unit, wanted_tps=limits.usable_tps),
     )
-
-
-def _wanted_tps(limits: Limits) -> float | None:
-    return None if limits.tps is None else limits.tps * limits.share
 
 
 async def measure(

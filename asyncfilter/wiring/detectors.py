@@ -153,10 +153,9 @@ async def aws_backend(job: Job, session: AwsSession, detector: Detector, region:
 def own_backend(job: Job, detector: Detector) -> DetectorBackend:
     """The backend of a caller's own detector: its rate is ``limits.tps``, its prices are ``pricing.tiers``."""
     prices = price_list(job, "") if job.pricing.tiers is not None else None
-    limit_tps = job.limits.tps * job.limits.share if job.limits.tps is not None else None
     return DetectorBackend(
         detector=detector,
-        limit_tps=limit_tps,
+        limit_tps=job.limits.usable_tps,
         tps_origin="limits.tps",
         price_micros=prices.price_micros if prices else lambda _nth: 0,
         prices=prices,
@@ -165,8 +164,8 @@ def own_backend(job: Job, detector: Detector) -> DetectorBackend:
 
 async def _limit(job: Job, session: AwsSession, region: str) -> tuple[float, str, QuotaAnswer | None]:
     limits = job.limits
-    if limits.tps is not None:
-        return limits.tps * limits.share, "limits.tps", None
+    if (usable_tps := limits.usable_tps) is not None:
+        return usable_tps, "limits.tps", None
     answer = await quota_tps(session, job.detector.kind, region)
     return answer.tps * limits.share, f"quota, {answer.origin.value}", answer
 

@@ -19,7 +19,7 @@ from asyncfilter.custom_labels.import_log import ImportLog
 from asyncfilter.custom_labels.improvement_log import ImprovementLog
 from asyncfilter.custom_labels.improving import (
     Improved,
-    ImprovementOutlook,
+    ImprovementPlan,
     ImprovementWish,
     Improver,
     Logs,
@@ -50,7 +50,7 @@ async def plan_improvement(
     patience: Patience,
     *,
     aws: Aws,
-) -> ImprovementOutlook:
+) -> ImprovementPlan:
     """What ``improve`` will do, and whether it will cost something; changes nothing at the service.
 
     Args:
@@ -70,7 +70,7 @@ async def plan_improvement(
         found = await the_project(models.service, project)
         now = datetime.fromtimestamp(models.clock.unix(), UTC)
         name = f"{found.name}.{now.strftime('%Y-%m-%dT%H.%M.%S')}"
-        return await _improver(models, found, patience).outlook(corrections, wish, held, default_name=name)
+        return await _improver(models, found, patience).plan(corrections, wish, held, default_name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class ImprovementReport:
 
 
 async def improve_model(
-    outlook: ImprovementOutlook, wish: ImprovementWish, patience: Patience, *, aws: Aws
+    plan: ImprovementPlan, wish: ImprovementWish, patience: Patience, *, aws: Aws
 ) -> ImprovementReport:
     """Import the corrections, train, evaluate and compare; or go on with what was begun.
 
@@ -102,8 +102,8 @@ async def improve_model(
         async def judge(old: Version | None, new: Version) -> Verdict:
             return await judge_versions(models.files, old, new, patience.tell)
 
-        improver = _improver(models, outlook.project, patience)
-        improved = await improver.run(outlook, wish, judge)
+        improver = _improver(models, plan.project, patience)
+        improved = await improver.run(plan, wish, judge)
         errors: tuple[TrainingError, ...] = ()
         if improved.trained is not None and not improved.ok:
             with tempfile.TemporaryFile() as held:
@@ -111,10 +111,10 @@ async def improve_model(
         return ImprovementReport(improved=improved, errors=errors)
 
 
-def improvement_shown(outlook: ImprovementOutlook, improved: Improved) -> None:
+def improvement_shown(plan: ImprovementPlan, improved: Improved) -> None:
     """Note in the ledger that a result was shown: the same corrections train a new version from now on."""
     with open_ledger() as ledger:
-        note_shown(outlook, improved, _logs(ledger, SystemClock(), outlook.endpoint))
+        note_shown(plan, improved, _logs(ledger, SystemClock(), plan.endpoint))
 
 
 def _logs(ledger: Ledger, clock: Clock, endpoint: str) -> Logs:

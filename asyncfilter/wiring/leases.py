@@ -15,7 +15,7 @@ from asyncfilter.custom_labels.ledger import existing_ledger, open_ledger
 from asyncfilter.custom_labels.processes import ThisHost, is_dead
 from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.reaper import PATIENCE_S, Failure, Reaped, Reaper
-from asyncfilter.custom_labels.starting import OnTaken, Outlook, Starter, foreign
+from asyncfilter.custom_labels.starting import FoundModel, OnTaken, Starter, foreign
 from asyncfilter.custom_labels.waiting import Waiter, within
 from asyncfilter.errors import AccessError
 from asyncfilter.job.model_arn import ModelArn
@@ -151,16 +151,16 @@ class PlannedStart:
 
     Attributes:
         wish: The lease, with units.
-        outlook: What the start would meet.
+        found_model: What the start would meet.
     """
 
     wish: Wish
-    outlook: Outlook
+    found_model: FoundModel
 
     @property
     def extends(self) -> Lease | None:
         """The lease whose end the start moves; None when it takes a new one."""
-        return next((lease for lease in self.outlook.leases if lease.kind is LeaseKind.TIME), None)
+        return next((lease for lease in self.found_model.leases if lease.kind is LeaseKind.TIME), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +195,8 @@ async def plan_start(
     with open_leases() as leases:
         async with open_models(aws) as models:
             found = await the_version(models.service, await the_project(models.service, project), version)
-            outlook = await _starter(models, leases, found.arn, patience).look()
-            if outlook.is_foreign and not options.adopts:
+            found_model = await _starter(models, leases, found.arn, patience).look()
+            if found_model.is_foreign and not options.adopts:
                 raise foreign(found.arn)
             wish = Wish(
                 arn=found.arn,
@@ -206,7 +206,7 @@ async def plan_start(
                 max_units=options.max_units,
                 for_s=options.for_s,
             )
-            return PlannedStart(wish=outlook.completed(wish), outlook=outlook)
+            return PlannedStart(wish=found_model.completed(wish), found_model=found_model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from asyncfilter.custom_labels.import_log import ImportLog
 from asyncfilter.custom_labels.importing import Importer, ImportWish
 from asyncfilter.custom_labels.ledger import open_ledger
 from asyncfilter.custom_labels.projects import MadeProject, make_project
-from asyncfilter.custom_labels.training import Trained, Trainer, TrainingOutlook, TrainingWish
+from asyncfilter.custom_labels.training import Trained, Trainer, TrainingPlan, TrainingWish
 from asyncfilter.custom_labels.training_errors import TrainingError, training_errors
 from asyncfilter.custom_labels.training_log import TrainingLog, TrainingState
 from asyncfilter.custom_labels.waiting import Waiter
@@ -58,7 +58,7 @@ async def create_model_project(wanted: ProjectName, patience: Patience, *, aws: 
 # -- Training ----------------------------------------------------------------------------------------------------------
 
 
-async def plan_training(project: ProjectName, wish: TrainingWish, patience: Patience, *, aws: Aws) -> TrainingOutlook:
+async def plan_training(project: ProjectName, wish: TrainingWish, patience: Patience, *, aws: Aws) -> TrainingPlan:
     """What ``train`` will do, and whether it will cost something; changes nothing at the service.
 
     Raises:
@@ -70,7 +70,7 @@ async def plan_training(project: ProjectName, wish: TrainingWish, patience: Pati
         found = await the_project(models.service, project)
         now = datetime.fromtimestamp(models.clock.unix(), UTC)
         name = f"{found.name}.{now.strftime('%Y-%m-%dT%H.%M.%S')}"
-        return await _trainer(models, found, patience).outlook(wish, default_name=name)
+        return await _trainer(models, found, patience).plan(wish, default_name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +87,14 @@ class TrainingReport:
 
 
 async def train_model(
-    project: ProjectName, wish: TrainingWish, outlook: TrainingOutlook, patience: Patience, *, waits: bool, aws: Aws
+    project: ProjectName, wish: TrainingWish, plan: TrainingPlan, patience: Patience, *, waits: bool, aws: Aws
 ) -> TrainingReport:
     """Train, or attach to the training that goes on.
 
     Args:
         project: The project.
         wish: What the user asks for.
-        outlook: From ``plan_training``; the user has agreed to it.
+        plan: From ``plan_training``; the user has agreed to it.
         patience: How to wait.
         waits: Whether to wait for the end.
         aws: The AWS settings.
@@ -107,7 +107,7 @@ async def train_model(
     """
     async with open_changing_models(aws) as models:
         found = await the_project(models.service, project)
-        trained = await _trainer(models, found, patience).train(wish, outlook, waits=waits)
+        trained = await _trainer(models, found, patience).train(wish, plan, waits=waits)
         errors: tuple[TrainingError, ...] = ()
         if trained.is_over:
             with tempfile.TemporaryFile() as held:

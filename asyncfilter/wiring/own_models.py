@@ -242,7 +242,7 @@ def _backend(job: Job, detector: OwnModelDetector, classifier: Classifier) -> De
     wanted = 2 * classifier.batch * classifier.at_once
     return DetectorBackend(
         detector=detector,
-        limit_tps=None if limits.tps is None else limits.tps * limits.share,
+        limit_tps=limits.usable_tps,
         tps_origin="limits.tps" if limits.tps is not None else "no limit",
         price_micros=prices.price_micros,
         prices=prices,

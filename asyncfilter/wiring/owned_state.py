@@ -25,7 +25,12 @@ from asyncfilter.checkpoint.schema import FORMAT_VERSION
 from asyncfilter.clock import Clock, SystemClock
 from asyncfilter.custom_labels.processes import ThisHost
 from asyncfilter.engine.core.run_context import RunContext
-from asyncfilter.errors import AsyncFilterError, CheckpointError, CheckpointLockedError, UsageError
+from asyncfilter.errors import (
+    AsyncFilterError,
+    CheckpointError,
+    CheckpointLockedError,
+    UsageError,
+)
 from asyncfilter.events import JobWarning
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job
@@ -52,7 +57,13 @@ async def has_state(job: Job) -> bool:
 
 
 async def begun_state(job: Job) -> Head | None:
-    """The head of a job's state, which is not owned; None where none was begun."""
+    """The head of a job's state, which is not owned; None where none was begun.
+
+    Raises:
+        StateAwayError: Its store does not answer.
+        AccessError: The account may not read it.
+        CheckpointError: What is there is no head of this state.
+    """
     place = place_of(job)
     if place is None:
         return None

@@ -53,7 +53,7 @@ def test_every_file_asks_for_tokens_and_reports_nothing(name: str) -> None:
 
 
 def test_the_image_has_what_head_and_workers_need() -> None:
-    """All packages have hashes, and Ray is the same one for head and workers, with its job server."""
+    """Ray with its job server, and what the image of the program has, in the same versions; all of it has hashes."""
     steps = list(instructions((CLUSTER / "Dockerfile").read_text("utf-8")))
     installs = [line for step in steps if step.name == "RUN" for line in step.value.split("&&") if " pip " in line]
     assert installs
@@ -61,9 +61,16 @@ def test_the_image_has_what_head_and_workers_need() -> None:
     packages = (ROOT / "requirements" / "cluster.txt").read_text("utf-8")
     names = set(re.findall(r"^([\w.-]+)==", packages, re.MULTILINE))
     assert {"ray", "aiohttp-cors", "onnxruntime", "boto3", "aiobotocore"} <= names
-    assert "ENTRYPOINT" not in {step.name for step in steps}, "launchers start a shell"
-    last = steps[max(index for index, step in enumerate(steps) if step.name == "FROM") :]
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", next(step.value for step in last if step.name == "USER"))
+    assert pins("run.txt") <= pins("cluster.txt"), "run make lock"
+    assert [step.value for step in steps if step.name == "ENTRYPOINT"] == ["[]"], "launchers start a shell"
+    *_, user = (step.value for step in steps if step.name == "USER")
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+
+
+def pins(name: str) -> set[str]:
+    """The packages of a list of requirements, with their versions."""
+    text = (ROOT / "requirements" / name).read_text("utf-8")
+    return set(re.findall(r"^([\w.-]+==[^\s;]+)", text, re.MULTILINE))
 
 
 def ray_version() -> str:

@@ -78,6 +78,24 @@ def test_the_image_holds_no_tools_of_developers(image: Stage) -> None:
     assert image.changes[-1] == f"chown 10001:10001 {image.root}/work"
 
 
+@pytest.mark.slow
+def test_the_image_for_clusters_is_made_of_it(image: Stage, tmp_path: Path) -> None:
+    """Its steps work on the image of the program, but for what pip fetches (make test-cluster does that, too)."""
+    dockerfile = EXAMPLES / "cluster" / "Dockerfile"
+    (made,) = Build(dockerfile, ROOT, tmp_path, bases={"asyncfilter": image}, installs=False).stages
+    packages, place = "/opt/cluster.txt", "/opt/asyncfilter/bin/python"
+    *installed, shell, pip = made.changes
+    assert [change.split()[:2] for change in installed] == [["apt-get", "update"], ["apt-get", "install"]]
+    assert shell == "usermod --shell /bin/bash asyncfilter"
+    assert {f"--python {made.inside(place)}", f"-r {made.inside(packages)}", "--require-hashes"} <= {
+        *re.findall(r"--require-hashes|(?:--python|-r) \S+", pip)
+    }
+    assert made.inside(packages).read_text() == (ROOT / "requirements" / "cluster.txt").read_text()
+    assert (made.user, made.entrypoint, made.stop_signal) == ("10001:10001", [], "SIGTERM")
+    assert "Usage: asyncfilter" in made.run().stdout
+    assert made.run("asyncfilter", "--version").stdout == image.run("--version").stdout
+
+
 def test_the_image_is_made_with_care() -> None:
     """Its user is a number other than 0, set after the last change; its volume is its home; every pip has hashes."""
     steps = list(instructions((ROOT / "Dockerfile").read_text("utf-8")))

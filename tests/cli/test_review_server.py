@@ -334,6 +334,16 @@ async def test_a_picture_is_shown_upright_and_without_metadata(tmp_path: Path, s
             assert corner[0] > 200
             assert corner[1] < 80
         check_refused(await page.get(evil["thumb"]), 422, "broken")
+        blank = await page.get(evil["thumb"] + "?blank=0")  # the page asks so: browsers log images that fail
+        assert (blank.status, blank.headers["Cache-Control"]) == (200, "private, no-store")
+        assert Image.open(io.BytesIO(blank.body)).size == (1, 1)
+        assert (await page.get(flat["thumb"] + "?blank=0")).body == (await page.get(flat["thumb"])).body
+        check_refused(await page.get(f"/api/look?id={evil['id']}"), 422, "broken")
+        assert await page.json(f"/api/look?id={flat['id']}") == {"shown": True}
+        told = await page.call("GET", f"/api/look?id={evil['id']}", headers={"X-Asyncfilter-Errors": "as-200"})
+        assert (told.status, told.headers["X-Asyncfilter-Status"], told.code) == (200, "422", "broken")
+        foreign = {"X-Asyncfilter-Errors": "as-200", "Host": "evil.test"}
+        check_refused(await page.call("GET", "/api/job", headers=foreign), 403, "bad_host")
         assert (await page.get(flat["thumb"])).status == 200  # its other side is a pixel at least
         again = (await page.json(f"/api/cards?ids={evil['id']},{turned['id']}"))["cards"]
         assert [card["broken"] for card in again] == [True, False]

@@ -303,3 +303,21 @@ def test_removals_go_along(machine: Callable[..., Workspace], client: Any) -> No
     assert second.json("apply", "job.yaml", *agreed, "0")["planned"] == 0
     assert second.json("undo", "job.yaml", "--yes", "--expect", str(pending))["restored"] == pending
     assert client.list_objects_v2(Bucket="raw")["KeyCount"] == IMAGES
+
+
+def test_what_calibrate_rests_on_is_committed(machine: Callable[..., Workspace], client: Any) -> None:
+    """It owns the state of people's answers for a moment; that of the checkpoint stays as it is."""
+    rules = [{"keep": {"any": "Robin", "confidence": 60}}]
+    first = machine(**STATE, rules=rules)
+    first.summary("run", "job.yaml")
+    before = head(client)
+    code, _, err = first.here("audit", "job.yaml", "-o", "tasks.json")
+    assert code == 0, err
+    for _ in range(2):
+        code, _, err = first.here("calibrate", "job.yaml", "--json")
+        assert code == 0, err
+        answers = json.loads(client.get_object(Bucket="states", Key="jobs/robins.answers/head.json")["Body"].read())
+        assert (answers["owner"], answers["epoch"]) == (None, 1)
+    assert head(client) == before
+    second = machine(**STATE, rules=rules)
+    assert second.json("calibrate", "job.yaml")["rules"][0]["draw"] == 1

@@ -53,9 +53,9 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[StateStore]:
 
 
 @asynccontextmanager
-async def _opened(client: ClientKind) -> AsyncIterator[tuple[AwsSession, S3StateStore]]:
+async def _opened(client: ClientKind, *, timeout_s: float = 5) -> AsyncIterator[tuple[AwsSession, S3StateStore]]:
     async with (
-        open_aws(Aws(client=client), timeout_s=5, connections=5) as session,
+        open_aws(Aws(client=client), timeout_s=timeout_s, connections=5) as session,
         open_clients(Aws(client=client), session) as clients,
     ):
         yield session, S3StateStore(session, clients.s3)
@@ -125,6 +125,38 @@ async def test_a_file_is_sent_whole_and_only_if_new(store: StateStore, tmp_path:
     assert info is not None
     assert info.etag == put.etag
     assert b"".join([piece async for piece in store.pieces(info)]) == body
+
+
+class Blind(S3StateStore):
+    """Does not see what is there before it writes."""
+
+    async def head(self, place: S3Location) -> None:
+        """Nothing is there."""
+
+
+async def test_a_file_that_is_too_large_for_one_request_is_sent_in_parts(tmp_path: Path) -> None:
+    """On condition that nothing is there when it is completed; an upload that is given up leaves no parts."""
+    path = tmp_path / "snapshot"
+    body = bytes(range(256)) * 50_000
+    path.write_bytes(body)
+    digest = hashlib.sha256(body).digest()
+    with moto_server() as settings, aws_settings(**settings):
+        async with _opened(ClientKind.FAST, timeout_s=60) as (session, plain):
+            client = await session.client("s3", "us-east-1")
+            await client.create_bucket(Bucket=BUCKET)
+            store, again = (
+                kind(session, plain._calls, most_put_bytes=6 << 20, part_bytes=5 << 20)
+                for kind in (S3StateStore, Blind)
+            )
+            put = await store.put_file(at("files/large"), path, sha256=digest)
+            info = await store.head(at("files/large"))
+            assert info is not None
+            assert (put.refusal, info.etag, info.size_bytes) == (None, put.etag, len(body))
+            assert put.etag.endswith("-3")
+            assert b"".join([piece async for piece in store.pieces(info)]) == body
+            for one in (store, again):
+                assert await one.put_file(at("files/large"), path, sha256=digest) == Put("", Refusal.CHANGED)
+            assert "Uploads" not in await client.list_multipart_uploads(Bucket=BUCKET)
 
 
 async def test_an_object_that_changes_while_it_is_read_is_found_out(store: StateStore) -> None:

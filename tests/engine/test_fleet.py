@@ -5,6 +5,7 @@ In virtual time, with whole workers in memory; ``tests/cluster`` shows the same 
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import Counter
 from functools import partial
@@ -295,6 +296,81 @@ def test_two_heads_the_older_obeys() -> None:
             tasks.cancel_scope.cancel()
 
     run_virtually(main)
+
+
+def test_two_heads_of_one_epoch_do_not_take_turns() -> None:
+    """Runs over copies of one checkpoint have equal epochs: the first keeps its workers, the other ends with exit 3."""
+    job = make_job(tps=50)
+
+    async def main() -> None:
+        first = FleetStage(Stage(cats(range(1000)), seed=1), job)
+        second = FleetStage(Stage(cats(range(1000)), seed=1), job)
+        async with anyio.create_task_group() as tasks:
+            hub = MemoryHub(tasks)
+            for _ in range(2):
+                hub.start(first.worker())
+
+            async def later() -> None:
+                await anyio.sleep(2.0)
+                with pytest.raises(CheckpointError, match="copy of this checkpoint"):
+                    await second.head(hub.again())
+                assert anyio.current_time() < 15.0
+
+            tasks.start_soon(later)
+            summary = await first.head(hub)
+            assert summary.stop_reason == "completed"
+            assert max(first.stage.detector.attempts.values()) == 1
+            assert not first.said(WorkerLost)
+            tasks.cancel_scope.cancel()
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize("cut_s", [1.0, 7.0])
+def test_head_that_was_cut_off_obeys_and_nothing_is_repeated(cut_s: float) -> None:
+    """Frames of the older head are dropped while a later one takes over; then it ends with exit 3 and pays nothing."""
+    job = make_job(tps=25)
+
+    async def main() -> None:
+        first = FleetStage(Stage(cats(range(500)), seed=1), job)
+        second = FleetStage(first.stage, job)
+        made = first.stage.detector.attempts
+        async with anyio.create_task_group() as tasks:
+            hub = MemoryHub(tasks)
+            for _ in range(2):
+                hub.start(first.worker())
+            ended: list[Any] = []
+
+            async def older() -> None:
+                ended.extend([await first.head(hub), anyio.current_time()])
+
+            hub.close = _never  # type: ignore[method-assign]
+            tasks.start_soon(older)
+            await anyio.sleep(2.0)
+            for wire in hub.wires:
+                wire.is_cut = True
+            await anyio.sleep(cut_s)
+            paid = sum(made.values())
+            await anyio.sleep(1.0)
+            assert sum(made.values()) == paid
+            second.stage = copy.copy(first.stage)
+            second.stage.checkpoint = copy.deepcopy(first.stage.checkpoint).reopen()
+            tasks.start_soon(_heal, hub)
+            summary = await second.head(hub.again())
+            assert summary.counts.examined == 500
+            assert max(made.values()) == 1
+            assert summary.counts.spent_micros >= 1_000 * sum(made.values())
+            assert ended[0].exit_code == 3
+            assert ended[1] < 4.0 + cut_s + 10.0
+            tasks.cancel_scope.cancel()
+
+    run_virtually(main)
+
+
+async def _heal(hub: MemoryHub) -> None:
+    await anyio.sleep(1.0)
+    for wire in hub.wires:
+        wire.is_cut = False
 
 
 def test_announced_leave_repeats_nothing() -> None:

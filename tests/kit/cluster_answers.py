@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from tests.kit.cluster_trials import (
     forget,
     send,
     service,
+    stories,
     upload_equal_pictures,
 )
 
@@ -87,7 +89,8 @@ def _check_equal(
 ) -> int:
     """One run with a fleet; returns how many workers were killed."""
     killed = 0
-    with proofs.trial(f"{name}, {workers} workers") as seen:
+    with proofs.trial(name) as seen:
+        seen["workers"] = workers
         forget(sandbox)
         _set_faults(sandbox, name)
         fleet = Trial(proofs.place, sandbox, workers=workers, **STOPS[name])
@@ -198,7 +201,7 @@ def dead_heads(proofs: Proofs) -> None:
     killed, number = 0, 0
     while killed < proofs.repeat:
         case, wanted = (("2 workers", 2), ("1 to 4 workers", {"min": 1, "max": 4}))[number % 2]
-        with proofs.trial(case) as seen, service(seed=proofs.seed) as sandbox:
+        with proofs.trial(f"head killed, {case}") as seen, service(seed=proofs.seed) as sandbox:
             fleet = Trial(proofs.place, sandbox, cluster=proofs.place.cluster_keys(wanted))
             fleet.start()
             for moment in sorted(proofs.rng.sample(range(20, 330), 2)):
@@ -208,10 +211,29 @@ def dead_heads(proofs: Proofs) -> None:
         killed, number = killed + seen.get("kills", 1), number + 1
 
 
+def dead_disks(proofs: Proofs) -> None:
+    """The head is killed and its folder removed: with a state in S3 and living workers no call is made twice."""
+    for number in range(proofs.repeat):
+        mode = ("checkpoint", "checkpoint_copy")[number % 2]
+        sections: dict[str, Any] = {mode: "s3://clean/states/"}
+        with proofs.trial(mode) as seen, service(seed=proofs.seed) as sandbox:
+            lost, following = (Trial(proofs.place, sandbox, **sections) for _ in range(2))
+            lost.start()
+            lost.examined(proofs.rng.randrange(40, 200))
+            lost.kill_head()
+            shutil.rmtree(lost.workspace.folder)
+            following.start()
+            _check_once(proofs, following, seen, most=None)
+            billed, told = following.workspace.billed(), following.end()["billed_calls"]
+            seen |= {"billed": billed, "told": told}
+            proofs.check(mode != "checkpoint" or told >= billed, f"{billed} billed, {told} told")
+
+
 def _check_once(proofs: Proofs, fleet: Trial, seen: dict[str, Any], *, most: Callable[[], int] | None) -> None:
     """Check the end of a run of ``IMAGES``, and that at most so many calls were made twice."""
     summary, repeated = fleet.end(), again(fleet.workspace.sandbox)
     allowed = 0 if most is None else most()
     seen |= {"calls repeated": repeated, "asks lost": fleet.asks(), "adopted": summary["adopted"]}
     proofs.check(summary["examined"] == IMAGES, f"{summary['examined']} examined")
-    proofs.check(repeated <= allowed, f"{repeated} repeated, {allowed} allowed")
+    told = f"{repeated} repeated, {allowed} allowed"
+    proofs.check(repeated <= allowed, f"{told} {stories(fleet.workspace.sandbox, fleet)}")

@@ -95,7 +95,7 @@ def _upload_colours(sandbox: SandboxProcess) -> None:
     with boto_client(sandbox, "s3") as s3:
         for number in range(_OWN_PICTURES):
             colour = f"#{('c00000', '00c000', '0000d0')[number % 3]}"
-            body = plain(width=20 + number, colour=colour)
+            body = plain(width=100 + number, colour=colour)
             s3.put_object(Bucket="pictures", Key=f"raw/{number:03}.jpg", Body=body)
 
 

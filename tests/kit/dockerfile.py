@@ -1,7 +1,8 @@
 """Carries out the steps of a Dockerfile in folders, where no Docker is: one folder is the root of each stage.
 
 Absolute paths that the file itself makes (``WORKDIR``, ``/opt``, ``/work``) are below the stage's folder; ``python`` is
-this interpreter; programs that would change the machine (``useradd``) only leave their arguments in ``changes``.
+this interpreter; programs that would change the machine (``useradd``, ``apt-get``) only leave their arguments in
+``changes``.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-_CHANGING = ("useradd", "groupadd", "chown")
-_TIMEOUT_S = 300
+_CHANGING = ("useradd", "usermod", "groupadd", "chown", "apt-get")
+_TIMEOUT_S = 1800
 
 
 class Instruction(NamedTuple):
@@ -70,7 +71,7 @@ class Stage:
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """What ``docker run IMAGE ARGUMENTS`` runs."""
         return subprocess.run(
-            [*self.entrypoint, *(arguments or self.command)],
+            command := [*self.entrypoint, *(arguments or self.command)],
             cwd=self.inside("."),
             env=self._environment() | dict(env or {}),
             stdin=subprocess.DEVNULL,
@@ -78,7 +79,7 @@ class Stage:
             text=True,
             timeout=_TIMEOUT_S,
             check=False,
-            executable=shutil.which(self.entrypoint[0], path=self._environment()["PATH"]),
+            executable=shutil.which(command[0], path=self._environment()["PATH"]),
         )
 
     def _environment(self) -> dict[str, str]:
@@ -86,7 +87,7 @@ class Stage:
 
     def _mapped(self, text: str) -> str:
         """A text in which the paths that the file makes are those below ``root``."""
-        return re.sub(r"(?<![\w./-])/(opt|source|work|jobs)\b", rf"{self.root}/\1", text)
+        return re.sub(r"(?<![\w./-])/(opt|source|work|jobs|var/lib/apt)\b", rf"{self.root}/\1", text)
 
 
 class Build:
@@ -96,24 +97,42 @@ class Build:
         path: The Dockerfile.
         context: The build's context.
         folder: An empty folder for the stages.
+        bases: Images that the file may begin with, by name; a stage that does goes on in the folder of that one.
+        installs: Whether pip installs; otherwise its arguments are left in ``changes``, too.
     """
 
-    def __init__(self, path: Path, context: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        context: Path,
+        folder: Path,
+        *,
+        bases: Mapping[str, Stage] | None = None,
+        installs: bool = True,
+    ) -> None:
         self.stages: list[Stage] = []
         self._names: dict[str, Stage] = {}
+        self._bases = bases or {}
+        self._arguments: dict[str, str] = {}
         self._context = context
         self._ignored = _ignored(context / ".dockerignore")
         self._folder = folder
-        self._programs = _programs(folder / "programs")
+        self._programs = _programs(folder / "programs", installs=installs)
         for name, value in instructions(path.read_text("utf-8")):
             getattr(self, f"_{name.lower()}")(value)
 
     def _arg(self, value: str) -> None:
-        assert "=" in value, f"ARG {value} has no default"
+        name, equals, default = value.partition("=")
+        assert equals, f"ARG {value} has no default"
+        self._arguments[name] = default
 
     def _from(self, value: str) -> None:
-        stage = Stage(self._folder / f"stage{len(self.stages)}")
-        stage.root.mkdir()
+        name = re.sub(r"\$\{(\w+)\}", lambda found: self._arguments[found[1]], value.split(maxsplit=1)[0])
+        if base := self._bases.get(name):
+            stage = replace(base, env=dict(base.env), volumes=list(base.volumes), changes=[])
+        else:
+            stage = Stage(self._folder / f"stage{len(self.stages)}")
+            stage.root.mkdir()
         self.stages.append(stage)
         if found := re.fullmatch(r"\S+ AS (\S+)", value, re.IGNORECASE):
             self._names[found[1]] = stage
@@ -139,7 +158,7 @@ class Build:
         path = f"{self._programs}:{os.environ['PATH']}"
         env = inherited | {name: text for name, text in stage.env.items() if name not in {"PIP_NO_CACHE_DIR", "PATH"}}
         done = subprocess.run(
-            ["/bin/sh", "-ec", stage._mapped(value)],
+            ["/bin/sh", "-ec", stage._mapped(value.replace("/usr/local/bin/python", "python"))],
             cwd=stage.inside("."),
             env=env | {"PATH": path, "CHANGES": str(self._programs / "changes")},
             capture_output=True,
@@ -192,11 +211,14 @@ def _ignored(path: Path) -> Sequence[str]:
     return [] if not path.exists() else [line for line in path.read_text().split("\n") if line and line[0] != "#"]
 
 
-def _programs(folder: Path) -> Path:
+def _programs(folder: Path, *, installs: bool) -> Path:
     """A folder for the beginning of ``PATH``."""
     folder.mkdir()
     scripts = {name: f'echo "{name} $*" >> "$CHANGES"' for name in _CHANGING}
-    for name, script in (scripts | {"python": f'exec "{sys.executable}" "$@"'}).items():
+    python = f'exec "{sys.executable}" "$@"'
+    if not installs:
+        python = f'case "$*" in *" install "*) echo "python $*" >> "$CHANGES" ;; *) {python} ;; esac'
+    for name, script in (scripts | {"python": python}).items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
     return folder

@@ -20,7 +20,7 @@ from asyncfilter.custom_labels.importing import ImportBy, Importer, ImportWish, 
 from asyncfilter.custom_labels.improvement_log import ImprovementLog
 from asyncfilter.custom_labels.improving import (
     Improved,
-    ImprovementOutlook,
+    ImprovementPlan,
     ImprovementWish,
     Improver,
     Judge,
@@ -183,8 +183,8 @@ class Desk:
             log = TrainingLog(process.ledger, LoopClock(), endpoint="memory:")
             project = await the_project(process.service, PROJECT)
             trainer = Trainer(process.service, log, process.waiter, project)
-            outlook = await trainer.outlook(wish, default_name=f"birds.{len(killer.moments)}.{LoopClock().unix():.0f}")
-            trained = await trainer.train(wish, outlook, waits=waits)
+            plan = await trainer.plan(wish, default_name=f"birds.{len(killer.moments)}.{LoopClock().unix():.0f}")
+            trained = await trainer.train(wish, plan, waits=waits)
             if trained.row is not None and trained.is_over:
                 self.shown += 1
                 log.end(trained.row, TrainingState.REPORTED)
@@ -192,7 +192,7 @@ class Desk:
 
     async def improve(
         self, killer: Killer, content: bytes, *, version: str | None = None, switches: bool = False
-    ) -> tuple[ImprovementOutlook, Improved]:
+    ) -> tuple[ImprovementPlan, Improved]:
         """One process of ``improve``, whose user agrees to pay."""
         stream = io.BytesIO(content)
         corrections = check_corrections(stream, name="c.manifest", size_bytes=len(content))
@@ -207,13 +207,13 @@ class Desk:
             )
             improver = Improver(process.service, process.files, logs, process.waiter, project)
             name = f"birds.{len(killer.moments)}.{LoopClock().unix():.0f}"
-            outlook = await improver.outlook(corrections, asked, io.BytesIO(), default_name=name)
-            self.paid.append(outlook.training.is_paid)
-            improved = await improver.run(outlook, asked, self._judge(killer))
+            plan = await improver.plan(corrections, asked, io.BytesIO(), default_name=name)
+            self.paid.append(plan.training.is_paid)
+            improved = await improver.run(plan, asked, self._judge(killer))
             killer.moment("before it is shown")
             self.shown += 1
-            note_shown(outlook, improved, logs)
-            return outlook, improved
+            note_shown(plan, improved, logs)
+            return plan, improved
 
     def _judge(self, killer: Killer) -> Judge:
         async def judge(old: Version | None, new: Version) -> Verdict:

@@ -46,7 +46,9 @@ class FakeReview:
     Attributes:
         rows: Every answer and undo in the order of arrival.
         figures: The answer of ``/api/figures``.
-        is_away: True while every request is cut off.
+        is_away: True while every request is cut off; ``has_pictures`` False: those for pictures.
+        is_running: True while a run goes on: nothing is applied then.
+        cards_go: Cleared while answers with cards, made before, are held back; ``held`` counts those.
         is_busy: True while answers are refused with ``busy``.
         images: Requests for pictures.
         name, token: Of the job and the reviewer; another job under the same address has others.
@@ -63,7 +65,11 @@ class FakeReview:
         self.near: list[int] = []
         self.rules = [{"verdict": "keep", "text": "keep any of Robin from 85", "confidence": 85.0}]
         self.images: list[str] = []
-        self.is_away = self.is_busy = False
+        self.is_away = self.is_busy = self.is_running = False
+        self.has_pictures = True
+        self.cards_go = asyncio.Event()
+        self.cards_go.set()
+        self.held = 0
         self.is_ready = True
         self.name, self.token = "robins", "t" * 43
         self._picture = picture
@@ -116,7 +122,8 @@ class FakeReview:
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if self.is_away:
+        if self.is_away or (request.path.startswith("/image/") and not self.has_pictures):
+            self.images.append(request.path)
             assert request.transport is not None
             request.transport.close()
             return web.Response()
@@ -138,7 +145,7 @@ class FakeReview:
         name, query = request.match_info["name"], request.query
         if name == "job":
             return _json(self._job())
-        if name == "queue":
+        if name in {"queue", "ids"}:
             ids = self._queue(query["name"])
             start = ids.index(int(query["after"])) + 1 if "after" in query else 0
             page = ids[start : start + int(query.get("limit", 2000))]
@@ -147,7 +154,10 @@ class FakeReview:
         if name == "cards":
             ids = [int(one) for one in query["ids"].split(",")]
             assert len(ids) <= 200
-            return _json({"cards": [self._card(one) for one in ids if one in self.cards]})
+            reply = _json({"cards": [self._card(one) for one in ids if one in self.cards]})
+            self.held += not self.cards_go.is_set()
+            await self.cards_go.wait()
+            return reply
         if name == "near":
             return _json({"ids": self.near if query["by"] == "look" else []})
         if name == "figures":
@@ -185,6 +195,8 @@ class FakeReview:
         name, body = request.match_info["name"], json.loads(await request.read())
         if name == "take":
             return _json({"ids": self._queue(body["queue"])[: body["n"]], "until": 0})
+        if name == "apply" and self.is_running:
+            return _json({"error": "running", "message": "A run works on the images."}, 409)
         if name == "apply":
             if body["step"] == "plan":
                 return _json({"plan": "p1", "counts": {"copied": 3, "stale": 1}})

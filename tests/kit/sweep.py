@@ -1,7 +1,7 @@
 """Signals and kills at random moments, as many as wanted: ``python -m tests.kit.sweep signals --moments 200``.
 
 ``tests/cli/test_sweeps.py`` makes a few of each in every run of the tests; ``make sweep`` makes 200 of each and prints
-the counts.
+the counts. Both take a kind of job (``--job lanes``, see ``sweep_jobs``), the plain one by default.
 """
 
 from __future__ import annotations
@@ -16,20 +16,24 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from asyncfilter.sandbox import BucketSpec, Latency, SandboxOptions, SandboxProcess, SyntheticSpec
+from asyncfilter.checkpoint import read_images
+from asyncfilter.sandbox import Latency, SandboxProcess
 from tests.kit.jobs import COPIES
 from tests.kit.services import boto_client
+from tests.kit.sweep_jobs import KINDS, LANE_KEYS, JobKind
 from tests.kit.workspace import Workspace, ended
 
 IMAGES = 8
 CONCURRENCY = 4
+SIGNAL_SPREAD = 1000
+"""Objects for each image, where most are skipped."""
 FOREIGN = ("Traceback", "Exception ignored", "never retrieved", "was never awaited", "Unclosed")
 """Words of a traceback or of a complaint that is not the program's own."""
 
@@ -52,7 +56,10 @@ class Sweep:
     Attributes:
         counts: How often each outcome came, by its name.
         wrong: What should not have been, one text each.
+        rows: A file that gets a line for each moment as soon as it is over; None for none.
     """
+
+    rows: ClassVar[Path | None] = None
 
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -66,6 +73,12 @@ class Sweep:
         if not holds:
             self.wrong.append(what)
 
+    def over(self, what: str) -> None:
+        """Write the line of the moment ``what``: what has been wrong so far, and the counts."""
+        if self.rows is not None:
+            with self.rows.open("a", encoding="utf-8") as file:
+                print(time.strftime("%T"), what, dict(sorted(self.counts.items())), *self.wrong, sep=" | ", file=file)
+
     def report(self) -> str:
         """The counts and everything that is wrong, a line each."""
         return "\n".join([*(f"{number:5} {name}" for name, number in sorted(self.counts.items())), *self.wrong])
@@ -75,12 +88,9 @@ class Sweep:
 
 
 @contextmanager
-def signal_sandbox() -> Iterator[SandboxProcess]:
+def signal_sandbox(kind: JobKind = KINDS["plain"]) -> Iterator[SandboxProcess]:
     """A service in which a run lasts about as long as the start of the program."""
-    options = SandboxOptions(
-        synthetic=(SyntheticSpec("raw", IMAGES),), buckets=(BucketSpec("clean"),), latency=Latency(0.05, 0.15)
-    )
-    with SandboxProcess(options) as sandbox:
+    with SandboxProcess(kind.options(IMAGES, spread=SIGNAL_SPREAD, latency=Latency(0.05, 0.15))) as sandbox:
         yield sandbox
 
 
@@ -91,16 +101,19 @@ class SignalSweep:
         sandbox: From ``signal_sandbox``.
         folder: For the jobs, one folder each.
         seed: Seed of the moments.
+        kind: Of the jobs, that of the sandbox.
     """
 
-    def __init__(self, sandbox: SandboxProcess, folder: Path, seed: int) -> None:
+    def __init__(self, sandbox: SandboxProcess, folder: Path, seed: int, kind: JobKind = KINDS["plain"]) -> None:
         self.sweep = Sweep()
         self._sandbox = sandbox
         self._folder = folder
         self._rng = random.Random(seed)
+        self._kind = kind
         began_s = time.monotonic()
         workspace = self._workspace("undisturbed")
-        assert ended(workspace.start("run", "job.yaml", "--json"))[0] == 0
+        code, _, err = ended(workspace.start("run", "job.yaml", "--json"))
+        assert code == 0, err
         self._length_s = time.monotonic() - began_s
         self._verdicts = stored_verdicts(workspace)
         assert len(self._verdicts) == IMAGES
@@ -126,6 +139,7 @@ class SignalSweep:
             self.sweep.counts[f"before the program's first line: {code}"] += 1
             self.sweep.check(workspace.billed() == 0, what + "something was paid for")
         self._check_resumed(what, workspace, in_flight=CONCURRENCY * (len(numbers) > 1))
+        self.sweep.over(what)
 
     def _check_end(self, what: str, code: int, out: str, err: str, *, numbers: int, paid: int) -> None:
         self.sweep.counts[f"exit {code}"] += 1
@@ -133,21 +147,28 @@ class SignalSweep:
         self.sweep.check(code in codes, f"{what}{err}")
         self.sweep.check(not any(word in err for word in FOREIGN), f"{what}{err}")
         if code == 0:
-            is_done = json.loads(out)["examined"] == IMAGES and paid + CONCURRENCY >= IMAGES
+            is_at_its_end = paid + CONCURRENCY >= IMAGES or not self._kind.is_paid
+            is_done = json.loads(out)["examined"] == IMAGES and is_at_its_end
             self.sweep.check(is_done, f"{what}the signal was lost; {paid} were paid for when it came\n{err}")
 
     def _check_resumed(self, what: str, workspace: Workspace, *, in_flight: int) -> None:
         code, _, err = workspace.here("run", "job.yaml", "--json")
         self.sweep.check(code == 0, f"{what}resuming gave {code}: {err}")
         self.sweep.check(stored_verdicts(workspace) == self._verdicts, what + "other verdicts after resuming")
-        twice = workspace.billed() - IMAGES
+        twice = workspace.billed() - (IMAGES if self._kind.is_paid else 0)
         self.sweep.counts["paid twice"] += twice
         self.sweep.check(0 <= twice <= in_flight, f"{what}{twice} were paid twice")
 
     def _workspace(self, name: str) -> Workspace:
         folder = self._folder / name
         folder.mkdir()
-        return Workspace(folder, self._sandbox, **JOB)
+        sections = self._kind.document(JOB, name, self._folder, spread=SIGNAL_SPREAD)
+        workspace = Workspace(folder, self._sandbox, **sections)
+        key, secret = LANE_KEYS
+        config = folder / "config"
+        config.write_text(f"[profile b]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+        workspace.env["AWS_CONFIG_FILE"] = str(config)
+        return workspace
 
 
 def takes_signals(pid: int) -> bool:
@@ -172,12 +193,12 @@ def stored_verdicts(workspace: Workspace) -> dict[str, str]:
     return {row["key"]: row["verdict"] for row in rows if row["seq"] is not None}
 
 
-def sweep_signals(folder: Path, *, moments: int, seed: int) -> Sweep:
+def sweep_signals(folder: Path, *, moments: int, seed: int, kind: JobKind = KINDS["plain"]) -> Sweep:
     """``moments`` each of Ctrl-C and SIGTERM, half as many of SIGHUP, and of two signals in a row."""
     # A shell lets a background command ignore SIGINT, which the interpreters started here would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with signal_sandbox() as sandbox:
-        signals = SignalSweep(sandbox, folder, seed)
+    with signal_sandbox(kind) as sandbox:
+        signals = SignalSweep(sandbox, folder, seed, kind)
         few = (moments + 1) // 2
         for index in range(moments):
             signals.moment(f"int{index}", signal.SIGINT)
@@ -190,8 +211,9 @@ def sweep_signals(folder: Path, *, moments: int, seed: int) -> Sweep:
 
 # -- Kills -------------------------------------------------------------------------------------------------------------
 
-KILL_IMAGES = 150
+KILL_IMAGES = 152
 KILL_CONCURRENCY = 8
+KILL_SPREAD = 100
 FLUSHED = 6
 """Answers of one flush: read, and not yet durable."""
 
@@ -201,19 +223,23 @@ TROUBLE = (
 )  # fmt: skip
 LOST = ("internal", "reset", "cut", "timeout", "unavailable")
 """Faults after which a call may have been billed, and is made again."""
+REFUSED = ("throttle", "expired")
+"""Faults after which a call was not billed, and is made again."""
 
-CREDENTIALS = """\
-#!/bin/sh
-# Credentials that end soon, so that they are asked for again and again; one time in seven there are none.
+CREDENTIALS_FAIL = """\
 case $(($(od -An -N1 -tu1 /dev/urandom) % 28)) in
   0) echo "no token" >&2; exit 1;;
   1) echo "<html>sign in</html>"; exit 0;;
   2) echo '{"Version": 1}'; exit 0;;
   3) exec sleep 0.3;;
 esac
-end=$(date -u -d '+5 min' +%FT%TZ)
-echo '{"Version": 1, "AccessKeyId": "ACCESS", "SecretAccessKey": "SECRET", "Expiration": "'$end'"}'
 """
+"""One time in seven there are no credentials."""
+CREDENTIALS = """\
+end=$(date -u -d '+5 min' +%FT%TZ)
+echo '{"Version": 1, "AccessKeyId": "'$1'", "SecretAccessKey": "'$2'", "Expiration": "'$end'"}'
+"""
+"""Credentials that end soon, so that they are asked for again and again."""
 
 
 class KillSweep:
@@ -223,14 +249,16 @@ class KillSweep:
         sandbox: A service with ``KILL_IMAGES`` images that counts the examinations of each.
         folder: For the jobs, one folder each.
         seed: Seed of the moments.
+        kind: Of the jobs, that of the sandbox.
     """
 
-    def __init__(self, sandbox: SandboxProcess, folder: Path, seed: int) -> None:
+    def __init__(self, sandbox: SandboxProcess, folder: Path, seed: int, kind: JobKind = KINDS["plain"]) -> None:
         self.sweep = Sweep()
         self.kills = 0
         self._sandbox = sandbox
         self._folder = folder
         self._rng = random.Random(seed)
+        self._kind = kind
         self._rounds = 0
         quiet = self._workspace()
         began_s = time.monotonic()
@@ -241,26 +269,33 @@ class KillSweep:
         assert code == 0, err
         self._verdicts = stored_verdicts(quiet)
         assert len(self._verdicts) == KILL_IMAGES
+        assert 0 < list(self._verdicts.values()).count("keep") < KILL_IMAGES
 
     def round(self, kills: int) -> None:
         """One job, killed up to ``kills`` times in all rounds, until it ends; then its results are checked."""
         workspace = self._workspace()
-        self._ask_for_credentials(workspace)
+        give_credentials(workspace, CREDENTIALS_FAIL)
         self._sandbox.control("POST", "reset-stats")
-        self._sandbox.control("POST", "faults", {"faults": list(TROUBLE)})
+        self._sandbox.control("POST", "faults", {"faults": [*TROUBLE, *self._kind.trouble]})
         ends = 0
         while self.kills < kills:
             ends += 1
             if self._session(workspace) in (0, 1):
                 break
         self._sandbox.control("POST", "faults", {"faults": []})
+        give_credentials(workspace)
         self._check(workspace, ends)
+        self.sweep.over(f"round {self._rounds}, {ends} sessions, {self.kills} kills")
 
     def _session(self, workspace: Workspace) -> int:
         """One start of the program, and its end; returns the exit code."""
         process = workspace.start("run", "job.yaml", "--json")
-        fails_s = self._rng.uniform(0.3, self._start_s + 2) if self._rng.random() < 0.3 else None
-        end_s = self._rng.uniform(0.2, self._start_s + 4)
+        least_s, most_s = 0.2, self._start_s + 4
+        if self._rng.random() < 0.5:  # on a busy machine, most moments would be before the first call
+            self._wait_for_calls(process)
+            least_s, most_s = 0, 4
+        fails_s = self._rng.uniform(least_s, most_s) if self._rng.random() < 0.3 else None
+        end_s = self._rng.uniform(least_s, most_s)
         if fails_s is not None and fails_s < end_s:
             time.sleep(fails_s)
             fill_disk(process.pid, workspace.folder / ".asyncfilter")
@@ -278,9 +313,18 @@ class KillSweep:
         self.sweep.check(not any(word in err for word in FOREIGN), what)
         return code
 
+    def _wait_for_calls(self, process: subprocess.Popen[str]) -> None:
+        """Return once the process has examined an image, or has ended."""
+        before = self._calls()
+        while process.poll() is None and self._calls() == before:
+            time.sleep(0.05)
+
+    def _calls(self) -> int:
+        operation = "DetectLabels" if self._kind.is_paid else "GetObject"
+        operations = self._sandbox.stats().operations
+        return operations[operation].attempts if operation in operations else 0
+
     def _check(self, workspace: Workspace, ends: int) -> None:
-        workspace.env |= self._sandbox.environment()
-        workspace.env.pop("AWS_CONFIG_FILE")
         code, out, err = workspace.here("run", "job.yaml", "--retry-failed", "--json")
         what = f"round {self._rounds} after {ends} sessions: "
         self.sweep.check(code == 0, f"{what}exit {code}, {err}")
@@ -290,16 +334,37 @@ class KillSweep:
             copied = {item["Key"].partition("/")[2] for page in pages for item in page.get("Contents", [])}
         kept = {key for key, verdict in self._verdicts.items() if verdict == "keep"}
         self.sweep.check(copied == kept, f"{what}{len(copied)} copies of {len(kept)}")
-        stats = self._sandbox.stats()
-        detect = stats.operations["DetectLabels"]
-        again = sum(count - 1 for count in stats.keys_examined_again.values())
-        lost = sum(detect.faulted.get(kind, 0) for kind in LOST)
         self.sweep.counts["rounds"] += 1
+        summary: dict[str, Any] = json.loads(out) if code == 0 else {"spent_usd": 0, "state": None}
+        self._check_bill(what, ends, spent=round(summary["spent_usd"] * 1000))
+        if summary["state"]:
+            self._check_state(what, workspace, summary["state"])
+
+    def _check_bill(self, what: str, ends: int, *, spent: int) -> None:
+        """No call is made again but those whose answer was lost, or not yet durable."""
+        stats = self._sandbox.stats()
+        if not self._kind.is_paid:
+            self.sweep.check("DetectLabels" not in stats.operations, f"{what}a detection was called")
+            return
+        detect = stats.operations["DetectLabels"]
+        calls = stats.keys_examined + sum(count - 1 for count in stats.keys_examined_again.values())
+        again = calls - KILL_IMAGES - sum(detect.faulted.get(kind, 0) for kind in REFUSED)
+        lost = sum(detect.faulted.get(kind, 0) for kind in LOST)
         self.sweep.counts["paid twice, not by a lost answer"] += max(0, again - lost)
         allowed = lost + ends * (KILL_CONCURRENCY + FLUSHED)
         self.sweep.check(again <= allowed, f"{what}{again} were paid twice, {lost} of them by lost answers")
-        spent = round(json.loads(out)["spent_usd"] * 1000) if code == 0 else 0
         self.sweep.check(detect.billed <= spent, f"{what}{detect.billed} were billed, {spent} are counted")
+
+    def _check_state(self, what: str, workspace: Workspace, state: dict[str, Any]) -> None:
+        """What S3 has is whole, and what the file has."""
+        self.sweep.check(state["behind_rows"] == 0, f"{what}{state['behind_rows']} rows are not in S3")
+        code, out, err = workspace.here("state", "show", "job.yaml", "--deep", "--json")
+        self.sweep.check(code == 0, f"{what}state show gave {code}: {out}{err}")
+        code, _, err = workspace.here("state", "pull", "job.yaml", "-o", "pulled.db")
+        self.sweep.check(code == 0, f"{what}state pull gave {code}: {err}")
+        found = {image.key: image.decision for image in read_images(workspace.folder / "pulled.db")} if not code else {}
+        verdicts = {key: decision.verdict.value for key, decision in found.items() if decision is not None}
+        self.sweep.check(verdicts == self._verdicts, f"{what}other verdicts in S3")
 
     def _workspace(self) -> Workspace:
         self._rounds += 1
@@ -307,17 +372,25 @@ class KillSweep:
         folder.mkdir()
         limits = {"tps": 400, "concurrency": KILL_CONCURRENCY, "budget_usd": 10, "timeout_s": 2}
         actions = {"keep": {"copy": f"s3://clean/{self._rounds}/{{key}}"}}
-        return Workspace(folder, self._sandbox, **JOB | {"limits": limits, "actions": actions})
+        job = JOB | {"limits": limits, "actions": actions}
+        sections = self._kind.document(job, str(self._rounds), self._folder, spread=KILL_SPREAD)
+        workspace = Workspace(folder, self._sandbox, **sections)
+        give_credentials(workspace)
+        return workspace
 
-    def _ask_for_credentials(self, workspace: Workspace) -> None:
-        """Replace the keys in the environment by a program that fails at random."""
-        env = workspace.env
-        text = CREDENTIALS.replace("ACCESS", env.pop("AWS_ACCESS_KEY_ID"))
-        script = workspace.folder / "credentials.sh"
-        script.write_text(text.replace("SECRET", env.pop("AWS_SECRET_ACCESS_KEY")))
-        config = workspace.folder / "config"
-        config.write_text(f"[default]\ncredential_process = /bin/sh {script}\n")
-        env["AWS_CONFIG_FILE"] = str(config)
+
+def give_credentials(workspace: Workspace, failures: str = "") -> None:
+    """Have the commands of a workspace ask a program for their keys; ``failures`` are its first lines."""
+    script = workspace.folder / "credentials.sh"
+    script.write_text(f"#!/bin/sh\n{failures}{CREDENTIALS}")
+    own = workspace.sandbox.environment()
+    keys = {"default": (own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"]), "profile b": LANE_KEYS}
+    lines = [f"[{name}]\ncredential_process = /bin/sh {script} {' '.join(pair)}\n" for name, pair in keys.items()]
+    config = workspace.folder / "config"
+    config.write_text("".join(lines))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        workspace.env.pop(name, None)
+    workspace.env["AWS_CONFIG_FILE"] = str(config)
 
 
 def fill_disk(pid: int, folder: Path) -> None:
@@ -328,17 +401,11 @@ def fill_disk(pid: int, folder: Path) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
 
 
-def sweep_kills(folder: Path, *, moments: int, seed: int) -> Sweep:
+def sweep_kills(folder: Path, *, moments: int, seed: int, kind: JobKind = KINDS["plain"]) -> Sweep:
     """``moments`` kills, in as many jobs as they take."""
-    options = SandboxOptions(
-        synthetic=(SyntheticSpec("raw", KILL_IMAGES),),
-        buckets=(BucketSpec("clean"),),
-        latency=Latency(0.05, 0.2),
-        seed=seed,
-        count_keys=True,
-    )
+    options = kind.options(KILL_IMAGES, spread=KILL_SPREAD, latency=Latency(0.05, 0.2), seed=seed)
     with SandboxProcess(options) as sandbox:
-        kills = KillSweep(sandbox, folder, seed)
+        kills = KillSweep(sandbox, folder, seed, kind)
         while kills.kills < moments:
             kills.round(moments)
     return kills.sweep
@@ -372,7 +439,7 @@ def _sweep_states_elsewhere(folder: Path, *, moments: int, seed: int) -> Sweep:
     return sweep_states_elsewhere(folder, moments=moments, seed=seed)
 
 
-SWEEPS = {
+SWEEPS: dict[str, Callable[..., Sweep]] = {
     "signals": sweep_signals,
     "kills": sweep_kills,
     "leases": _sweep_leases,
@@ -388,12 +455,16 @@ def main() -> int:
     parser.add_argument("kind", choices=SWEEPS)
     parser.add_argument("--moments", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--job", choices=KINDS, help="of signals and kills")
+    parser.add_argument("--rows", type=Path, help="a file that gets a line for each moment as soon as it is over")
     given = parser.parse_args()
+    Sweep.rows = given.rows
+    options = {"kind": KINDS[given.job]} if given.job else {}
     try:
         with tempfile.TemporaryDirectory() as folder:
-            SWEEPS[given.kind](Path(folder), moments=given.moments, seed=given.seed)
+            SWEEPS[given.kind](Path(folder), moments=given.moments, seed=given.seed, **options)
     finally:  # a sweep takes hours: what it has found is not lost when it fails
-        print(f"{given.kind}, seed {given.seed}\n{BEGUN[-1].report()}")  # noqa: T201  its result
+        print(f"{given.kind} ({given.job}), seed {given.seed}\n{BEGUN[-1].report()}")  # noqa: T201  its result
     return 1 if BEGUN[-1].wrong else 0
 
 

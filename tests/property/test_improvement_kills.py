@@ -85,7 +85,7 @@ def test_killed_improvements_go_on(tmp_path: Path) -> None:
         sent, was_shown = list(desk.service.updates), desk.shown
         await unless_crashed(desk.improve(Killer(1 + at % 11), CORRECTIONS))
         shown = desk.shown
-        _outlook, improved = await desk.improve(LIVE, CORRECTIONS)
+        _plan, improved = await desk.improve(LIVE, CORRECTIONS)
         check(desk, improved.row.version)
         again = desk.service.updates[len(sent) :]
         assert was_shown or set(sent) & set(again) <= set(sent[-1:])
@@ -159,8 +159,8 @@ def test_two_commands_at_once(tmp_path: Path, names: tuple[str | None, ...]) -> 
                 tasks.start_soon(one, 0.1 * number, name)
         (version,) = desk.service.trainings
         assert sorted(found) == sorted([version, "TRAINING_OPEN" if names[1] else version])
-        outlook, _same = await desk.improve(LIVE, CORRECTIONS, switches=True)
-        assert outlook.training.version == version
+        plan, _same = await desk.improve(LIVE, CORRECTIONS, switches=True)
+        assert plan.training.version == version
         assert desk.service.trainings == [version]
 
     run_virtually(main)
@@ -178,7 +178,7 @@ def test_other_corrections_meanwhile(tmp_path: Path) -> None:
         with pytest.raises(RefusedError, match="goes on, or its end was not shown") as refused:
             await desk.improve(LIVE, CORRECTIONS)
         assert refused.value.code == "TRAINING_OPEN"
-        _outlook, improved = await desk.improve(LIVE, other)
+        _plan, improved = await desk.improve(LIVE, other)
         assert desk.service.trainings == [improved.row.version]
 
     run_virtually(main)
@@ -190,16 +190,16 @@ def test_a_training_that_fails(tmp_path: Path) -> None:
     async def main() -> None:
         desk = await trained(tmp_path)
         desk.service.failing = ["something is wrong"]
-        outlook, improved = await desk.improve(LIVE, CORRECTIONS)
+        plan, improved = await desk.improve(LIVE, CORRECTIONS)
         assert (improved.ok, improved.is_better) == (False, False)
-        found = improvement_mapping(outlook, improved, ())
+        found = improvement_mapping(plan, improved, ())
         assert (found["new"]["version"], found["new"]["f1"], found["proposal"]) == (improved.row.version, None, "keep")
         assert found["training"]["status"] == "TRAINING_FAILED"
-        text = "\n".join(improvement_lines(outlook, improved, ()))
+        text = "\n".join(improvement_lines(plan, improved, ()))
         assert "something is wrong" in text
         assert "proposal: keep; the training has failed" in text
-        outlook, improved = await desk.improve(LIVE, CORRECTIONS)
-        assert (improved.ok, outlook.before) == (True, None)
+        plan, improved = await desk.improve(LIVE, CORRECTIONS)
+        assert (improved.ok, plan.before) == (True, None)
 
     run_virtually(main)
 
@@ -211,16 +211,16 @@ def test_corrections_that_do_not_arrive(tmp_path: Path) -> None:
         desk = await trained(tmp_path)
         desk.service.faulty = {manifests.ref(3): "ERROR_INVALID_IMAGE"}  # not one of the corrections
         desk.service.refuses = {manifests.ref(TRAINED)}
-        outlook, improved = await desk.improve(LIVE, CORRECTIONS)
-        found = improvement_mapping(outlook, improved, ())
+        plan, improved = await desk.improve(LIVE, CORRECTIONS)
+        found = improvement_mapping(plan, improved, ())
         assert [line["code"] for line in found["import"]["missing"]] == ["NOT_IN_DATASET"]
         assert (found["new"]["version"], found["training"], found["proposal"]) == (None, None, "keep")
-        assert "nothing was trained" in "\n".join(improvement_lines(outlook, improved, ()))
+        assert "nothing was trained" in "\n".join(improvement_lines(plan, improved, ()))
         assert improved.imported is not None
         assert [line.source_ref for line in improved.imported.missing] == [manifests.ref(TRAINED)]
         assert desk.service.trainings == []
         desk.service.refuses = set()
-        _outlook, improved = await desk.improve(LIVE, CORRECTIONS)
+        _plan, improved = await desk.improve(LIVE, CORRECTIONS)
         assert improved.ok
 
     run_virtually(main)
@@ -246,7 +246,7 @@ def test_a_dataset_that_was_made_anew(tmp_path: Path) -> None:
         desk = await trained(tmp_path)
         await unless_crashed(desk.improve(_killer_before("create_version"), CORRECTIONS))
         await desk.remake_dataset(lines(TRAINED))
-        _outlook, improved = await desk.improve(LIVE, CORRECTIONS)
+        _plan, improved = await desk.improve(LIVE, CORRECTIONS)
         check(desk, improved.row.version)
 
     run_virtually(main)

@@ -69,7 +69,7 @@ MODEL = "arn:aws:rekognition:eu-west-1:123456789012:project/birds/version/birds.
 # keys of the job, the key of the message, words in it
 WRONG = {
     "empty": ({"detector": {"lanes": []}}, LANES, "not empty"),
-    "too many": ({"detector": {"lanes": [{**LANE, "name": str(n)} for n in range(33)]}}, LANES, "list of 33"),
+    "too many": ({"detector": {"lanes": [{**LANE, "name": str(n)} for n in range(33)]}}, LANES, "at most 32"),
     "no region": ({"detector": {"lanes": [{}]}}, f"{LANES}[0].region", "missing"),
     "no mapping": ({"detector": {"lanes": ["us-east-1"]}}, f"{LANES}[0]", "region"),
     "region beside lanes": ({"detector": {"region": "us-east-1", "lanes": [LANE]}}, "detector.region", "lanes"),

@@ -15,7 +15,7 @@ from asyncfilter.custom_labels.importing import ImportBy
 from asyncfilter.custom_labels.ledger import open_ledger
 from asyncfilter.custom_labels.manifest_lines import MAX_BATCH_BYTES, LineFates, batches, digest_of
 from asyncfilter.custom_labels.messages import code_of
-from asyncfilter.custom_labels.training import Trainer, TrainingOutlook, TrainingWish
+from asyncfilter.custom_labels.training import Trainer, TrainingPlan, TrainingWish
 from asyncfilter.custom_labels.training_log import TrainingLog
 from asyncfilter.datasets.manifests.validation import validate
 from asyncfilter.errors import RefusedError, ResourceMissingError
@@ -208,22 +208,22 @@ def test_two_commands_that_begin_at_once_begin_one_training(tmp_path: Path) -> N
 
 def test_two_commands_that_meet_in_one_second_tell_who_pays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both have one name for the version, and have seen none: the one that has begun the training pays."""
-    outlook = Trainer.outlook
+    plan = Trainer.plan
 
     async def main(desk: Desk) -> None:
         found: list[bool] = []
-        looked: list[TrainingOutlook] = []
+        looked: list[TrainingPlan] = []
         both = anyio.Event()
 
-        async def together(self: Trainer, wish: TrainingWish, *, default_name: str) -> TrainingOutlook:
-            looked.append(await outlook(self, wish, default_name=default_name))
+        async def together(self: Trainer, wish: TrainingWish, *, default_name: str) -> TrainingPlan:
+            looked.append(await plan(self, wish, default_name=default_name))
             if len(looked) == 2:
                 both.set()
                 await anyio.sleep(0.3)  # by then the row is in the ledger, and the service was not asked
             await both.wait()
             return looked[0]
 
-        monkeypatch.setattr(Trainer, "outlook", together)
+        monkeypatch.setattr(Trainer, "plan", together)
 
         async def train() -> None:
             found.append((await desk.train(LIVE, "v1")).is_attached)

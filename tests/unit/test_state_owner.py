@@ -17,6 +17,8 @@ from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointError,
     CheckpointMismatchError,
+    EndpointError,
+    PermissionDeniedError,
     StateAwayError,
     StateExistsError,
     StateHeldError,
@@ -210,14 +212,20 @@ def test_a_write_that_was_repeated_on_its_way_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [TransientError("503", may_be_billed=False), ThrottledError("SlowDown", cause=ThrottleCause.RATE)]
+    "error",
+    [
+        TransientError("503", may_be_billed=False),
+        ThrottledError("SlowDown", cause=ThrottleCause.RATE),
+        EndpointError("no connection"),
+    ],
 )
-def test_a_store_that_is_away_at_the_start_is_told_as_away(error: AsyncFilterError) -> None:
+@pytest.mark.parametrize("failing", ["get", "put"])
+def test_a_store_that_is_away_at_the_start_is_told_as_away(error: AsyncFilterError, failing: str) -> None:
     """Exit code 75, at which a scheduler repeats the command; nothing was begun."""
 
     async def main() -> None:
         def fault(operation: str, _place: S3Location) -> object:
-            if operation == "put":
+            if operation == failing:
                 raise error
             return None
 
@@ -226,6 +234,24 @@ def test_a_store_that_is_away_at_the_start_is_told_as_away(error: AsyncFilterErr
             await taken_by(store)
         assert caught.value.exit_code == 75
         assert not store.objects
+
+    virtually(main)
+
+
+@pytest.mark.parametrize("denied", ["get", "put", "list", "delete"])
+def test_what_a_state_needs_is_permitted_or_it_is_not_taken(denied: str) -> None:
+    """Each permission by itself: what is missed only days later would stop a run that was paid for."""
+
+    async def main() -> None:
+        def fault(operation: str, _place: S3Location) -> object:
+            if operation == denied:
+                raise PermissionDeniedError("AccessDenied")
+            return None
+
+        store = MemoryStateStore(fault=fault)
+        with pytest.raises(PermissionDeniedError):
+            await taken_by(store)
+        assert PLACE.head not in store.objects
 
     virtually(main)
 

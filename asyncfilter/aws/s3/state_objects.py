@@ -18,8 +18,10 @@ from asyncfilter.aws.clients.protocols import SLOWEST_UPLOAD_BYTES_S, ObjectHead
 from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.preflight import Retry, with_retries
+from asyncfilter.aws.s3 import multipart
 from asyncfilter.aws.s3.heads import head
 from asyncfilter.aws.s3.listing import list_page
+from asyncfilter.aws.s3.multipart import MultipartUpload
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
 from asyncfilter.errors import (
@@ -55,10 +57,21 @@ class S3StateStore:
         session: Gives the client that sends files.
         calls: Either client.
         retry: Repeats attempts that had no effect; by default a few times.
+        most_put_bytes: Size above which a file is sent in parts.
+        part_bytes: Size of a part.
     """
 
-    def __init__(self, session: AwsSession, calls: S3Api, *, retry: Retry = with_retries) -> None:
+    def __init__(
+        self,
+        session: AwsSession,
+        calls: S3Api,
+        *,
+        retry: Retry = with_retries,
+        most_put_bytes: int = MAX_PUT_BYTES,
+        part_bytes: int = multipart.PART_BYTES,
+    ) -> None:
         self._session, self._calls, self._retry = session, calls, retry
+        self._most_put_bytes, self._part_bytes = most_put_bytes, part_bytes
 
     async def get(self, place: S3Location, *, most_bytes: int) -> StoredBytes | None:
         """See ``StateStore``."""
@@ -148,23 +161,38 @@ class S3StateStore:
     async def put_file(self, place: S3Location, path: Path, *, sha256: bytes) -> Put:
         """See ``StateStore``: through aiobotocore with either client, which sends a file piece by piece.
 
-        Raises:
-            StoreError: The file is larger than one request may be.
+        What is too large for one request is sent in parts; then S3 compares the bytes of each part.
         """
         size_bytes = (await anyio.Path(path).stat()).st_size
-        if size_bytes > MAX_PUT_BYTES:
-            raise StoreError(
-                f"{place.uri}: {size_bytes:,} bytes, and one request takes at most {MAX_PUT_BYTES:,}",
-                hint="Use a checkpoint in a file for a job of this size, or divide it by prefixes.",
-            )
+        in_parts = size_bytes > self._most_put_bytes
+        # After a lost answer the whole file would be sent again before S3 says that it is there.
+        if in_parts and await self.head(place) is not None:
+            return Put("", Refusal.CHANGED)
         try:
-            etag = await self._send_file(place, path, sha256, size_bytes)
+            if in_parts:
+                etag = await self._send_parts(place, path, size_bytes)
+            else:
+                etag = await self._send_file(place, path, sha256, size_bytes)
+        except ImageError as error:
+            raise AccessError(error.message, hint=error.hint) from error
         except ErrorResponseError as exc:
             return Put("", _refusal(exc, is_conditional=True))
         if not etag:
             what = f"{Operation.PUT_OBJECT} on {place.uri}"
             raise TransientError(f"{what}: the response has no ETag", may_be_billed=False)
         return Put(etag)
+
+    async def _send_parts(self, place: S3Location, path: Path, size_bytes: int) -> str:
+        upload = MultipartUpload(
+            await self._session.s3(place.bucket),
+            place,
+            path,
+            size_bytes,
+            timeout_s=self._session.timeout_s,
+            retry=self._retry,
+            part_bytes=self._part_bytes,
+        )
+        return (await upload.send(_CONTENT_TYPE)).strip('"')
 
     async def _send_file(self, place: S3Location, path: Path, sha256: bytes, size_bytes: int) -> str:
         client = await self._session.s3(place.bucket)

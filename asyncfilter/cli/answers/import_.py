@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -32,6 +33,7 @@ from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Unit
 from asyncfilter.datasets.answers.words import VerdictWords
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
+from asyncfilter.mounts import is_folder
 from asyncfilter.report.answer_exchange import import_lines, import_mapping, problem_lines
 
 app = command_group()
@@ -47,6 +49,89 @@ class Format(StrEnum):
     CSV = AnswerFormat.CSV
     LABEL_STUDIO = AnswerFormat.LABEL_STUDIO
     GROUND_TRUTH = AnswerFormat.GROUND_TRUTH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingOptions:
+    """The options of what a file means."""
+
+    map_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="TEXT=VERDICT",
+            help="A text that means keep, reject or unsure; may be repeated.",
+            show_default=False,
+        ),
+    ] = None
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", metavar="URI", help="What comes before the key in the addresses of images.", show_default=False
+        ),
+    ] = None
+    image_field: Annotated[
+        str | None,
+        typer.Option(
+            "--image-field",
+            metavar="NAME",
+            help="The member of data that has the address, in tasks of Label Studio. Default: image, or the only text.",
+            show_default=False,
+        ),
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--delimiter",
+            metavar="C",
+            help="The character between cells of CSV; \\t is a tab. Default: by the first row.",
+            show_default=False,
+        ),
+    ] = None
+    machine: Annotated[
+        bool, typer.Option("--machine", help="Take what a machine labelled in a manifest (human-annotated: no), too.")
+    ] = False
+
+    def checked(self) -> _Reading:
+        """What they say.
+
+        Raises:
+            UsageError: One cannot be used.
+        """
+        return _Reading(
+            words=VerdictWords(self.map_ or ()),
+            base=self.base,
+            image_field=self.image_field,
+            delimiter=None if self.delimiter is None else checked_delimiter(self.delimiter),
+            takes_machine=self.machine,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """``ReadingOptions``, checked."""
+
+    words: VerdictWords
+    base: str | None
+    image_field: str | None
+    delimiter: str | None
+    takes_machine: bool
+
+    def units(
+        self, format_: AnswerFormat, stream: BinaryIO | None, folder: Path, notes: ReadNotes, bucket: str
+    ) -> Iterator[Unit]:
+        """What a file has, or a folder where there is no stream."""
+        words, addresses = self.words, Addresses(bucket=bucket, base=self.base)
+        if format_ is AnswerFormat.JSONL:
+            return read_rows(_stream(stream), notes)
+        if format_ is AnswerFormat.CSV:
+            csv = AnswerCsvReader(words=words, addresses=addresses, notes=notes, delimiter=self.delimiter)
+            return csv.read(_stream(stream))
+        if format_ is AnswerFormat.GROUND_TRUTH:
+            lines = GroundTruthReader(words=words, addresses=addresses, notes=notes, takes_machine=self.takes_machine)
+            return lines.read(_stream(stream))
+        tasks = LabelStudioReader(words=words, addresses=addresses, notes=notes, image_field=self.image_field)
+        return _folder_units(tasks, folder) if stream is None else tasks.read(stream)
 
 
 @app.command(
@@ -92,68 +177,22 @@ def import_(
             show_default=False,
         ),
     ] = None,
-    map_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="TEXT=VERDICT",
-            help="A text that means keep, reject or unsure; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base", metavar="URI", help="What comes before the key in the addresses of images.", show_default=False
-        ),
-    ] = None,
-    image_field: Annotated[
-        str | None,
-        typer.Option(
-            "--image-field",
-            metavar="NAME",
-            help="The member of data that has the address, in tasks of Label Studio. Default: image, or the only text.",
-            show_default=False,
-        ),
-    ] = None,
-    delimiter: Annotated[
-        str | None,
-        typer.Option(
-            "--delimiter",
-            metavar="C",
-            help="The character between cells of CSV; \\t is a tab. Default: by the first row.",
-            show_default=False,
-        ),
-    ] = None,
-    machine: Annotated[
-        bool, typer.Option("--machine", help="Take what a machine labelled in a manifest (human-annotated: no), too.")
-    ] = False,
+    reading: ReadingOptions,
     answers: AnswersFile = None,
     settings: Settings = None,
     options: ResultOptions,
 ) -> None:
     """Import answers."""
-    words = VerdictWords(map_ or ())
+    checked = reading.checked()
     reviewer = None if as_ is None else reviewer_of(as_)
-    between = None if delimiter is None else checked_delimiter(delimiter)
     place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answering)
     place.check_known()
     caution = place.caution()
-    addresses = Addresses(bucket=place.images.bucket, base=base)
     with _opened(file) as stream, _named(file):
         found_format = _format(file, stream, format_)
 
         def read(notes: ReadNotes) -> Iterator[Unit]:
-            if found_format is AnswerFormat.JSONL:
-                return read_rows(_stream(stream), notes)
-            if found_format is AnswerFormat.CSV:
-                csv = AnswerCsvReader(words=words, addresses=addresses, notes=notes, delimiter=between)
-                return csv.read(_stream(stream))
-            if found_format is AnswerFormat.GROUND_TRUTH:
-                lines = GroundTruthReader(words=words, addresses=addresses, notes=notes, takes_machine=machine)
-                return lines.read(_stream(stream))
-            tasks = LabelStudioReader(words=words, addresses=addresses, notes=notes, image_field=image_field)
-            return _folder_units(tasks, Path(file)) if stream is None else tasks.read(stream)
+            return checked.units(found_format, stream, Path(file), notes, place.images.bucket)
 
         found, serial = deferred.import_answers(
             place, read, reviewer=reviewer, default_reviewer=reviewer_of(None), dry_run=dry_run
@@ -190,7 +229,7 @@ def _opened(file: str) -> Iterator[BinaryIO | None]:
         UsageError: It cannot be read.
     """
     path = Path(file)
-    if file != STDIN and path.is_dir():
+    if file != STDIN and is_folder(path):
         yield None
         return
     try:

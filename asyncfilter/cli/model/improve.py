@@ -15,9 +15,10 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import OpenManifest
 from asyncfilter.cli.model.options import (
     ModelOptions,
+    NewVersion,
     ProjectArgument,
+    TrainingOutput,
     WaitOptions,
-    agree,
     parse_place,
     run_verb,
     show_progress,
@@ -27,11 +28,12 @@ from asyncfilter.cli.model.reviewed import Reviewed, ReviewedOptions, corrected_
 from asyncfilter.cli.model.stop import exit_for
 from asyncfilter.cli.model.train import PRICE, trainings_going_on
 from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.questions import agree
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import stdout_is_whole
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.custom_labels.corrections import IN_TEST_SET, Corrections, check_corrections
-from asyncfilter.custom_labels.improving import Improved, ImprovementOutlook, ImprovementWish
+from asyncfilter.custom_labels.improving import Improved, ImprovementPlan, ImprovementWish
 from asyncfilter.custom_labels.reaper import Failure
 from asyncfilter.errors import AbortedError, ExitCode, RefusedError
 from asyncfilter.job.model_names import ProjectName, VersionName
@@ -81,19 +83,8 @@ def improve(
         ),
     ] = None,
     reviewed: Reviewed = None,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            metavar="s3://B/P/",
-            help="Where the service writes the results of training and evaluation.",
-            show_default=False,
-        ),
-    ],
-    version: Annotated[
-        str | None,
-        typer.Option("--version", metavar="NAME", help="Default: PROJECT.YYYY-MM-DDTHH.MM.SS.", show_default=False),
-    ] = None,
+    output: TrainingOutput,
+    version: NewVersion = None,
     switch: Annotated[
         bool,
         typer.Option(
@@ -114,14 +105,14 @@ def improve(
         manifest = stack.enter_context(corrected_lines(corrections, reviewed, of_people, aws=command.aws))
         checked = _checked(manifest, command)
         held = stack.enter_context(tempfile.TemporaryFile())
-        plan = partial(deferred.plan_improvement, named, checked, wish, held, waits.quiet_patience(), aws=command.aws)
-        outlook = run_verb(plan, bare_improvement(named.name), options, waits=waits)
-        _tell(outlook)
-        if outlook.is_empty:
-            _refuse_nothing(outlook, options)
-        _ask(outlook, options)
-        report = command.run(outlook)
-        command.finish(outlook, report)
+        verb = partial(deferred.plan_improvement, named, checked, wish, held, waits.quiet_patience(), aws=command.aws)
+        plan = run_verb(verb, bare_improvement(named.name), options, waits=waits)
+        _tell(plan)
+        if plan.is_empty:
+            _refuse_nothing(plan, options)
+        _ask(plan, options)
+        report = command.run(plan)
+        command.finish(plan, report)
     if not report.improved.ok:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -147,48 +138,46 @@ def _checked(manifest: OpenManifest, command: _Command) -> Corrections:
 # -- Before ------------------------------------------------------------------------------------------------------------
 
 
-def _tell(outlook: ImprovementOutlook) -> None:
+def _tell(plan: ImprovementPlan) -> None:
     """Say what is skipped, and what was done before."""
-    selected, row = outlook.selected, outlook.row
+    selected, row = plan.selected, plan.row
     if number := selected.skipped[IN_TEST_SET]:
         more = ", ..." if number > len(selected.examples) else ""
         print_err(
             f"skipped {IN_TEST_SET}: {count(number)}: what is in the test dataset never enters training: "
             f"{', '.join(selected.examples)}{more}"
         )
-    if number := outlook.corrections.tally.ignored:
+    if number := plan.corrections.tally.ignored:
         print_err(f"without a label: {count(number)}: a training does not use such images")
     if row is not None and row.is_open:
-        print_err(f"taking up the improvement to {outlook.training.version} that was begun")
-    elif row is None and outlook.before is not None:
-        print_err(f"these corrections are in the training dataset already: {outlook.before} was trained with them")
+        print_err(f"taking up the improvement to {plan.training.version} that was begun")
+    elif row is None and plan.before is not None:
+        print_err(f"these corrections are in the training dataset already: {plan.before} was trained with them")
 
 
-def _refuse_nothing(outlook: ImprovementOutlook, options: ModelOptions) -> None:
+def _refuse_nothing(plan: ImprovementPlan, options: ModelOptions) -> None:
     """Say that no correction is left.
 
     Raises:
         typer.Exit: Always.
     """
     if options.as_json:
-        write_json(planned_mapping(outlook))
+        write_json(planned_mapping(plan))
     print_err("nothing was imported or trained: no correction is left")
     raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _ask(outlook: ImprovementOutlook, options: ModelOptions) -> None:
+def _ask(plan: ImprovementPlan, options: ModelOptions) -> None:
     """Say what the training costs, and ask."""
-    name = outlook.training.version
-    if not outlook.training.is_paid:
-        print_err(f"{name} is there ({outlook.training.status or 'begun'}): nothing more is paid for its training")
+    name = plan.training.version
+    if not plan.training.is_paid:
+        print_err(f"{name} is there ({plan.training.status or 'begun'}): nothing more is paid for its training")
         return
     print_err(f"{name}: {PRICE}")
     what = (
-        f"Correct {count(len(outlook.selected.refs))} images of the training dataset, train"
-        if outlook.imports
-        else "Train"
+        f"Correct {count(len(plan.selected.refs))} images of the training dataset, train" if plan.imports else "Train"
     )
-    agree(f"{what} {name} and pay for it?", options)
+    agree(f"{what} {name} and pay for it?", yes=options.yes)
 
 
 # -- After -------------------------------------------------------------------------------------------------------------
@@ -204,55 +193,55 @@ class _Command:
     options: ModelOptions
     aws: Aws
 
-    def run(self, outlook: ImprovementOutlook) -> ImprovementReport:
+    def run(self, plan: ImprovementPlan) -> ImprovementReport:
         """Improve; where the service trains as much as it may already, say what that is.
 
         Raises:
             RefusedError: The service refuses.
         """
-        verb = partial(deferred.improve_model, outlook, self.wish, self.waits.quiet_patience(), aws=self.aws)
+        verb = partial(deferred.improve_model, plan, self.wish, self.waits.quiet_patience(), aws=self.aws)
         try:
-            return wait_verb(verb, f"the improvement to {outlook.training.version}", waits=self.waits)
+            return wait_verb(verb, f"the improvement to {plan.training.version}", waits=self.waits)
         except RefusedError as error:
             going_on = trainings_going_on(self.project, error, self.waits, self.options)
             if self.options.as_json:
                 told = {"trainings": going_on, "error": {"code": error.code, "message": error.message}}
-                write_json({**planned_mapping(outlook), **told})
+                write_json({**planned_mapping(plan), **told})
             raise
 
-    def finish(self, outlook: ImprovementOutlook, report: ImprovementReport) -> None:
+    def finish(self, plan: ImprovementPlan, report: ImprovementReport) -> None:
         """Show the result, and switch where that is wished for; then note that it was shown.
 
         With ``--json`` the result is shown after the switch, which it tells of.
         """
         improved = report.improved
-        result = improvement_mapping(outlook, improved, report.errors)
+        result = improvement_mapping(plan, improved, report.errors)
         if not self.options.as_json:
-            write_lines(improvement_lines(outlook, improved, report.errors))
-            _note_shown(outlook, improved)
+            write_lines(improvement_lines(plan, improved, report.errors))
+            _note_shown(plan, improved)
         failed: Sequence[Failure] = ()
         try:
             if self.wish.switches:
                 failed = self._switch(result)
         except RefusedError:  # the result stands in ``run_verb``
-            self._json_shown(outlook, report)
+            self._json_shown(plan, report)
             raise
         except (AbortedError, typer.Exit) as error:
             if isinstance(error, AbortedError) or error.exit_code == ExitCode.ABORTED:
                 self._show_json(result)
-                self._json_shown(outlook, report)
+                self._json_shown(plan, report)
             raise
         self._show_json(result)
-        self._json_shown(outlook, report)
+        self._json_shown(plan, report)
         exit_for(failed)
 
     def _show_json(self, result: dict[str, Any]) -> None:
         if self.options.as_json:
             write_json(result)
 
-    def _json_shown(self, outlook: ImprovementOutlook, report: ImprovementReport) -> None:
+    def _json_shown(self, plan: ImprovementPlan, report: ImprovementReport) -> None:
         if self.options.as_json:
-            _note_shown(outlook, report.improved)
+            _note_shown(plan, report.improved)
 
     def _switch(self, result: dict[str, Any]) -> Sequence[Failure]:
         """Replace the old version by the new one, where that is proposed and the old one runs by a lease of ours.
@@ -291,10 +280,10 @@ class _Command:
             f"{new}: {price_text(lease.units, lease.max_units)}; until the lease ends, in {duration(planned.left_s)}, "
             f"at most {most}. {old} is stopped once {new} runs: until then both are paid for"
         )
-        agree(f"Start {new} in place of {old}?", self.options)
+        agree(f"Start {new} in place of {old}?", yes=self.options.yes)
 
 
-def _note_shown(outlook: ImprovementOutlook, improved: Improved) -> None:
+def _note_shown(plan: ImprovementPlan, improved: Improved) -> None:
     """Note that the result was shown, unless stdout did not take it: then the same command shows it again."""
     if stdout_is_whole():
-        deferred.improvement_shown(outlook, improved)
+        deferred.improvement_shown(plan, improved)

@@ -10,18 +10,20 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.model.options import (
     ModelOptions,
+    NewVersion,
     ProjectArgument,
+    TrainingOutput,
     WaitOptions,
-    agree,
     parse_place,
     run_verb,
     wait_verb,
 )
 from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.questions import agree
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import stdout_is_whole
 from asyncfilter.cli.terminal import write_json, write_lines
-from asyncfilter.custom_labels.training import TrainingOutlook, TrainingWish
+from asyncfilter.custom_labels.training import TrainingPlan, TrainingWish
 from asyncfilter.errors import ExitCode, RefusedError, ResourceLimitError
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.ports.model_service import VersionStatus
@@ -47,19 +49,8 @@ app = command_group()
 def train(
     project: ProjectArgument,
     *,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            metavar="s3://B/P/",
-            help="Where the service writes the results of training and evaluation.",
-            show_default=False,
-        ),
-    ],
-    version: Annotated[
-        str | None,
-        typer.Option("--version", metavar="NAME", help="Default: PROJECT.YYYY-MM-DDTHH.MM.SS.", show_default=False),
-    ] = None,
+    output: TrainingOutput,
+    version: NewVersion = None,
     kms: Annotated[
         str | None,
         typer.Option("--kms", metavar="ARN", help="KMS key of what the training keeps.", show_default=False),
@@ -76,12 +67,12 @@ def train(
     wish = TrainingWish(version=wished, output=parse_place(output, "--output"), kms_key=kms)
     aws, patience = options.aws(named), waits.quiet_patience()
     bare = _bare(named.name, wished)
-    outlook = run_verb(partial(deferred.plan_training, named, wish, patience, aws=aws), bare, options, waits=waits)
-    _ask(outlook, options)
-    bare = _bare(named.name, outlook.version)
-    verb = partial(deferred.train_model, named, wish, outlook, patience, waits=not no_wait, aws=aws)
+    plan = run_verb(partial(deferred.plan_training, named, wish, patience, aws=aws), bare, options, waits=waits)
+    _ask(plan, options)
+    bare = _bare(named.name, plan.version)
+    verb = partial(deferred.train_model, named, wish, plan, patience, waits=not no_wait, aws=aws)
     try:
-        report = wait_verb(verb, f"the training of {outlook.version}", waits=waits)
+        report = wait_verb(verb, f"the training of {plan.version}", waits=waits)
     except RefusedError as error:
         going_on = trainings_going_on(named, error, waits, options)
         if options.as_json:
@@ -100,14 +91,12 @@ def train(
 _FAILED = frozenset({VersionStatus.TRAINING_FAILED, VersionStatus.FAILED, VersionStatus.DELETING})
 
 
-def _ask(outlook: TrainingOutlook, options: ModelOptions) -> None:
-    if outlook.is_paid:
-        print_err(f"{outlook.version}: {PRICE}")
-        agree(f"Train {outlook.version} and pay for it?", options)
+def _ask(plan: TrainingPlan, options: ModelOptions) -> None:
+    if plan.is_paid:
+        print_err(f"{plan.version}: {PRICE}")
+        agree(f"Train {plan.version} and pay for it?", yes=options.yes)
     else:
-        print_err(
-            f"{outlook.version} is there ({outlook.status or 'begun'}): attaching to it; nothing more is paid for"
-        )
+        print_err(f"{plan.version} is there ({plan.status or 'begun'}): attaching to it; nothing more is paid for")
 
 
 def trainings_going_on(

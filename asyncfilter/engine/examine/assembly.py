@@ -71,38 +71,14 @@ class _Assembly:
         self._inputs = inputs
         totals = core.totals
         self._backends = Backends(inputs.backends, core.clock)
-        self._budget = Budget(
-            limit_micros=core.job.limits.budget_micros,
-            spent_micros=totals.spent_micros,
-            billed_calls=totals.billed_calls,
-            positions=self._backends.positions(
-                totals, period_at(core.clock.unix()).month, core.job.pricing.used_this_month
-            ),
-        )
+        self._budget = self._open_budget()
         self._month_watch = MonthWatch(self._budget, core.clock)
         self._budget_gate = BudgetGate(self._budget, core.pending)
         if core.state is not None and core.state.is_truth:
             self._budget_gate.on_uncommitted = core.state.hurry
             core.state.use(StateGrants(self._budget_gate, self._backends))
-        self._watchdog = Watchdog(
-            backends=self._backends,
-            budget=self._budget,
-            margin_s=core.job.limits.timeout_s,
-            stop_signal=core.stop_signal,
-            cautions=core.cautions,
-            emit=core.emit,
-            clock=core.clock,
-        )
-        self._model_versions = ModelVersions(
-            totals,
-            positions=core.checkpoint,
-            last_seq=core.checkpoint.opened.watermark.seq,
-            must_agree=core.job.detector.lanes_must_agree,
-            stop_signal=core.stop_signal,
-            cautions=core.cautions,
-            emit=core.emit,
-            clock=core.clock,
-        )
+        self._watchdog = self._make_watchdog()
+        self._model_versions = self._model_version_check()
         spending = SpendingRecord(
             self._budget_gate,
             totals,
@@ -134,6 +110,41 @@ class _Assembly:
         )
         self._since = since or core.checkpoint.opened.totals
         self._ranged = self._ranged_listing()
+
+    def _open_budget(self) -> Budget:
+        job, totals, clock = self._core.job, self._core.totals, self._core.clock
+        month = period_at(clock.unix()).month
+        return Budget(
+            limit_micros=job.limits.budget_micros,
+            spent_micros=totals.spent_micros,
+            billed_calls=totals.billed_calls,
+            positions=self._backends.positions(totals, month, job.pricing.used_this_month),
+        )
+
+    def _make_watchdog(self) -> Watchdog:
+        core = self._core
+        return Watchdog(
+            backends=self._backends,
+            budget=self._budget,
+            margin_s=core.job.limits.timeout_s,
+            stop_signal=core.stop_signal,
+            cautions=core.cautions,
+            emit=core.emit,
+            clock=core.clock,
+        )
+
+    def _model_version_check(self) -> ModelVersions:
+        core = self._core
+        return ModelVersions(
+            core.totals,
+            positions=core.checkpoint,
+            last_seq=core.checkpoint.opened.watermark.seq,
+            must_agree=core.job.detector.lanes_must_agree,
+            stop_signal=core.stop_signal,
+            cautions=core.cautions,
+            emit=core.emit,
+            clock=core.clock,
+        )
 
     def pipeline(self) -> Pipeline:
         core, inputs, settlement = self._core, self._inputs, self._settlement

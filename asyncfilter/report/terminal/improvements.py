@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncfilter.custom_labels.corrections import Corrections
 from asyncfilter.custom_labels.counting import ImportedDataset
-from asyncfilter.custom_labels.improving import Improved, ImprovementOutlook
+from asyncfilter.custom_labels.improving import Improved, ImprovementPlan
 from asyncfilter.custom_labels.training_errors import TrainingError
 from asyncfilter.datasets.manifests.codes import Finding
 from asyncfilter.policy.pricing import training_micros
@@ -35,11 +35,11 @@ def bare_improvement(project: str) -> dict[str, Any]:
     }
 
 
-def planned_mapping(outlook: ImprovementOutlook) -> dict[str, Any]:
+def planned_mapping(plan: ImprovementPlan) -> dict[str, Any]:
     """The result before anything was done."""
-    return bare_improvement(outlook.project.name) | {
-        "skipped": dict(outlook.selected.skipped),
-        "old": {"version": outlook.old_version, "f1": None},
+    return bare_improvement(plan.project.name) | {
+        "skipped": dict(plan.selected.skipped),
+        "old": {"version": plan.old_version, "f1": None},
     }
 
 
@@ -52,14 +52,12 @@ def refused_mapping(project: str, findings: Sequence[Finding]) -> dict[str, Any]
     return bare_improvement(project) | {"errors": errors}
 
 
-def improvement_mapping(
-    outlook: ImprovementOutlook, improved: Improved, errors: Sequence[TrainingError]
-) -> dict[str, Any]:
+def improvement_mapping(plan: ImprovementPlan, improved: Improved, errors: Sequence[TrainingError]) -> dict[str, Any]:
     """An improvement under its public names."""
     row, verdict, trained = improved.row, improved.verdict, improved.trained
     imported = improved.imported
     f1_new = verdict.f1_new if verdict is not None else None
-    return planned_mapping(outlook) | {
+    return planned_mapping(plan) | {
         "added": row.added or 0,
         "replaced": row.replaced or 0,
         "old": {"version": row.old_version, "f1": None if verdict is None else verdict.f1_old},
@@ -68,7 +66,7 @@ def improvement_mapping(
         "better": improved.is_better,
         "proposal": "switch" if improved.is_better else "keep",
         "differences": [] if verdict is None else list(verdict.differences),
-        "import": None if imported is None else import_mapping(outlook.project.name, [imported])["datasets"]["train"],
+        "import": None if imported is None else import_mapping(plan.project.name, [imported])["datasets"]["train"],
         "training": None if trained is None else _training_mapping(improved),
         "errors": [
             {"dataset": error.dataset, "line": error.line, "code": error.code, "message": error.message}
@@ -91,15 +89,13 @@ def _training_mapping(improved: Improved) -> dict[str, Any] | None:
     }
 
 
-def improvement_lines(
-    outlook: ImprovementOutlook, improved: Improved, errors: Sequence[TrainingError]
-) -> Iterator[str]:
+def improvement_lines(plan: ImprovementPlan, improved: Improved, errors: Sequence[TrainingError]) -> Iterator[str]:
     """An improvement in words: what went in, both versions, and the proposal."""
-    name, row, trained = outlook.project.name, improved.row, improved.trained
+    name, row, trained = plan.project.name, improved.row, improved.trained
     if trained is None:
         yield from _import_lines(name, improved.imported)
         return
-    yield f"{name}: {count(row.added or 0)} images added, {count(row.replaced or 0)} corrected{_skipped(outlook)}"
+    yield f"{name}: {count(row.added or 0)} images added, {count(row.replaced or 0)} corrected{_skipped(plan)}"
     if improved.verdict is None:
         yield from training_lines(name, trained, errors)
         yield "proposal: keep; the training has failed"
@@ -118,8 +114,8 @@ def _import_lines(name: str, imported: ImportedDataset | None) -> Iterator[str]:
     yield "nothing was trained: not all corrections are in the training dataset"
 
 
-def _skipped(outlook: ImprovementOutlook) -> str:
-    parts = [f"{count(number)} {reason}" for reason, number in outlook.selected.skipped.items() if number]
+def _skipped(plan: ImprovementPlan) -> str:
+    parts = [f"{count(number)} {reason}" for reason, number in plan.selected.skipped.items() if number]
     return f", skipped: {', '.join(parts)}" if parts else ""
 
 

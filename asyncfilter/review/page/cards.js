@@ -88,10 +88,10 @@ export async function load(ids, { again = false } = {}) {
   await Promise.all([...already, ...Array.from({ length: Math.min(REQUESTS, Math.ceil(wanted.length / BATCH)) }, worker)]);
 }
 
-/** All ids of a queue, page by page; the next page is on its way while one is used. */
-export async function* idsOf(name, { limit = 2000 } = {}) {
+/** All ids of a queue, page by page; the next page is on its way while one is used. `route` "ids" has longer pages. */
+export async function* idsOf(name, { route = "queue" } = {}) {
   const ask = (after) => {
-    const asked = get("/api/queue", { name, limit, ...(after === null ? {} : { after }) });
+    const asked = get(`/api/${route}`, { name, ...(after === null ? {} : { after }) });
     asked.catch(() => {}); // told where it is awaited, if anywhere
     return asked;
   };

@@ -25,7 +25,7 @@ async function collect() {
   // The most uncertain first; then all others, in the order of the run.
   const ids = new Set();
   for (const name of ["waiting", "all"]) {
-    for await (const page of idsOf(name)) {
+    for await (const page of idsOf(name, { route: "ids" })) {
       const fresh = page.filter((id) => !ids.has(id));
       const room = Math.max(0, AT_ONCE - ids.size);
       fresh.forEach((id) => ids.add(id));

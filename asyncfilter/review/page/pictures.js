@@ -1,15 +1,13 @@
 // The large pictures of Decide: fetched and decoded ahead, so that a card is painted in the frame after its key.
 import { signal } from "./vendor/preact.js";
 import { cardOf } from "./cards.js";
-import { attempted, mayBeBlank, troubleOf, waitOf } from "./trouble.js";
+import { attempted, mayBeBlank, troubleOf, untilNext } from "./trouble.js";
 
 const AHEAD = 8;
 const BEHIND = 3;
 const MOST_FAILED = 3; // of a picture that the server can show and this browser cannot
 
 const pictures = new Map(); // id -> {image, state}
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** One attempt to get a picture: `ready`, or what is wrong. */
 async function attempt(card, image, number) {
@@ -27,7 +25,7 @@ async function bring(card, image, state) {
   for (let number = 0; ; number += 1) {
     const outcome = await attempt(card, image, number);
     if (outcome !== "away") return void (state.value = outcome);
-    await pause(waitOf(number));
+    await untilNext(number);
     if (pictures.get(card.id)?.image !== image) return;
   }
 }

@@ -1,6 +1,6 @@
 // A small picture. One that cannot be shown is said to be none only once the server says so: it may just be away.
 import { html, useLayoutEffect, useRef, useSignal } from "./vendor/preact.js";
-import { attempted, mayBeBlank, troubleOf, waitOf } from "./trouble.js";
+import { attempted, mayBeBlank, troubleOf, untilNext } from "./trouble.js";
 
 const WORDS = { broken: "No picture", changed: "Replaced" };
 
@@ -17,7 +17,7 @@ export function useThumb(card) {
     const trouble = await troubleOf(card.id);
     if (trouble === "shown" && isDecoded) return;
     if (WORDS[trouble]) return void (stands.current && (lost.value = trouble));
-    await new Promise((resolve) => setTimeout(resolve, waitOf(number.value)));
+    await untilNext(number.value);
     if (stands.current) number.value += 1;
   };
   return {

@@ -1,6 +1,6 @@
 // Pictures that do not come. The address of a picture asks for a blank one, of one pixel, in place of an error: browsers
 // write every image that fails to the console. What is wrong is then asked for.
-import { get } from "./api.js";
+import { get, online } from "./api.js";
 import { load } from "./cards.js";
 
 const LASTING = new Set(["broken", "changed"]);
@@ -13,8 +13,22 @@ export const attempted = (address, attempt = 0) => `${address}?blank=${attempt}`
 /** Whether an image may be the blank one. */
 export const mayBeBlank = ({ naturalWidth, naturalHeight }) => naturalWidth === 1 && naturalHeight === 1;
 
-/** How long to wait before an attempt, in ms. */
-export const waitOf = (attempt) => Math.min(FIRST_WAIT_MS * 2 ** attempt, LONGEST_WAIT_MS);
+/** Resolves when it is time for the attempt after the one with this number, or when the server is back. */
+export function untilNext(attempt) {
+  return new Promise((resolve) => {
+    let wasOnline = online.peek();
+    const timer = setTimeout(end, Math.min(FIRST_WAIT_MS * 2 ** attempt, LONGEST_WAIT_MS));
+    const unsubscribe = online.subscribe((isOnline) => {
+      if (isOnline && !wasOnline) setTimeout(end);
+      wasOnline = isOnline;
+    });
+    function end() {
+      clearTimeout(timer);
+      unsubscribe();
+      resolve();
+    }
+  });
+}
 
 /**
  * What is wrong with a picture that did not come: `broken` or `changed` for good, `away` for now, and `shown` when

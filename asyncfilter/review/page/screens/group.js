@@ -4,11 +4,13 @@ import { get } from "../api.js";
 import { cardOf, changes, load, verdictOf, watch } from "../cards.js";
 import { LEVEL, bindings, keyName, useKeys } from "../keys.js";
 import { Dialog, Icon } from "../parts.js";
+import { indexed } from "../state.js";
 import { WORDS, basename, count } from "../text.js";
 import { Thumb } from "../thumb.js";
 
 const LIMIT = 24;
 const REST_MS = 200; // a person who goes on asks for no group
+const FIRST_REST_MS = 1500; // the server reads all labels for the first one, while the page reads its cards
 
 const KINDS = { look: "By look", labels: "By labels" };
 
@@ -22,7 +24,7 @@ export function useGroup(card, ready) {
     // A group by the machine's labels would tell what a blind card hides.
     if (!ready || card.blind) return undefined;
     const abort = new AbortController();
-    const timer = setTimeout(() => Object.keys(KINDS).forEach((by) => ask(card.id, by, abort.signal, asked)), REST_MS);
+    const timer = setTimeout(() => Object.keys(KINDS).forEach((by) => ask(card.id, by, abort.signal, asked)), indexed.peek() ? REST_MS : FIRST_REST_MS);
     return () => (clearTimeout(timer), abort.abort());
   }, [card.id, ready]);
   // An effect comes behind its frame: until then what is known is about the picture before.
