@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import anyio
 import pytest
-from asyncfilter.fleet.tokens import wants_no_token
 
 from asyncfilter.errors import WaitEndedError
 from asyncfilter.fleet import rays
+from asyncfilter.fleet.auth_probe import wants_no_token
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
 from asyncfilter.fleet.wires import Loss, WireLostError
 from asyncfilter.job.spec import Cluster
