@@ -134,6 +134,16 @@ async def test_workers_of_a_former_head_are_left_and_those_that_were_started_end
     assert hub.is_left
 
 
+async def test_a_head_that_found_no_workers_leaves_none(ray: Ray) -> None:
+    """So a run that fails at its start stops the Ray that it started."""
+    with listening() as address:
+        hub = hub_of(address)
+        await hub.next()
+        await hub.leave(hub.started)
+    assert not hub.is_left
+    assert not ray.actors
+
+
 async def test_at_the_end_all_are_ended(ray: Ray) -> None:
     """Those that were there, too; and workers of a former job at once."""
     ray.actors |= {name: Actor(name) for name in ("a-0-1", "a-1-1", "other")}
