@@ -144,7 +144,7 @@ def frozen(proofs: Proofs) -> None:
 def lanes(proofs: Proofs) -> None:
     """Each of three lanes reaches .95 of its quota with two workers, and a throttle of one leaves the others alone."""
     rates = tuple(RateSpec(tps, region) for region, tps in _QUOTAS.items())
-    cases = (
+    cases: tuple[tuple[str, int | None, dict[str, int]], ...] = (
         ("one process, quotas of 50, 20 and 5", None, {}),
         ("quotas of 50, 20 and 5", 2, {}),
         ("one lane throttled", 2, {"tps": 30}),
