@@ -150,6 +150,7 @@ sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 
 	$(BIN)/python -m tests.kit.sweep trainings --moments 100
 	$(BIN)/python -m tests.kit.sweep states --moments 50
 	$(BIN)/python -m tests.kit.sweep states-elsewhere --moments 50
+	$(BIN)/python -m tests.kit.sweep fleets
 
 test-cluster: $(READY) ## what a fleet promises, on a local Ray of a head and three nodes, for hours; PROOFS="--repeat N [KIND ...]" for less
 	$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cluster.txt
