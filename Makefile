@@ -140,7 +140,7 @@ bench-quick: $(READY) ## the same in two minutes; rewrites nothing
 bench-check: $(READY) ## has the program become slower than in the committed results?
 	$(BIN)/python -m benchmarks --check $(BENCH)
 
-sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 machines lost on each of two S3 servers, for hours
+sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 machines lost on each of two S3 servers, 200 fleets in trouble, for hours
 	$(BIN)/python -m tests.kit.sweep signals
 	$(BIN)/python -m tests.kit.sweep kills
 	set -e; for job in lanes ranges onnx copy state; do \
