@@ -106,6 +106,16 @@ class RayCluster:
         return self
 
     def _begin(self) -> None:
+        for _ in range(_TRIES):
+            try:
+                self._begin_head()
+            except AssertionError:
+                self._end()
+            else:
+                return
+        raise AssertionError("no Ray starts")
+
+    def _begin_head(self) -> None:
         folder = Path(self._folder.name, "r")
         shutil.rmtree(folder, ignore_errors=True)
         note = folder / "ray_current_cluster"
