@@ -362,6 +362,60 @@ GOALS = (
         goal=10,
     ),
     Goal(
+        what="first tile of 10,000 pictures on the review page, from the start of the navigation",
+        figure=lambda results: results["page"]["page"]["first_tile_ms"],
+        unit=" ms",
+        goal=1000,
+        digits=0,
+    ),
+    Goal(
+        what="all cards of 10,000 pictures on the review page, from the start of the navigation",
+        figure=lambda results: results["page"]["page"]["all_cards_ms"],
+        unit=" ms",
+        goal=3000,
+        digits=0,
+    ),
+    Goal(
+        what="review page, key to the next picture, at 95 %",
+        figure=lambda results: results["page"]["page"]["key_p95_ms"],
+        unit=" ms",
+        goal=50,
+        digits=1,
+    ),
+    Goal(
+        what="review page, frames of a grid that scrolls, at 95 %",
+        figure=lambda results: results["page"]["page"]["frame_p95_ms"],
+        unit=" ms",
+        goal=50,
+        digits=1,
+    ),
+    Goal(
+        what="review page, pictures asked for while the grid scrolls",
+        figure=lambda results: results["page"]["page"]["asked_while_scrolling"],
+        goal=0,
+        digits=0,
+    ),
+    Goal(
+        what="review page, tiles in the document",
+        figure=lambda results: results["page"]["page"]["tiles"],
+        goal=150,
+        digits=0,
+    ),
+    Goal(
+        what="review page over a million rows, start of the command to the first saved decision",
+        figure=lambda results: results["page"]["usable_s"],
+        unit=" s",
+        goal=15,
+    ),
+    Goal(
+        what="server of the review page, memory after 2,000 decisions, times that of before",
+        figure=lambda results: (
+            results["page"]["server"]["memory_after_decisions_mb"] / results["page"]["server"]["memory_mb"]
+        ),
+        goal=1.1,
+        digits=2,
+    ),
+    Goal(
         what="`asyncfilter --help`",
         figure=lambda results: results["startup"]["help_wall_s"],
         unit=" s",

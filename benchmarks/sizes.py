@@ -35,6 +35,7 @@ class Sizes:
         manifest_lines: Lines of the manifest that is checked.
         inventory: Keys of the inventories over which a run is measured.
         exports: Images of the checkpoints that are exported; 200,000 have over a million labels.
+        cards: Pictures that wait on the review page; ``decisions``: keys that decide one.
         sandbox_s: Seconds for which each operation of the sandbox is called.
     """
 
@@ -67,6 +68,8 @@ class Sizes:
     inventory: tuple[int, ...]
     exports: tuple[int, ...]
     sandbox_s: float
+    cards: int
+    decisions: int
 
 
 FULL = Sizes(
@@ -99,6 +102,8 @@ FULL = Sizes(
     inventory=(100_000, 1_000_000),
     exports=(20_000, 200_000),
     sandbox_s=3.0,
+    cards=10_000,
+    decisions=200,
 )
 
 QUICK = Sizes(
@@ -131,4 +136,6 @@ QUICK = Sizes(
     inventory=(1_000, 10_000),
     exports=(200, 2_000),
     sandbox_s=0.5,
+    cards=500,
+    decisions=20,
 )

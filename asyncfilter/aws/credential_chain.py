@@ -42,7 +42,7 @@ _BEFORE_LOGIN: Final = ("aws_access_key_id", "sso_session", "sso_start_url", "we
 """Settings of a profile that the AWS CLI uses before ``login_session``."""
 
 
-class Found(NamedTuple):
+class FoundKeys(NamedTuple):
     """Keys, when they expire in Unix time (infinity for keys that do not), and what the provider of them is called."""
 
     keys: Keys
@@ -81,7 +81,7 @@ class Chain:
         except Exception as exc:
             raise credentials_error(exc, profile=self.profile) from exc
 
-    async def find(self) -> Found:
+    async def find(self) -> FoundKeys:
         """Ask the providers, or the one that had keys before for new ones.
 
         Raises:
@@ -97,7 +97,7 @@ class Chain:
         except Exception as exc:
             raise credentials_error(exc, provider=asked[-1] if asked else None, profile=self.profile) from exc
 
-    async def _find(self, asked: list[str]) -> Found:
+    async def _find(self, asked: list[str]) -> FoundKeys:
         if self._found is None:
             self._check_settings()
             self._found = await self._load(asked)
@@ -108,7 +108,7 @@ class Chain:
             _check(value, self._name_of(part))
         expires = getattr(self._found, "_expiry_time", None)  # no public name; absent in keys that do not expire
         provider = provider_name(self._found.method, self.profile)
-        return Found(keys, math.inf if expires is None else expires.timestamp(), provider)
+        return FoundKeys(keys, math.inf if expires is None else expires.timestamp(), provider)
 
     async def _load(self, asked: list[str]) -> AioObject:
         for provider in self._resolver.providers:

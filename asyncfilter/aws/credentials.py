@@ -16,7 +16,7 @@ from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 
 from asyncfilter.aws.clients.signing import Keys
-from asyncfilter.aws.credential_chain import Found
+from asyncfilter.aws.credential_chain import FoundKeys
 from asyncfilter.aws.credential_errors import is_passing
 from asyncfilter.errors import CredentialsError
 
@@ -48,7 +48,7 @@ _RECHECK_S: Final = 5.0
 class KeySource(Protocol):
     """What gives keys, and new ones before these expire."""
 
-    async def find(self) -> Found:
+    async def find(self) -> FoundKeys:
         """Keys that are valid now.
 
         Raises:
@@ -74,7 +74,7 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
         self._failure: CredentialsError | None = None
         self._failed_until_s = 0.0
         self._keys: Keys | None = None
-        self._found: Found | None = None
+        self._found: FoundKeys | None = None
         self._expires_unix_s = self._renew_unix_s = 0.0
         self._fresh_until_s = 0.0
         self._next_try_s = 0.0
@@ -92,7 +92,7 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
             return self._keys
         return await self._valid_keys()
 
-    async def found(self) -> Found:
+    async def found(self) -> FoundKeys:
         """What the providers gave last: valid keys, their expiry, and the provider's name; raises as ``keys``."""
         await self.keys()
         if self._found is None:
@@ -135,7 +135,7 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
                 # A new instance: every task that raises the same one adds to its traceback.
                 raise CredentialsError(self._failure.message, hint=self._failure.hint) from self._failure.__cause__
 
-    async def _insist(self) -> Found:
+    async def _insist(self) -> FoundKeys:
         """Ask the providers, again and again while the failure may pass."""
         pause_s = _PAUSE_S
         end_s = time.monotonic() + _INSIST_S
@@ -152,7 +152,7 @@ class SharedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore ha
             pause_s *= 2
         raise AssertionError("unreachable")
 
-    def _keep(self, found: Found) -> None:
+    def _keep(self, found: FoundKeys) -> None:
         self._found, self._keys = found, found.keys
         valid_s = found.expires_unix_s - time.time()
         self._expires_unix_s = found.expires_unix_s - min(MARGIN_S, valid_s / 10)

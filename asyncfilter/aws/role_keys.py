@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from asyncfilter.aws.clients.signing import Keys
-from asyncfilter.aws.credential_chain import Found
+from asyncfilter.aws.credential_chain import FoundKeys
 from asyncfilter.aws.credential_errors import ROLE, credentials_error
 from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.session import ANY_REGION, AwsSession
@@ -34,7 +34,7 @@ class RoleKeys:
         self._role = role
         self._base = base
 
-    async def find(self) -> Found:
+    async def find(self) -> FoundKeys:
         """Assume the role.
 
         Raises:
@@ -49,7 +49,7 @@ class RoleKeys:
             with fail_after(self._base.timeout_s):
                 given = (await client.assume_role(**parameters))["Credentials"]
             keys = Keys(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
-            return Found(keys, given["Expiration"].timestamp(), f"the role {arn}")
+            return FoundKeys(keys, given["Expiration"].timestamp(), f"the role {arn}")
         except CredentialsError:
             raise
         except Exception as exc:

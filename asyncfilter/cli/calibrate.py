@@ -12,11 +12,12 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
+from asyncfilter.cli.questions import agree
 from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.result_file import open_result
-from asyncfilter.cli.stderr import ask, has_terminal, print_err
+from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import print_out, write_json
-from asyncfilter.errors import AbortedError, AsyncFilterError, ExitCode, UsageError
+from asyncfilter.errors import AsyncFilterError, ExitCode, UsageError
 from asyncfilter.job.patching import Patched
 from asyncfilter.job.spec import Job
 from asyncfilter.policy.calibrated import Calibration
@@ -145,12 +146,7 @@ def _write(found: Calibration, job: Job, *, yes: bool) -> bool:
         return False
     changes = ", ".join(f"{one.path} {one.old} -> {one.new}" for one in patch.changes)
     question = f"Write {changes} into {file}?"
-    if not yes and not has_terminal():
-        raise AbortedError(
-            f"{question} The answer is no, since there is no terminal to ask on; nothing was written", hint="Add --yes."
-        )
-    if not ask(question, yes=yes):
-        raise typer.Exit(ExitCode.ABORTED)
+    agree(question, yes=yes, undone="nothing was written")
     with open_result("--write", Path(file)) as out:
         if deferred.read_job_file(job)[0] != before:
             raise UsageError(f"{file} was changed meanwhile; it was left as it is", hint="Repeat the command.")

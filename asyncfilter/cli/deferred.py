@@ -1,8 +1,10 @@
 """What commands call that takes long to import: AWS's client, event loop, database, YAML and schema, logging.
 
-A name is imported when it is first used. So the help of a command and the completion of its options need none of this. A
-mistake on the command line or in a job file does not wait for AWS's client (half a second). A signal that comes during
-such an import finds the command's own handlers. Everything else is imported where it is used, as usual.
+A name is imported when it is first used. So the help of a command and the completion of its options need none of this.
+A mistake on the command line or in a job file does not wait for AWS's client (half a second). A signal during such an
+import finds the command's own handlers. Everything else is imported where it is used, as usual.
+A mistake on the command line or in a job file does not wait for AWS's client (half a second). A signal that comes
+during such an import finds the command's own handlers. Everything else is imported where it is used, as usual.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ _DRIFT = 200e-6
 """How much faster one clock may run than the other; quartz differs by less than half of it."""
 
 _RECENT_S = 120.0
-"""A way that has become longer for good is taken as it is after twice this time at the latest: until then each turn that
-takes it is late. Standing still and being busy last less long."""
+"""A way that has become longer for good is taken as it is after twice this time at the latest: until then each turn
+that takes it is late. Standing still and being busy last less long."""
 
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

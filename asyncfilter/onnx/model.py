@@ -18,7 +18,7 @@ from asyncfilter.onnx.files import ModelContent, read_model
 from asyncfilter.onnx.frames import Frame
 from asyncfilter.onnx.label_names import LabelFile, check_count, read_label_file
 from asyncfilter.onnx.preprocessing import Preprocess, steps_for
-from asyncfilter.onnx.scores import Found, Scores, is_alike, labels_of, shares_of
+from asyncfilter.onnx.scores import ScoredLabel, Scores, is_alike, labels_of, shares_of
 from asyncfilter.onnx.session import (
     ModelInput,
     device_of,
@@ -160,7 +160,7 @@ class Classifier:
         finally:
             self._sessions.put(session)
 
-    def labels(self, rows: Rows, scores: Scores) -> list[list[Found] | NoScoresError]:
+    def labels(self, rows: Rows, scores: Scores) -> list[list[ScoredLabel] | NoScoresError]:
         """The labels of some images by their scores; an error for an image whose scores are no numbers."""
         import numpy as np  # noqa: PLC0415  part of the extra
 
@@ -170,7 +170,7 @@ class Classifier:
             for at, row in enumerate(rows)
         ]
 
-    def _found(self, shares: Rows) -> list[Found]:
+    def _found(self, shares: Rows) -> list[ScoredLabel]:
         settings = self._settings
         return labels_of(shares, self.names, least_pct=settings.least_pct, most=settings.most_labels)
 

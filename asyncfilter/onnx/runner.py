@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from asyncfilter.onnx.batching import Batcher
 from asyncfilter.onnx.errors import NoScoresError
 from asyncfilter.onnx.model import Classifier
-from asyncfilter.onnx.scores import Found, Scores, decided
+from asyncfilter.onnx.scores import ScoredLabel, Scores, decided
 
 if TYPE_CHECKING:
     from asyncfilter.onnx.scores import Rows
@@ -40,11 +40,11 @@ class Runner:
         self.scores = scores
         self._on_decided = on_decided
         self._deciding = asyncio.Lock()
-        self._batches: Batcher[bytes, list[Found]] = Batcher(
+        self._batches: Batcher[bytes, list[ScoredLabel]] = Batcher(
             self._classify, most=classifier.batch, at_once=classifier.at_once
         )
 
-    async def classify(self, pixels: bytes) -> list[Found]:
+    async def classify(self, pixels: bytes) -> list[ScoredLabel]:
         """The labels of one image, by falling confidence.
 
         Args:
@@ -59,7 +59,7 @@ class Runner:
                     await self._decide(pixels)
         return await self._batches.submit(pixels)
 
-    def classify_now(self, pixels: bytes) -> list[Found]:
+    def classify_now(self, pixels: bytes) -> list[ScoredLabel]:
         """As ``classify``, alone and in this thread."""
         if self.scores is Scores.AUTO:
             self.scores = self._decided(pixels)
@@ -85,7 +85,7 @@ class Runner:
             raise NoScoresError("its scores are no numbers")
         return decided(row)
 
-    def _classify(self, images: Sequence[bytes]) -> Sequence[list[Found] | Exception]:
+    def _classify(self, images: Sequence[bytes]) -> Sequence[list[ScoredLabel] | Exception]:
         """The labels of a batch; where it fails, each of its images is tried alone."""
         try:
             return self.classifier.labels(self._scores(images), self.scores)

@@ -30,7 +30,7 @@ class Scores(StrEnum):
     NONE = "none"
 
 
-class Found(NamedTuple):
+class ScoredLabel(NamedTuple):
     """A label that was found; ``confidence_pct`` from 0 to 100."""
 
     name: str
@@ -67,7 +67,7 @@ def is_alike(one: Rows, other: Rows) -> bool:
     return all(float(np.abs(first - second).max(initial=0)) <= _SAME for first, second in shares)
 
 
-def labels_of(shares: Rows, names: Sequence[Name], *, least_pct: float, most: int) -> list[Found]:
+def labels_of(shares: Rows, names: Sequence[Name], *, least_pct: float, most: int) -> list[ScoredLabel]:
     """The labels of one image, by falling confidence; of scores with one name the surest.
 
     Args:
@@ -78,11 +78,11 @@ def labels_of(shares: Rows, names: Sequence[Name], *, least_pct: float, most: in
     """
     percents = shares * 100
     likely = (percents >= least_pct).nonzero()[0]
-    found: dict[str, Found] = {}
+    found: dict[str, ScoredLabel] = {}
     # Stable, so that equal scores keep the order of the label file.
     for index in likely[(-percents[likely]).argsort(kind="stable")].tolist():
         name, aliases = names[index]
-        found.setdefault(name, Found(name, aliases, min(float(percents[index]), 100.0)))
+        found.setdefault(name, ScoredLabel(name, aliases, min(float(percents[index]), 100.0)))
         if len(found) == most:
             break
     return list(found.values())

@@ -20,6 +20,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import ObjectRef, S3Location
 from asyncfilter.records.images import StoredImage
 from asyncfilter.wiring.image_readers import ImageReaders, wanted
+from asyncfilter.wiring.workers import workers
 
 T = TypeVar("T")
 
@@ -79,13 +80,8 @@ async def read_contents(
         repeat = Repeater(max_attempts=job.limits.max_attempts, pause=full_pause(SystemClock()), rng=Random())
         reads = _Reads(ImageReaders(job, stack, retry=_Attempts(repeat)), job.source.bucket)
         queue = _Queue(receiver, on_read, most_bytes)
-        send, receive = anyio.create_memory_object_stream[_Slot](AT_ONCE)
-        async with anyio.create_task_group() as tasks:
-            for _ in range(AT_ONCE):
-                tasks.start_soon(reads.work, receive.clone())
-            receive.close()
-            async with send:
-                await queue.run(images, send)
+        async with workers(reads.work, AT_ONCE) as send:
+            await queue.run(images, send)
         reads.finish()
 
 

@@ -21,6 +21,7 @@ from asyncfilter.model import ObjectRef, S3Location, location
 from asyncfilter.policy.header import MAX_HEADER_BYTES
 from asyncfilter.policy.upright import UprightHeader, read_upright
 from asyncfilter.wiring.manifests import open_objects
+from asyncfilter.wiring.workers import workers
 
 AT_ONCE = 32
 """Images that are looked at at the same time."""
@@ -58,17 +59,12 @@ async def look_at_images(
     """
     async with open_objects(aws) as objects:
         looks = _Looks(objects, journal, on_looked)
-        send, receive = anyio.create_memory_object_stream[str](AT_ONCE)
-        async with anyio.create_task_group() as tasks:
-            for _ in range(AT_ONCE):
-                tasks.start_soon(looks.work, receive.clone())
-            receive.close()
-            async with send:
-                for number, ref in enumerate(refs):
-                    if not journal.is_settled(ref):
-                        await send.send(ref)
-                    elif number % _TURN == 0:
-                        await anyio.lowlevel.checkpoint()
+        async with workers(looks.work, AT_ONCE) as send:
+            for number, ref in enumerate(refs):
+                if not journal.is_settled(ref):
+                    await send.send(ref)
+                elif number % _TURN == 0:
+                    await anyio.lowlevel.checkpoint()
         looks.finish()
         journal.end()
 

@@ -17,6 +17,7 @@ from asyncfilter.model import ObjectRef, S3Location
 from asyncfilter.policy.upright import UprightHeader
 from asyncfilter.wiring.image_looks import AT_ONCE, read_image_header
 from asyncfilter.wiring.image_readers import ImageReaders, WantedImage
+from asyncfilter.wiring.workers import workers
 
 _TURN = 256
 """Images that are skipped before the event loop gets its turn."""
@@ -40,17 +41,12 @@ async def read_sizes(
     """
     async with AsyncExitStack() as stack:
         sizes = _Sizes(ImageReaders(job, stack), journal, on_read)
-        send, receive = anyio.create_memory_object_stream[WantedImage](AT_ONCE)
-        async with anyio.create_task_group() as tasks:
-            for _ in range(AT_ONCE):
-                tasks.start_soon(sizes.work, receive.clone())
-            receive.close()
-            async with send:
-                for number, request in enumerate(requests):
-                    if journal.facts_at(request.image.uri, request.image.etag) is None:
-                        await send.send(request)
-                    elif number % _TURN == 0:
-                        await anyio.lowlevel.checkpoint()
+        async with workers(sizes.work, AT_ONCE) as send:
+            for number, request in enumerate(requests):
+                if journal.facts_at(request.image.uri, request.image.etag) is None:
+                    await send.send(request)
+                elif number % _TURN == 0:
+                    await anyio.lowlevel.checkpoint()
         sizes.finish()
 
 

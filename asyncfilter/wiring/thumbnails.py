@@ -33,6 +33,7 @@ from asyncfilter.policy.image_limits import MAX_CONVERTED_BYTES, ImageLimits
 from asyncfilter.policy.upright import orientation_of
 from asyncfilter.report.html.evaluation_cards import Thumbnail
 from asyncfilter.wiring.manifests import open_objects
+from asyncfilter.wiring.workers import workers
 
 AT_ONCE = 8
 """Images that are read at the same time."""
@@ -85,14 +86,9 @@ async def fetch_thumbnails(
             max_inline_bytes=most_bytes, max_object_bytes=MAX_CONVERTED_BYTES, min_px=1, max_px=size_px
         )
         fetcher = _Fetcher(store, source, stack.enter_context(DecoderPool()), limits, on_fetched)
-        send, receive = anyio.create_memory_object_stream[str](AT_ONCE)
-        async with anyio.create_task_group() as tasks:
-            for _ in range(AT_ONCE):
-                tasks.start_soon(fetcher.work, receive.clone())
-            receive.close()
-            async with send:
-                for ref in refs:
-                    await send.send(ref)
+        async with workers(fetcher.work, AT_ONCE) as send:
+            for ref in refs:
+                await send.send(ref)
         return fetcher.finish()
 
 

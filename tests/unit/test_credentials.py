@@ -12,7 +12,7 @@ from botocore import exceptions as vendor
 
 from asyncfilter.aws import credentials
 from asyncfilter.aws.clients.signing import Keys
-from asyncfilter.aws.credential_chain import Chain, Found
+from asyncfilter.aws.credential_chain import Chain, FoundKeys
 from asyncfilter.aws.credential_errors import MAX_CAUSE_CHARS, credentials_error
 from asyncfilter.aws.credentials import SharedCredentials
 from asyncfilter.errors import CredentialsError, EndpointError
@@ -52,7 +52,7 @@ class Providers:
         self.wait: Callable[[], object] | None = None
         self.gate: anyio.Event | None = None
 
-    async def find(self) -> Found:
+    async def find(self) -> FoundKeys:
         """See ``Chain``."""
         self.looked_up += 1
         self.at_once += 1
@@ -65,7 +65,7 @@ class Providers:
         if self.failures:
             exc = self.failures.pop(0)
             raise credentials_error(exc) from exc
-        return Found(Keys(f"AKIA{number}", "s"), self.clock.unix_s + self.valid_s)
+        return FoundKeys(Keys(f"AKIA{number}", "s"), self.clock.unix_s + self.valid_s)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ async def test_slow_failures_are_not_repeated_for_minutes(monkeypatch: pytest.Mo
     providers.failures = [PASSING] * 10
     find = providers.find
 
-    async def slow() -> Found:
+    async def slow() -> FoundKeys:
         clock.go(15)
         return await find()
 

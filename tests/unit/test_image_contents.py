@@ -154,9 +154,9 @@ async def test_an_outage_that_does_not_end(tmp_path: Path, network: Network, goo
 
 async def test_a_slow_line_gets_fewer_reads_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where more than three at a time all time out, every image comes all the same."""
-    running, peaks, read = 0, list[int](), FolderContents.read
+    running, peaks = 0, list[int]()
 
-    async def slow(self: FolderContents, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
+    async def slow(_self: FolderContents, image: ObjectRef, *, first_bytes: int | None = None) -> bytes:
         nonlocal running
         running += 1
         peaks.append(running)
@@ -164,7 +164,7 @@ async def test_a_slow_line_gets_fewer_reads_at_a_time(tmp_path: Path, monkeypatc
             await anyio.sleep(0.001)
             if running > 3:
                 raise TransientError(f"{image.uri}: timed out", may_be_billed=False)
-            return await read(self, image, first_bytes=first_bytes)
+            return b"x"  # not from a file: how threads take turns would decide how many run at a time
         finally:
             running -= 1
 

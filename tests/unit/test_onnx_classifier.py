@@ -19,7 +19,7 @@ from asyncfilter.onnx.label_names import Name
 from asyncfilter.onnx.model import Classifier, ModelSettings, open_classifier
 from asyncfilter.onnx.preprocessing import preprocess_of
 from asyncfilter.onnx.runner import Runner
-from asyncfilter.onnx.scores import Found, Scores, decided, labels_of, shares_of
+from asyncfilter.onnx.scores import ScoredLabel, Scores, decided, labels_of, shares_of
 from asyncfilter.onnx.session import open_session
 from tests.kit.onnx_models import (
     COLOUR_NAMES,
@@ -270,9 +270,9 @@ def test_labels_are_the_surest_of_each_name() -> None:
     names = [Name("Crane", ("Bird",)), Name("Duck"), Name("Crane", ("Machine",)), Name("Owl"), Name("Jay")]
     shares = np.array([0.2, 0.3, 1.5, 0.004, 0.005])
     assert labels_of(shares, names, least_pct=0.5, most=20) == [
-        Found("Crane", ("Machine",), 100.0),
-        Found("Duck", (), 30.0),
-        Found("Jay", (), 0.5),
+        ScoredLabel("Crane", ("Machine",), 100.0),
+        ScoredLabel("Duck", (), 30.0),
+        ScoredLabel("Jay", (), 0.5),
     ]
     assert [one.name for one in labels_of(shares, names, least_pct=0, most=2)] == ["Crane", "Duck"]
 
@@ -324,7 +324,7 @@ def test_labels_are_equal_at_any_batch(shape: Sequence[int | str], kind: int, tm
             assert {one.name: one.confidence_pct for one in labels} == pytest.approx(wanted_pct, abs=0.05)
 
 
-async def classified(runner: Runner, images: Sequence[bytes]) -> list[list[Found]]:
+async def classified(runner: Runner, images: Sequence[bytes]) -> list[list[ScoredLabel]]:
     """The labels of images that arrive at the same time."""
     try:
         return list(await asyncio.gather(*(runner.classify(image) for image in images)))

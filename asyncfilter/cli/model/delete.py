@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from asyncfilter.cli import deferred
-from asyncfilter.cli.model.options import ModelOptions, ProjectArgument, WaitOptions, agree, run_verb
+from asyncfilter.cli.model.options import ModelOptions, ProjectArgument, WaitOptions, run_verb
 from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.questions import agree
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.custom_labels.deleting import Deleted, DeletePlan, DeleteWish
 from asyncfilter.errors import UsageError
@@ -57,7 +58,7 @@ def delete(
     plan = run_verb(partial(deferred.plan_delete, named, wish, stops=stop, aws=aws), bare, options, waits=waits)
     deleted = Deleted()
     if not plan.is_empty:
-        agree(f"{_question(plan)} This cannot be undone. Delete?", options)
+        agree(f"{_question(plan)} This cannot be undone. Delete?", yes=options.yes)
         verb = partial(deferred.delete_models, plan, waits.quiet_patience(), aws=aws)
         deleted = run_verb(verb, bare, options, waits=waits, reaps=False)
     if options.as_json:

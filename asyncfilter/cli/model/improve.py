@@ -19,7 +19,6 @@ from asyncfilter.cli.model.options import (
     ProjectArgument,
     TrainingOutput,
     WaitOptions,
-    agree,
     parse_place,
     run_verb,
     show_progress,
@@ -29,6 +28,7 @@ from asyncfilter.cli.model.reviewed import Reviewed, ReviewedOptions, corrected_
 from asyncfilter.cli.model.stop import exit_for
 from asyncfilter.cli.model.train import PRICE, trainings_going_on
 from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.questions import agree
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import stdout_is_whole
 from asyncfilter.cli.terminal import write_json, write_lines
@@ -177,7 +177,7 @@ def _ask(plan: ImprovementPlan, options: ModelOptions) -> None:
     what = (
         f"Correct {count(len(plan.selected.refs))} images of the training dataset, train" if plan.imports else "Train"
     )
-    agree(f"{what} {name} and pay for it?", options)
+    agree(f"{what} {name} and pay for it?", yes=options.yes)
 
 
 # -- After -------------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ class _Command:
             f"{new}: {price_text(lease.units, lease.max_units)}; until the lease ends, in {duration(planned.left_s)}, "
             f"at most {most}. {old} is stopped once {new} runs: until then both are paid for"
         )
-        agree(f"Start {new} in place of {old}?", self.options)
+        agree(f"Start {new} in place of {old}?", yes=self.options.yes)
 
 
 def _note_shown(plan: ImprovementPlan, improved: Improved) -> None:

@@ -11,10 +11,10 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import Json, Profile, Yes
-from asyncfilter.cli.stderr import ask, has_terminal, print_err
+from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.custom_labels.waiting import within
-from asyncfilter.errors import AbortedError, ExitCode, RefusedError, UsageError
+from asyncfilter.errors import ExitCode, RefusedError, UsageError
 from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.durations import FORMS, duration_s
 from asyncfilter.job.model_names import ProjectName
@@ -236,21 +236,3 @@ def parse_place(text: str, option: str) -> S3Location:
     except ValueError as error:
         raise UsageError(f"{option} {text}: {error}", hint="Write it as s3://BUCKET/PREFIX/.") from error
     return S3Location(place.bucket, place.key)
-
-
-def agree(question: str, options: ModelOptions) -> None:
-    """Ask a question whose answer may be no.
-
-    Raises:
-        AbortedError: There is no terminal to ask on, which means no.
-        typer.Exit: The answer is no.
-    """
-    if options.yes:
-        return
-    if not has_terminal():
-        raise AbortedError(
-            f"{question} The answer is no, since there is no terminal to ask on; nothing was changed",
-            hint="Add --yes.",
-        )
-    if not ask(question, yes=False):
-        raise typer.Exit(ExitCode.ABORTED)

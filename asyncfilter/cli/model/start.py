@@ -13,11 +13,11 @@ from asyncfilter.cli.model.options import (
     ProjectArgument,
     VersionArgument,
     WaitOptions,
-    agree,
     parse_duration,
     run_verb,
 )
 from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.questions import agree
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.errors import UsageError
@@ -96,7 +96,7 @@ def start(
     planned = run_verb(plan, bare, options, waits=waits)
     _ask(planned, options)
     verb = partial(deferred.start_model, planned, wish, patience, aws=aws)
-    begun = "the start, under its lease, by which the model is stopped in time,"
+    begun = "the start (its lease stops the model in time)"
     started = run_verb(verb, bare, options, waits=waits, reaps=False, what=begun)
     if options.as_json:
         write_json(started_mapping(started.version.status, started.lease))
@@ -124,4 +124,4 @@ def _ask(planned: PlannedStart, options: ModelOptions) -> None:
     else:
         question = "Start it, to be stopped"
     print_err(f"in {duration(wish.for_s)} it costs at most {usd(model_micros(most, wish.for_s))}")
-    agree(f"{question} {duration(wish.for_s)} from now?", options)
+    agree(f"{question} {duration(wish.for_s)} from now?", yes=options.yes)

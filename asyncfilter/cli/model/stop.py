@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asyncfilter.cli import deferred
-from asyncfilter.cli.model.options import ModelOptions, WaitOptions, agree, run_verb, wait_verb
+from asyncfilter.cli.model.options import ModelOptions, WaitOptions, run_verb, wait_verb
 from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.questions import agree
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.errors import ExitCode, UsageError
@@ -80,7 +81,7 @@ def stop(
 def _forget(identifier: str, options: ModelOptions) -> None:
     def agrees(lease: Lease) -> None:
         place = lease.endpoint or "AWS"
-        agree(f"{lease.arn} at {place} may go on running, and nothing will stop it. Forget its lease?", options)
+        agree(f"{lease.arn} at {place} may go on running, and nothing will stop it. Forget its lease?", yes=options.yes)
 
     lease = deferred.forget_lease(identifier, agrees=agrees)
     if lease is None:
@@ -105,9 +106,9 @@ def _stop_by_name(project: str, version: str, waits: WaitOptions, options: Model
 def _ask(planned: PlannedStop, options: ModelOptions) -> None:
     arn = planned.version.arn
     if planned.is_foreign:
-        agree(f"{arn} runs without a lease of yours: somebody else may be using it. Stop it?", options)
+        agree(f"{arn} runs without a lease of yours: somebody else may be using it. Stop it?", yes=options.yes)
     elif (lease := planned.in_use) is not None:
-        agree(f"{arn} is used by the run of process {lease.holder.pid}, which goes on. Stop it?", options)
+        agree(f"{arn} is used by the run of process {lease.holder.pid}, which goes on. Stop it?", yes=options.yes)
     elif not planned.leases:
         print_err(f"{arn} does not run: it is {planned.version.status}")
 

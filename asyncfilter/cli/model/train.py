@@ -14,12 +14,12 @@ from asyncfilter.cli.model.options import (
     ProjectArgument,
     TrainingOutput,
     WaitOptions,
-    agree,
     parse_place,
     run_verb,
     wait_verb,
 )
 from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.questions import agree
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import stdout_is_whole
 from asyncfilter.cli.terminal import write_json, write_lines
@@ -94,7 +94,7 @@ _FAILED = frozenset({VersionStatus.TRAINING_FAILED, VersionStatus.FAILED, Versio
 def _ask(plan: TrainingPlan, options: ModelOptions) -> None:
     if plan.is_paid:
         print_err(f"{plan.version}: {PRICE}")
-        agree(f"Train {plan.version} and pay for it?", options)
+        agree(f"Train {plan.version} and pay for it?", yes=options.yes)
     else:
         print_err(f"{plan.version} is there ({plan.status or 'begun'}): attaching to it; nothing more is paid for")
 

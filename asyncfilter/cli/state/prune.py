@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import Profile, ResultOptions, command_group, help_text, takes_options
-from asyncfilter.cli.state.options import WhereArgument, agree
+from asyncfilter.cli.questions import agree
+from asyncfilter.cli.state.options import WhereArgument
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.report.formatting import count, size
 
