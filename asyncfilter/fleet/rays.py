@@ -172,9 +172,9 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
 
 
 def take_sigterm_back() -> None:
-    """Put Python's handler of SIGTERM in place of the one that Ray puts beneath it; to be called in the main thread.
-
     """Put Python's handler of SIGTERM in place of the one that Ray puts beneath it; for the main thread.
+
+    That one prints a stack, lets Python's handler act, and has the process ended by SIGABRT three seconds later: before a
     run has drained, and with its result lost.
     """
     handler = signal.getsignal(signal.SIGTERM)
