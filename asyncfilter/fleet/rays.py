@@ -174,8 +174,8 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
 def take_sigterm_back() -> None:
     """Put Python's handler of SIGTERM in place of the one that Ray puts beneath it; for the main thread.
 
-    That one prints a stack, lets Python's handler act, and has the process ended by SIGABRT three seconds later: before a
-    run has drained, and with its result lost.
+    That one prints a stack, lets Python's handler act, and has the process ended by SIGABRT three seconds later: before
+    a run has drained, and with its result lost.
     """
     handler = signal.getsignal(signal.SIGTERM)
     # Elsewhere no handler can be set; one that is not of Python cannot be set again.
