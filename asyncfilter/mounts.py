@@ -7,6 +7,7 @@ an empty one here.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,11 @@ class Mount(NamedTuple):
     root: str
     point: str
     kind: str = ""
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a path leads to a folder; false also where that cannot be found out, as with a name that is too long."""
+    return os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises there
 
 
 def read_mounts(table: Path = _TABLE) -> list[Mount]:

@@ -127,7 +127,12 @@ def _ends(results: Results, end: str) -> list[Mapping[str, Any]]:
     return [case for case in results["overshoot"]["cases"] if case["end"] == end]
 
 
-# -- Lanes -------------------------------------------------------------------------------------------------------------
+# -- Lanes and fleets --------------------------------------------------------------------------------------------------
+
+
+def _head_times(results: Results) -> float | None:
+    fleet = results["fleet"]
+    return None if fleet["head_ms"] is None else float(fleet["head_ms"] / fleet["alone_ms"])
 
 
 def _beside_cut(results: Results) -> float:
@@ -245,6 +250,19 @@ GOALS = (
         goal=60,
     ),
     Goal(
+        what="head of a fleet, by reference, processor time an image, times that of one process alone",
+        figure=_head_times,
+        goal=1.2,
+        digits=2,
+    ),
+    Goal(
+        what="head of a fleet, `convert`, processor time an image",
+        figure=lambda results: results["fleet"]["converting_head_ms"],
+        unit=" ms",
+        goal=1,
+        digits=2,
+    ),
+    Goal(
         what="checkpoint, processor time an image, whole answer kept",
         figure=lambda results: results["checkpoint"]["cpu_us_per_image"],
         unit=" us",
@@ -342,6 +360,60 @@ GOALS = (
         figure=lambda results: results["lists"]["by_keys"]["1000000"]["first_cpu_s"],
         unit=" s",
         goal=10,
+    ),
+    Goal(
+        what="first tile of 10,000 pictures on the review page, from the start of the navigation",
+        figure=lambda results: results["page"]["page"]["first_tile_ms"],
+        unit=" ms",
+        goal=1000,
+        digits=0,
+    ),
+    Goal(
+        what="all cards of 10,000 pictures on the review page, from the start of the navigation",
+        figure=lambda results: results["page"]["page"]["all_cards_ms"],
+        unit=" ms",
+        goal=3000,
+        digits=0,
+    ),
+    Goal(
+        what="review page, key to the next picture, at 95 %",
+        figure=lambda results: results["page"]["page"]["key_p95_ms"],
+        unit=" ms",
+        goal=50,
+        digits=1,
+    ),
+    Goal(
+        what="review page, frames of a grid that scrolls, at 95 %",
+        figure=lambda results: results["page"]["page"]["frame_p95_ms"],
+        unit=" ms",
+        goal=50,
+        digits=1,
+    ),
+    Goal(
+        what="review page, pictures asked for while the grid scrolls",
+        figure=lambda results: results["page"]["page"]["asked_while_scrolling"],
+        goal=0,
+        digits=0,
+    ),
+    Goal(
+        what="review page, tiles in the document",
+        figure=lambda results: results["page"]["page"]["tiles"],
+        goal=150,
+        digits=0,
+    ),
+    Goal(
+        what="review page over a million rows, start of the command to the first saved decision",
+        figure=lambda results: results["page"]["usable_s"],
+        unit=" s",
+        goal=15,
+    ),
+    Goal(
+        what="server of the review page, memory after 2,000 decisions, times that of before",
+        figure=lambda results: (
+            results["page"]["server"]["memory_after_decisions_mb"] / results["page"]["server"]["memory_mb"]
+        ),
+        goal=1.1,
+        digits=2,
     ),
     Goal(
         what="`asyncfilter --help`",

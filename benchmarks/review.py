@@ -55,14 +55,14 @@ def main() -> None:
 
 def measured(bench: Bench, images: int) -> dict[str, Any]:
     """Times from the start, and memory."""
-    job = _job(bench, images)
+    job = write_job(bench, images)
     with bench.sandbox(images + checkpoint.NEW_OBJECTS) as sandbox:
         return _measured(job, sandbox.environment())
 
 
 def _measured(job: Path, env: Mapping[str, str]) -> dict[str, Any]:
     began_s = time.monotonic()
-    with _served(job, env) as page:
+    with served(job, env) as page:
         found = {"serves_s": time.monotonic() - began_s}
         ids = page.wait_for(lambda: page.post("take", {"queue": "waiting", "n": 24})["ids"])
         page.get(f"cards?ids={','.join(map(str, ids))}")
@@ -81,7 +81,7 @@ def _measured(job: Path, env: Mapping[str, str]) -> dict[str, Any]:
     return {name: round(value, 2) for name, value in found.items()}
 
 
-def _job(bench: Bench, images: int) -> Path:
+def write_job(bench: Bench, images: int) -> Path:
     """A job whose rule sends one image in seven to people, and its checkpoint."""
     job = ours.write_job(bench.task(tps=1000.0), bench.new_folder())
     job.write_text(job.read_text("utf-8").replace("- keep:", "- review:"), "utf-8")
@@ -89,11 +89,16 @@ def _job(bench: Bench, images: int) -> Path:
     return job
 
 
-class _Page:
-    """Calls the server as the page does."""
+class Server:
+    """Calls the server as the page does.
+
+    Attributes:
+        address: Of the page, with the slash at its end.
+        token: Of its reviewer.
+    """
 
     def __init__(self, url: str, pid: int) -> None:
-        self._address, _, self._token = url.partition("#t=")
+        self.address, _, self.token = url.partition("#t=")
         self._pid = pid
         self._decisions = 0
 
@@ -123,21 +128,22 @@ class _Page:
         return found
 
     def _call(self, path: str, body: bytes | None) -> Any:
-        headers = {"X-Asyncfilter-Token": self._token, "Origin": self._address.rstrip("/")}
+        headers = {"X-Asyncfilter-Token": self.token, "Origin": self.address.rstrip("/")}
         headers |= {} if body is None else {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self._address}api/{path}", data=body, headers=headers)
+        request = urllib.request.Request(f"{self.address}api/{path}", data=body, headers=headers)
         with urllib.request.urlopen(request, timeout=_PATIENCE_S) as answer:
             return json.load(answer)
 
 
 @contextmanager
-def _served(job: Path, env: Mapping[str, str]) -> Iterator[_Page]:
+def served(job: Path, env: Mapping[str, str]) -> Iterator[Server]:
+    """A server of a job, as a process of its own that ends with the context."""
     command = [sys.executable, "-m", "asyncfilter", "review", str(job), "--as", "bench", "--no-open", "--json"]
     with subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             found = json.loads(process.stdout.readline())
-            yield _Page(found["urls"][0]["url"], process.pid)
+            yield Server(found["urls"][0]["url"], process.pid)
             process.send_signal(signal.SIGTERM)
             if process.wait(_PATIENCE_S):
                 raise BenchmarkError(f"the server ended with {process.returncode}")

@@ -17,6 +17,7 @@ class Sizes:
         list_ours, list_peer: Listed keys; the processor time per key is compared.
         ranged: Keys that are listed in ranges.
         lanes_s: Seconds for which three lanes are measured, twice.
+        fleet_s: Seconds for which the head of a fleet is measured by reference.
         fleet_workers: Workers that join one head; ``fleet_images``: images that they examine then.
         quotas_tps: Real quotas, by the rate that the peer is given: ``right`` is the real quota, ``half`` is twice the
             real quota, ``unknown`` is a rate far above it.
@@ -34,6 +35,7 @@ class Sizes:
         manifest_lines: Lines of the manifest that is checked.
         inventory: Keys of the inventories over which a run is measured.
         exports: Images of the checkpoints that are exported; 200,000 have over a million labels.
+        cards: Pictures that wait on the review page; ``decisions``: keys that decide one.
         sandbox_s: Seconds for which each operation of the sandbox is called.
     """
 
@@ -45,6 +47,7 @@ class Sizes:
     list_peer: int
     ranged: int
     lanes_s: float
+    fleet_s: float
     fleet_workers: int
     fleet_images: int
     quotas_tps: dict[str, tuple[int, ...]]
@@ -65,6 +68,8 @@ class Sizes:
     inventory: tuple[int, ...]
     exports: tuple[int, ...]
     sandbox_s: float
+    cards: int
+    decisions: int
 
 
 FULL = Sizes(
@@ -76,6 +81,7 @@ FULL = Sizes(
     list_peer=100_000,
     ranged=1_000_000,
     lanes_s=25.0,
+    fleet_s=20.0,
     fleet_workers=1_000,
     fleet_images=2_000,
     quotas_tps={"right": (5, 50, 500, 2_000, 5_000), "half": (5, 50, 500, 2_000), "unknown": (5, 50, 500, 2_000)},
@@ -96,6 +102,8 @@ FULL = Sizes(
     inventory=(100_000, 1_000_000),
     exports=(20_000, 200_000),
     sandbox_s=3.0,
+    cards=10_000,
+    decisions=200,
 )
 
 QUICK = Sizes(
@@ -107,6 +115,7 @@ QUICK = Sizes(
     list_peer=5_000,
     ranged=50_000,
     lanes_s=4.0,
+    fleet_s=4.0,
     fleet_workers=50,
     fleet_images=200,
     quotas_tps={"right": (5, 50), "half": (50,), "unknown": (50,)},
@@ -127,4 +136,6 @@ QUICK = Sizes(
     inventory=(1_000, 10_000),
     exports=(200, 2_000),
     sandbox_s=0.5,
+    cards=500,
+    decisions=20,
 )

@@ -349,6 +349,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "listing": ("Listing", _listing),
     "ranges": ("Listing in ranges", _ranges),
     "workers": ("Workers that join a fleet", _plain),
+    "fleet": ("The head of a fleet", _plain),
     "checkpoint": ("Checkpoint", _plain),
     "resume": ("Going on after many images", _plain),
     "memory": ("Memory, 1,000 calls in flight", _memory),
@@ -358,6 +359,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "exports": ("Exports for training", _exports),
     "lists": ("A run over an S3 Inventory", _lists),
     "pictures": ("Pictures", _pictures),
+    "page": ("The review page in a browser", _plain),
     "limiters": ("Limiters", _limiters),
     "sandbox": ("The sandbox", _sandbox),
 }

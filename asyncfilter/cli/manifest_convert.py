@@ -31,6 +31,7 @@ from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import S3
+from asyncfilter.mounts import is_folder
 from asyncfilter.report.formatting import count
 
 app = command_group()
@@ -135,7 +136,7 @@ def _check(to: Format, s3_path: str | None, images: Path | None, options: Manife
     """
     if to.is_folder and options.output == STDOUT:
         raise UsageError(f"--to {to} writes a folder, not stdout", hint="Name the folder: -o FOLDER.")
-    if images is not None and not images.is_dir():
+    if images is not None and not is_folder(images):
         raise UsageError(f"--images {images}: there is no such folder", hint="Name the folder with the images.")
     if options.attribute is not None and (problem := attribute_problem(options.attribute)) is not None:
         raise UsageError(f"--attribute {options.attribute!r}: {problem}", hint="Choose another name.")
@@ -148,7 +149,7 @@ def _check(to: Format, s3_path: str | None, images: Path | None, options: Manife
 
 def _opened(source: str, given: Format | None, aws: Aws, stack: ExitStack) -> tuple[Format, BinaryIO]:
     """The format of the input, and its stream; that of a folder is empty."""
-    folder = None if source.startswith(S3) or not Path(source).is_dir() else Path(source)
+    folder = None if source.startswith(S3) or not is_folder(source) else Path(source)
     if folder is None and given is not None and given.is_folder:
         raise UsageError(f"{source}: no folder, which {given} is", hint="Name a folder, or another --from.")
     if folder is not None:

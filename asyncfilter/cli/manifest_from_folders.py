@@ -21,6 +21,7 @@ from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import FOLDER, S3, S3Location
+from asyncfilter.mounts import is_folder
 
 app = command_group()
 
@@ -87,7 +88,7 @@ def _opened_source(source: str, s3_path: str | None) -> tuple[S3Location, Callab
     """
     if not source.startswith(S3):
         folder = Path(source)
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UsageError(f"{source}: there is no such folder", hint="Name a folder, or s3://BUCKET/PREFIX.")
         if s3_path is None:
             raise UsageError(

@@ -24,6 +24,7 @@ from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import S3
+from asyncfilter.mounts import is_folder
 from asyncfilter.report.formatting import count
 from asyncfilter.report.terminal.manifest import split_lines
 
@@ -141,7 +142,7 @@ def _group_equal(splitter: Splitter, source: str, aws: Aws) -> None:
 
 
 def _hash_files(splitter: Splitter, folder: Path, add: Callable[[str, str], None]) -> None:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"--images {folder}: there is no such folder", hint="Name a folder, or s3://BUCKET/PREFIX.")
     try:
         for content in file_contents(splitter.refs(), folder):

@@ -14,7 +14,7 @@ from asyncfilter.cli.manifest_images import checked_images
 from asyncfilter.cli.manifest_input import ManifestPath, OpenManifest, Region, open_manifest
 from asyncfilter.cli.manifest_output import CreationDate, check_replaced, command_moment
 from asyncfilter.cli.options import STDOUT, Profile, ResultOptions, command_group, help_text, takes_options
-from asyncfilter.cli.result_file import LazyResult, open_result
+from asyncfilter.cli.result_file import LazyResult, check_named, open_result
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.datasets.manifests.codes import Finding
 from asyncfilter.datasets.manifests.file_checks import Options, Role, TrainingFacts
@@ -163,6 +163,8 @@ class Outputs:
         for option, path in (("--fix", self.fix), ("--findings", self.findings)):
             if path is not None and str(path) == STDOUT:
                 raise UsageError(f"{option} - is not a file", hint="Name a file: stdout has the findings.")
+            if path is not None:
+                check_named(option, path)
         paths = [path for path in (self.fix, self.rejected, self.findings) if path is not None]
         if len({path.resolve() for path in paths}) < len(paths):
             raise UsageError(

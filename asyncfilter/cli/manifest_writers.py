@@ -19,7 +19,7 @@ from asyncfilter.cli.manifest_output import (
     open_output,
 )
 from asyncfilter.cli.options import STDOUT
-from asyncfilter.cli.result_file import LazyResult
+from asyncfilter.cli.result_file import LazyResult, check_named
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.datasets.manifests.writing import ManifestWriter, WriteCounts
@@ -121,6 +121,8 @@ def write_manifest(
         DataError: There is no line to write, or the images are in several buckets.
         typer.Exit: With 1 when something was rejected.
     """
+    if options.output != STDOUT:
+        check_named("--output", Path(options.output))
     stem = Path(of if options.output == STDOUT else options.output).with_suffix("")
     duplicates, rejected = (stem.with_name(f"{stem.name}-{what}.csv") for what in ("duplicates", "errors"))
     outputs = [] if options.output == STDOUT else [Path(options.output)]

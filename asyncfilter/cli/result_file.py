@@ -46,6 +46,16 @@ def is_replaced(path: Path) -> bool:
         return False  # a name that is too long, which cannot be created either
 
 
+def check_named(option: str, path: Path) -> None:
+    """Check that a path can be that of a file, and not that of a folder alone, such as ``.`` or ``/``.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if not path.name:
+        raise _unusable(option, path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+
+
 def write_result(option: str, path: Path, write: Callable[[TextIO], T]) -> T:
     """Write a result as UTF-8, and return what ``write`` returns.
 

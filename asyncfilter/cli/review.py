@@ -22,6 +22,7 @@ from asyncfilter.cli.reading import load_for_reading
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_lines
 from asyncfilter.errors import UsageError
+from asyncfilter.mounts import is_folder
 from asyncfilter.policy.answers.checks import BadAnswerError, checked_label, checked_reviewer
 from asyncfilter.report.as_json import json_line
 
@@ -103,7 +104,7 @@ def serve_review(
             show(next(iter(served.urls.values())))
 
         server: Callable[[], Awaitable[None]]
-        if target.is_dir():
+        if is_folder(target):
             server = functools.partial(deferred.review_folder, target, chosen, on_open=on_open, warn=print_err)
         else:
             job = load_for_reading(target, may_write_answers=True)

@@ -187,8 +187,9 @@ class Crew:
     def late_answers(self) -> list[LateAnswer]:
         """The answers that came for no ask under way, since the last call."""
         late, self._kept = self._kept, []
-        self._arrived = anyio.Event()
-        self._notify()
+        if late:  # else somebody may wait for the event that is there
+            self._arrived = anyio.Event()
+            self._notify()
         return late
 
     async def late_arrived(self) -> None:

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Literal
 
@@ -61,6 +62,9 @@ LEAVING_S = 100.0
 
 _CHECK_S = 0.5
 
+_KEPT_AT_ONCE = 500
+"""Kept answers that are encoded ahead for a new head: all of them would take their memory a second time."""
+
 Why = Literal["late", "full", "leaving", "gone"]
 Reason = Literal["spot", "sigterm", "idle", "end"]
 
@@ -90,6 +94,8 @@ class _Session:
         self.name = name
         self.transit = Transit()
         self.waiting: list[msgspec.Raw] = []
+        self.untold: deque[int] = deque()
+        """Numbers of kept answers that this head has still to hear of; they are encoded as they are fetched."""
         self.changed = anyio.Event()
         self.held: dict[int, tuple[WireImage, Prepared]] = {}
         self.preparing: dict[int, anyio.CancelScope] = {}
@@ -124,7 +130,7 @@ class Examiner:
         self._hello = hello
         self._clock = clock
         self._now = now
-        self._kept = kept or KeptAnswers()
+        self._kept = KeptAnswers() if kept is None else kept
         self._memory = HeldBytes()
         if isinstance(ports.preparation, BoundedPreparation):
             ports.preparation.bound_by(self._memory)
@@ -191,6 +197,7 @@ class Examiner:
         if found is None or found.name != session:
             await self._clock.sleep(BATCH_S)  # its greeting may be on its way
             return worker_frame(session, [encode(Refused(self._epoch, session == self._refused))])
+        self._tell_kept(found)
         if not found.waiting:
             found.changed = anyio.Event()
             with anyio.move_on_after(HEARD_S):
@@ -223,16 +230,25 @@ class Examiner:
             self._let_go(former, list(former.held))
             former.changed.set()  # its `give`, if one waits
         session.tell(msgspec.structs.replace(self._hello, kept=len(self._kept), under_way=self._former))
-        for number, kept in self._kept:
-            session.tell(Kept(number, kept.image, kept.answer))
+        session.untold.extend(self._kept.numbers())
         if self._reason is not None:
             session.tell(Leaving(self._reason))
         self._settle()
         return session
 
+    def _tell_kept(self, session: _Session) -> None:
+        """Tell some of the answers that are kept from before."""
+        while session.untold and len(session.waiting) < _KEPT_AT_ONCE:
+            number = session.untold.popleft()
+            if (kept := self._kept.get(number)) is not None:
+                session.tell(Kept(number, kept.image, kept.answer))
+        self._settle()
+
     def _settle(self) -> None:
         session = self._session
-        if session is not None and not session.is_settled and not self._former:
+        if session is None or session.is_settled or session.untold:
+            return
+        if not self._former:
             session.is_settled = True
             session.tell(Settled())
 

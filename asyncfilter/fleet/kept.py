@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from asyncfilter.fleet.messages import WireImage
@@ -37,8 +37,13 @@ class KeptAnswers:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def __iter__(self) -> Iterator[tuple[int, KeptAnswer]]:
-        return iter(self._answers.items())
+    def get(self, number: int) -> KeptAnswer | None:
+        """The answer of a number; None once it was dropped."""
+        return self._answers.get(number)
+
+    def numbers(self) -> list[int]:
+        """The numbers of all answers, oldest first."""
+        return list(self._answers)
 
     @property
     def is_full(self) -> bool:

@@ -9,7 +9,7 @@ Times are those of the head's clock, in seconds; a worker compares them by ``tra
 from __future__ import annotations
 
 import zlib
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -284,6 +284,9 @@ _ENCODER = msgspec.msgpack.Encoder()
 _ANSWER = msgspec.msgpack.Decoder(_Answer)
 _HEAD = msgspec.msgpack.Decoder(HeadFrame)
 _WORKER = msgspec.msgpack.Decoder(WorkerFrame)
+_EXTRA = msgspec.json.Decoder(dict[str, Any])
+_ASCII_EXTRA = msgspec.json.Decoder(dict[str, msgspec.Raw])
+"""Quicker; does not see text that is no UTF-8."""
 _PLAIN, _PACKED = b"\0", b"\1"
 
 F = TypeVar("F")
@@ -310,6 +313,8 @@ def decode_answer(body: bytes) -> Detection:
         FrameError: It is something else, or too large.
     """
     answer = _checked(_ANSWER, _unpacked(body))
+    if answer.extra:  # what the head records is added to it, and it is exported as it is
+        _checked(_ASCII_EXTRA if answer.extra.isascii() else _EXTRA, answer.extra)
     return Detection(
         labels=tuple(_label(label) for label in answer.labels), model_version=answer.model_version, extra=answer.extra
     )
@@ -402,7 +407,7 @@ def _bounded(frame: bytes) -> bytes:
     return frame
 
 
-def _checked(decoder: msgspec.msgpack.Decoder[F], body: bytes) -> F:
+def _checked(decoder: msgspec.msgpack.Decoder[F] | msgspec.json.Decoder[F], body: bytes) -> F:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:

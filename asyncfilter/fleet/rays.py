@@ -13,6 +13,7 @@ import asyncio
 import atexit
 import logging
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -42,6 +43,9 @@ _AGAIN_S = 30.0
 _START_S = 300.0
 _CONCURRENCY = 1_000
 _GB = 1_000_000_000
+_WHY_CHARS = 300
+_OF_PROGRAM = ("its creation task", "ModuleNotFoundError", "ImportError", "AttributeError")
+_ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b")
 _NEVER_S = "180"
 """Long enough for a drain; a process that Ray has not let end by then is ended by it."""
 _FATE_S = 2.0
@@ -552,12 +556,16 @@ def _loss(error: Exception) -> Loss:
 
 
 def _unfit(error: Exception) -> UsageError | None:
-    """The error for a worker whose machine lacks what it needs; None for one that merely ended."""
+    """The error for a worker whose program fails at its start; None for one that merely ended.
+
+    That of another version does: it lacks a module, or cannot read what this head tells it about the job.
+    """
     why = str(error)
-    if "ModuleNotFoundError" in why or "ImportError" in why or "AttributeError" in why:
-        lines = [line for line in why.splitlines() if "Error" in line]
-        return UsageError(
-            f"the workers have no asyncfilter that fits: {lines[-1].strip() if lines else why[:200]}",
-            hint="Install one version of asyncfilter on all machines.",
-        )
-    return None
+    is_of_program = "RayTaskError" in {kind.__name__ for kind in type(error).__mro__}
+    if not is_of_program and not any(word in why for word in _OF_PROGRAM):
+        return None
+    lines = [line.strip() for line in why.splitlines() if _ERROR_LINE.match(line)]
+    return UsageError(
+        f"the workers have no asyncfilter that fits: {(lines[-1] if lines else why)[:_WHY_CHARS]}",
+        hint="Install one version of asyncfilter on all machines.",
+    )

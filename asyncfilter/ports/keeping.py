@@ -79,6 +79,10 @@ class KeptState(Protocol):
         """Whether an attempt may be sent at this moment."""
         ...
 
+    def is_behind(self) -> bool:
+        """Whether S3 could not be written for so long that the run says so."""
+        ...
+
     async def wait_may_pay(self) -> None:
         """Return when an attempt may be sent, or after a second: the run may drain meanwhile."""
         ...

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asyncfilter.errors import StateAwayError, ThrottledError, TransientError
+from asyncfilter.errors import EndpointError, StateAwayError, ThrottledError, TransientError
 
 
 @contextmanager
 def told_as_away(uri: str, what: str = "taken") -> Iterator[None]:
     """Turn a passing fault of the store into the error that a scheduler may answer by repeating the command.
+
+    Reading is tried a few times first, after which the store counts as one that cannot be reached.
 
     Args:
         uri: Of the state.
@@ -21,6 +23,8 @@ def told_as_away(uri: str, what: str = "taken") -> Iterator[None]:
     """
     try:
         yield
-    except (TransientError, ThrottledError) as error:
+    except (TransientError, ThrottledError, EndpointError) as error:
         hint = "Run the same command once the store can be reached; nothing was paid."
+        if isinstance(error, EndpointError) and error.hint is not None:
+            hint = f"{error.hint} {hint}"
         raise StateAwayError(f"{uri} cannot be {what} now: {error.message}", hint=hint) from error

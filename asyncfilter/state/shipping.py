@@ -122,6 +122,10 @@ class StateShipping:
         tenure = self._owner.tenure
         return not tenure.is_lost if not self.is_truth else tenure.may_pay(self._owner.now_s())
 
+    def is_behind(self) -> bool:
+        """See ``KeptState``."""
+        return self._owner.tenure.silent_s(self._owner.now_s()) > BEHIND_AFTER_S
+
     async def wait_may_pay(self) -> None:
         """See ``KeptState``."""
         with anyio.move_on_after(1.0):

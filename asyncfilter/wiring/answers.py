@@ -21,6 +21,7 @@ from asyncfilter.folders.files import etag_of, real_path
 from asyncfilter.job.load import load_job
 from asyncfilter.job.spec import Job
 from asyncfilter.model import FOLDER, uri_of
+from asyncfilter.mounts import is_folder
 from asyncfilter.policy.extensions import CONVERTED, READ_AS_THEY_ARE, extension_of
 from asyncfilter.policy.targets import is_plain
 from asyncfilter.records.answers import Subject, TakenOver
@@ -137,7 +138,7 @@ def find_answers(
         UsageError: The bucket of its list is not known yet.
         AccessError: The folder cannot be listed.
     """
-    if target.is_dir():
+    if is_folder(target):
         folder = real_path(target)
         check_folder(folder)
         return AnswersPlace(path=answers or folder / FOLDER_ANSWERS, images=FolderImages(folder))

@@ -44,6 +44,9 @@ PREFETCH_AT_ONCE = 1_024
 
 _BATCH_ROWS = 1_000
 
+_LOOK_S = 1.0
+"""How often it is looked whether a copy is behind."""
+
 _MOST_AT_ONCE = 4_096
 """Images under way for a model of one's own, whose workers each bring cores of their own."""
 
@@ -275,12 +278,23 @@ class DurableView(OpenedView):
             while self._uncommitted:
                 mark, objects = self._uncommitted.popleft()
                 try:
-                    await self._state.wait_committed(mark)
+                    await self._wait_committed(self._state, mark)
                 except AsyncFilterError:
                     return  # the run ends by it; the workers keep what they have
                 self._crew.durable(objects)
             self._added = anyio.Event()
             await self._added.wait()
+
+    async def _wait_committed(self, state: KeptState, mark: int) -> None:
+        """Wait for a commit; a copy that S3 does not take is not waited for: full workers would end a run that goes on.
+
+        Raises:
+            AsyncFilterError: As ``KeptState.wait_committed``.
+        """
+        while state.is_truth or not state.is_behind():
+            with anyio.move_on_after(_LOOK_S):
+                await state.wait_committed(mark)
+                return
 
     async def add_spare(self, answers: Sequence[LateAnswer], totals: Totals | None = None) -> int:
         """Store answers as cached rows, but for those of objects whose labels are stored; how many were stored.

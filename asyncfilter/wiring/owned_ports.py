@@ -10,7 +10,7 @@ import msgspec
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import NotSentError
 from asyncfilter.model import Detection, ObjectRef
-from asyncfilter.ports.examine import BoundedPreparation, Detector, Memory, Preparation, Prepared
+from asyncfilter.ports.examine import BoundedPreparation, Detector, Memory, Preparation, Prepared, References
 from asyncfilter.ports.keeping import KeptState
 
 
@@ -42,6 +42,14 @@ class _OwnedDetector:
             await self._state.wait_may_pay()
             raise NotSentError("the state in S3 could not be written in time")
         return await self._detector.detect(image)
+
+
+class OwnedReferences(_OwnedDetector):
+    """References that are examined only while this process owns the state."""
+
+    def __init__(self, references: References, state: KeptState) -> None:
+        super().__init__(references, state)
+        self.head = references.head
 
 
 class _OwnedPreparation:

@@ -14,11 +14,12 @@ import anyio.to_thread
 import msgspec
 
 from asyncfilter.engine.examine.inputs import RunInputs
-from asyncfilter.errors import UsageError
+from asyncfilter.errors import AccessError, UsageError
 from asyncfilter.events import KeptAtHome, after_start
 from asyncfilter.fleet import rays
 from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
+from asyncfilter.fleet.tokens import wants_no_token
 from asyncfilter.job.spec import Cluster, Job, Precheck
 from asyncfilter.model import StoreKind, uri_of
 from asyncfilter.wiring.examining import fingerprint, worker_spec
@@ -31,6 +32,7 @@ REFERENCE_MS, HEADER_MS = 0.2, 0.3
 _FINGERPRINT_CHARS = 12
 _UID_CHARS = 16
 _LEAVE_S = 10.0
+_JOIN_S = 90.0
 _NO_TOKENS = (
     "the Ray at {} has no token authentication: whoever reaches its ports runs code on all its machines; set "
     "RAY_AUTH_MODE=token"
@@ -61,7 +63,7 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         found = await _connected(job, cluster, stack)
         if found.own is None:
             check_foreign(job, found.address)
-        if found.own is None and not rays.has_tokens():
+        if found.own is None and await _wants_no_token(found.address):
             parts = parts._replace(inputs=_with_caution(parts.inputs, _NO_TOKENS.format(found.address)))
         hub = _hub(job, cluster, parts, found)
         if found.own is not None:
@@ -125,14 +127,33 @@ async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack) -> _Clus
     if found.own is not None:
         stack.push_async_callback(_ended, found.own)
         environment = found.own.environment()
-    try:
-        # Ray waits for minutes where nothing answers as it should; an interrupt does not wait for it.
-        await anyio.to_thread.run_sync(rays.connect, found.address, environment, abandon_on_cancel=True)
-    except anyio.get_cancelled_exc_class():
-        rays.forget()
-        raise
+    await _joined(found.address, environment)
     stack.push_async_callback(_disconnected)
     return found
+
+
+async def _wants_no_token(address: str) -> bool:
+    """Whether whoever reaches a Ray may use it: this process may have a token that nobody asks for."""
+    return not rays.has_tokens() or await anyio.to_thread.run_sync(wants_no_token, address, abandon_on_cancel=True)
+
+
+async def _joined(address: str, environment: dict[str, str]) -> None:
+    """Connect to a Ray; neither an interrupt nor a port at which something else answers is waited for as Ray does it.
+
+    Raises:
+        AccessError: What listens there does not answer as a Ray does, or as ``rays.connect``; so is ``UsageError``.
+    """
+    with anyio.move_on_after(_JOIN_S) as waiting:
+        try:
+            await anyio.to_thread.run_sync(rays.connect, address, environment, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            rays.forget()
+            raise
+    if waiting.cancelled_caught:
+        raise AccessError(
+            f"what listens at {address} has not answered as a Ray does for {_JOIN_S:g} s",
+            hint="Give the port of the cluster's GCS, usually 6379; 8265 is its dashboard, and 10001 Ray Client.",
+        )
 
 
 async def _ended(own: OwnRay) -> None:

@@ -54,6 +54,10 @@ async def resolve(
     async with AsyncExitStack() as stack:
         references = await _opened(job, uris, overrides, stack, inputs)
         inputs = await _at_their_backend(job, inputs, references)
+        if context.state is not None:
+            from asyncfilter.wiring.owned_ports import OwnedReferences  # noqa: PLC0415  not needed by most runs
+
+            references = OwnedReferences(references, context.state)
         beside = await _references_beside(job) if overrides.references is None else ()
         found = await examine(
             job, uris, references=references, checkpoint=checkpoint, elsewhere=beside, inputs=inputs, context=context

@@ -140,19 +140,20 @@ async def test_a_file_that_is_too_large_for_one_request_is_sent_in_parts(tmp_pat
     body = bytes(range(256)) * 50_000
     path.write_bytes(body)
     digest = hashlib.sha256(body).digest()
-    sizes: dict[str, Any] = {"most_put_bytes": 6 << 20, "part_bytes": 5 << 20}
     with moto_server() as settings, aws_settings(**settings):
         async with _opened(ClientKind.FAST, timeout_s=60) as (session, plain):
             client = await session.client("s3", "us-east-1")
             await client.create_bucket(Bucket=BUCKET)
-            store = S3StateStore(session, plain._calls, **sizes)
+            store, again = (
+                kind(session, plain._calls, most_put_bytes=6 << 20, part_bytes=5 << 20)
+                for kind in (S3StateStore, Blind)
+            )
             put = await store.put_file(at("files/large"), path, sha256=digest)
             info = await store.head(at("files/large"))
             assert info is not None
             assert (put.refusal, info.etag, info.size_bytes) == (None, put.etag, len(body))
             assert put.etag.endswith("-3")
             assert b"".join([piece async for piece in store.pieces(info)]) == body
-            again = Blind(session, plain._calls, **sizes)
             for one in (store, again):
                 assert await one.put_file(at("files/large"), path, sha256=digest) == Put("", Refusal.CHANGED)
             assert "Uploads" not in await client.list_multipart_uploads(Bucket=BUCKET)

@@ -16,12 +16,14 @@ import pytest
 
 from asyncfilter import Job
 from asyncfilter.clock import SystemClock
+from asyncfilter.errors import TransientError
 from asyncfilter.events import AnswersAdopted, Emit, Event, ImageExamined
-from asyncfilter.model import Summary
-from asyncfilter.state import tenure
+from asyncfilter.fleet.kept import KeptAnswers
+from asyncfilter.model import S3Location, Summary
+from asyncfilter.state import shipping, tenure
 from asyncfilter.testing import Stage
 from asyncfilter.testing.fleet import MemoryHub
-from asyncfilter.testing.state_store import MemoryStateStore
+from asyncfilter.testing.state_store import MemoryStateStore, no_fault
 from asyncfilter.wiring import owned_state
 from asyncfilter.wiring.run import run
 from tests.kit import jobs
@@ -103,3 +105,34 @@ async def test_head_lost_with_its_disk_and_workers_alive_repeats_nothing(
     assert (summary.state.behind_rows, summary.state.restored is not None) == (0, True)
     if mode == "checkpoint":
         assert IMAGES * jobs.PRICE_MICROS <= summary.counts.spent_micros <= 1_000_000
+
+
+async def test_a_copy_that_s3_does_not_take_does_not_stop_the_workers(
+    store: MemoryStateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep answers until these are committed, up to a bound; while S3 is away the file is enough."""
+    monkeypatch.setattr(shipping, "BEHIND_AFTER_S", 0.5)
+    stage = Stage({f"{number:04d}.jpg": "Robin" for number in range(IMAGES)}, seed=1)
+    job = make_job(tmp_path / "machine", "checkpoint_copy")
+    fleet = FleetStage(stage, job)
+
+    def fault(operation: str, _place: S3Location) -> object:
+        if operation == "put":
+            raise TransientError("503", may_be_billed=False)
+        return None
+
+    def on_event(event: Event) -> None:
+        stage.events.append(event)
+        examined = sum(isinstance(one, ImageExamined) for one in stage.events)
+        if isinstance(event, ImageExamined) and examined in {1, IMAGES}:
+            store.fault = fault if examined == 1 else no_fault
+
+    async with anyio.create_task_group() as tasks:
+        hub = MemoryHub(tasks)
+        for _ in range(2):
+            hub.start(fleet.worker(kept=KeptAnswers(most_bytes=20_000)))
+        summary = await head(stage, job, hub, on_event)
+        tasks.cancel_scope.cancel()
+    assert summary.counts.examined == IMAGES
+    assert summary.state is not None
+    assert summary.state.behind_rows == 0

@@ -20,6 +20,7 @@ from tests.kit.cluster_trials import (
     forget,
     send,
     service,
+    stories,
     upload_equal_pictures,
 )
 
@@ -234,4 +235,5 @@ def _check_once(proofs: Proofs, fleet: Trial, seen: dict[str, Any], *, most: Cal
     allowed = 0 if most is None else most()
     seen |= {"calls repeated": repeated, "asks lost": fleet.asks(), "adopted": summary["adopted"]}
     proofs.check(summary["examined"] == IMAGES, f"{summary['examined']} examined")
-    proofs.check(repeated <= allowed, f"{repeated} repeated, {allowed} allowed")
+    told = f"{repeated} repeated, {allowed} allowed"
+    proofs.check(repeated <= allowed, f"{told} {stories(fleet.workspace.sandbox, fleet)}")

@@ -43,13 +43,16 @@ PROOFS: dict[Callable[[Proofs], None], int] = {
 }
 """The proofs, and how often each is made."""
 
+ALONE = {"demo", "lost_ray", "newcomer"}
+"""Proofs that start a Ray of their own."""
+
 BY_NAME = {proof.__name__: proof for proof in PROOFS}
 
 
 def main() -> int:
     """Make the proofs that are named, and print a row for each trial."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(BY_NAME)}; default: all")
+    parser.add_argument("kinds", nargs="*", metavar="KIND[:TIMES]", help=f"of {', '.join(BY_NAME)}; default: all")
     parser.add_argument("--repeat", type=int, help="how often each is made; default: a number of its own")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--rows", type=Path, help="append the rows to this file")
@@ -60,11 +63,13 @@ def main() -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the nodes, too
     is_wrong = False
-    with tempfile.TemporaryDirectory() as folder, RayCluster(nodes=3) as cluster:
-        for kind in given.kinds or BY_NAME:
+    kinds = given.kinds or list(BY_NAME)
+    nodes = 0 if ALONE.issuperset(kind.partition(":")[0] for kind in kinds) else 3
+    with tempfile.TemporaryDirectory() as folder, RayCluster(nodes=nodes) as cluster:
+        for kind, _, times in (given_kind.partition(":") for given_kind in kinds):
             proof, place = BY_NAME[kind], Path(folder, kind)
             place.mkdir()
-            repeat = given.repeat or PROOFS[proof]
+            repeat = int(times) if times else given.repeat or PROOFS[proof]
             proofs = Proofs(kind, cluster, place, repeat=repeat, seed=given.seed, file=given.rows)
             began_s = time.monotonic()
             try:

@@ -49,23 +49,32 @@ def _hold(proofs: Proofs, seen: dict[str, Any], rate: float, *, fits: bool) -> N
 
 
 def freezes(proofs: Proofs) -> None:
-    """A worker stands still for a second, again and again: no second has more than 105 % and one attempts."""
+    """A worker stands still for a second, again and again: no second has more than 105 % and one attempts.
+
+    One process that stands still as often shows what the machine and the counting add.
+    """
     for _ in range(-(-proofs.repeat // _FREEZES)):
-        with proofs.trial("a worker is frozen for 1 s") as seen, service(int(TPS * 5 * _FREEZES)) as sandbox:
-            fleet = Trial(proofs.place, sandbox)
-            fleet.start()
-            for number in range(1, 1 + _FREEZES):
-                fleet.examined(int(TPS * 3 * number))
-                pid = proofs.rng.choice(fleet.workers())
-                send(pid, signal.SIGSTOP)
-                time.sleep(1)
-                send(pid, signal.SIGCONT)
-            summary, detect = fleet.end(), sandbox.stats().operations["DetectLabels"]
-            fullest, returned = detect.attempts_per_1s_max, summary["workers"]["returned_turns"]
-            proofs.check(fullest <= 1.05 * TPS + 1, f"{fullest} in a second at {TPS:g}")
-            proofs.check(detect.billed <= summary["billed_calls"], f"{detect.billed} billed")
-            seen |= {"freezes": _FREEZES, "fullest": fullest, "rate": TPS, "turns returned": returned}
-            seen["calls repeated"] = again(sandbox)
+        for workers in (2, None):
+            case = "a worker is frozen for 1 s" if workers else "one process is frozen for 1 s"
+            with proofs.trial(case) as seen, service(int(TPS * 5 * _FREEZES)) as sandbox:
+                fleet = Trial(proofs.place, sandbox, workers=workers)
+                fleet.start()
+                for number in range(1, 1 + _FREEZES):
+                    fleet.examined(int(TPS * 3 * number))
+                    _freeze(proofs.rng.choice(fleet.workers()) if workers else fleet.pid)
+                summary, detect = fleet.end(), sandbox.stats().operations["DetectLabels"]
+                fullest, repeated = detect.attempts_per_1s_max, again(sandbox)
+                seen |= {"freezes": _FREEZES, "fullest": fullest, "rate": TPS, "calls repeated": repeated}
+                if workers:
+                    seen["turns returned"] = summary["workers"]["returned_turns"]
+                    proofs.check(fullest <= 1.05 * TPS + 1, f"{fullest} in a second at {TPS:g}")
+                proofs.check(detect.billed <= summary["billed_calls"], f"{detect.billed} billed")
+
+
+def _freeze(pid: int) -> None:
+    send(pid, signal.SIGSTOP)
+    time.sleep(1)
+    send(pid, signal.SIGCONT)
 
 
 def frozen_heads(proofs: Proofs) -> None:
@@ -76,9 +85,9 @@ def frozen_heads(proofs: Proofs) -> None:
             fleet = Trial(proofs.place, sandbox)
             fleet.start()
             fleet.examined(proofs.rng.randrange(100, 500))
-            fleet.signal_head(signal.SIGSTOP)
+            send(fleet.pid, signal.SIGSTOP)
             time.sleep(still_s)
-            fleet.signal_head(signal.SIGCONT)
+            send(fleet.pid, signal.SIGCONT)
             summary, detect = fleet.end(), sandbox.stats().operations["DetectLabels"]
             seen |= {"fullest": detect.attempts_per_1s_max, "rate": TPS, "calls repeated": again(sandbox)}
             seen |= {"asks lost": fleet.asks(), "turns returned": summary["workers"]["returned_turns"]}

@@ -81,9 +81,8 @@ class Proofs(Sweep):
             yield seen
         except Exception as error:  # noqa: BLE001  the other trials are made all the same
             self.check(False, f"{error!r} {self.place.last_words()}")
-        finally:
-            took_s = round(time.monotonic() - began_s, 1)
-            self._store(Row(self._proof, case, self.seed, took_s, seen, self.wrong[before:]))
+        took_s = round(time.monotonic() - began_s, 1)
+        self._store(Row(self._proof, case, self.seed, took_s, seen, self.wrong[before:]))
         if self.place.end_all():
             self.cluster.restart()  # the workers of a head that was killed here would wait for minutes
         self.counts[case] += 1

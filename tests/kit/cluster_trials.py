@@ -175,6 +175,15 @@ class Trial:
         """What was under way on workers that were lost: the bound of what is repeated."""
         return sum(event["asks"] for event in self.events("worker_lost"))
 
+    def story(self, key: str) -> list[str]:
+        """What the events of all starts say of one image."""
+        lines = [line for number in range(1, self._starts + 1) for line in self._lines(number)]
+        return [line for line in lines if f'"{key}"' in line]
+
+    def _lines(self, number: int) -> list[str]:
+        log = self.workspace.folder / f"events{number}.jsonl"
+        return log.read_text().splitlines() if log.exists() else []
+
     def outputs(self) -> tuple[str, str]:
         """Stdout and stderr, once it has ended."""
         assert self.process is not None
@@ -195,16 +204,17 @@ class Trial:
         self.start()
         return self.end(0, 1)
 
+    @property
+    def pid(self) -> int:
+        """Number of the command's process."""
+        assert self.process is not None
+        return self.process.pid
+
     def kill_head(self) -> None:
         """Kill the command's process; its workers go on."""
         assert self.process is not None
         self.process.kill()
         self.outputs()
-
-    def signal_head(self, number: signal.Signals) -> None:
-        """Send a signal to the command's process."""
-        assert self.process is not None
-        self.process.send_signal(number)
 
     def answer(self) -> set[tuple[int, str, str]]:
         """What was decided, in order."""
@@ -245,6 +255,12 @@ def forget(sandbox: SandboxProcess) -> None:
 def again(sandbox: SandboxProcess) -> int:
     """Calls that were made for images that had one already."""
     return sum(count - 1 for count in sandbox.stats().keys_examined_again.values())
+
+
+def stories(sandbox: SandboxProcess, *trials: Trial) -> str:
+    """What the events of some runs say of the images that were called about more than once."""
+    keys = [name.partition("/")[2] for name in list(sandbox.stats().keys_examined_again)[:3]]
+    return " ".join(f"{key}: {[trial.story(key) for trial in trials]}" for key in keys)
 
 
 def kill_decoders(worker: int, size: int) -> set[int]:

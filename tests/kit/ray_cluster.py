@@ -20,6 +20,7 @@ from asyncfilter.sandbox.options import ACCESS_KEY, SECRET_KEY
 from tests.kit.decoding import is_alive
 
 START_S = 180.0
+_TRIES = 10
 _RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats")
 _STORE_BYTES = 100_000_000
 _KEYS = {
@@ -37,8 +38,13 @@ _KEYS = {
 class RayNode:
     """One node: all processes below ``ray start``."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
+        self._log = log
+
+    def has_started(self) -> bool:
+        """Whether it serves."""
+        return "Ray runtime started" in self._log.read_text(errors="replace")
 
     def pids(self) -> list[int]:
         """The processes of the node, the first one first."""
@@ -145,11 +151,18 @@ class RayCluster:
         self.nodes = []
 
     def add(self, **environment: str) -> RayNode:
-        """Start one more node, and return once it serves."""
-        node = self._start(f"--address={self.address}", f"--num-cpus={self._cpus}", _own_address(), **environment)
-        self.nodes.append(node)
-        _wait(lambda: any("raylet/raylet" in _command(pid) for pid in node.pids()), node.process)
-        return node
+        """Start one more node, and return once it serves; on a busy machine Ray gives up after 30 s."""
+        for _ in range(_TRIES):
+            node = self._start(f"--address={self.address}", f"--num-cpus={self._cpus}", _own_address(), **environment)
+            self.nodes.append(node)
+            try:
+                _wait(node.has_started, node.process)
+            except AssertionError:
+                node.kill()
+                self.nodes.remove(node)
+            else:
+                return node
+        raise AssertionError("no node starts")
 
     def node_of(self, pid: int) -> RayNode:
         """The node of a process."""
@@ -157,7 +170,8 @@ class RayCluster:
 
     def _start(self, *arguments: str, **environment: str) -> RayNode:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
-        with Path(self._folder.name, f"log{len(self.nodes)}-{time.monotonic_ns()}").open("wb") as log:
+        place = Path(self._folder.name, f"log{len(self.nodes)}-{time.monotonic_ns()}")
+        with place.open("wb") as log:
             process = subprocess.Popen(
                 [*_RAY, "--block", f"--object-store-memory={_STORE_BYTES}", *arguments],
                 env={**kept, **self.environment, **_KEYS, **environment},
@@ -166,7 +180,7 @@ class RayCluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return RayNode(process)
+        return RayNode(process, place)
 
 
 def _own_address() -> str:

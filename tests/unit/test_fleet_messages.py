@@ -28,7 +28,8 @@ LABELS = st.builds(
     aliases=NAMES,
     categories=NAMES,
 )
-DETECTIONS = st.builds(Detection, st.lists(LABELS, max_size=8).map(tuple), TEXT, st.binary(max_size=60))
+EXTRA = st.just(b"") | st.dictionaries(TEXT, TEXT | SHARE | st.none(), max_size=3).map(msgspec.json.encode)
+DETECTIONS = st.builds(Detection, st.lists(LABELS, max_size=8).map(tuple), TEXT, EXTRA)
 
 
 @given(DETECTIONS)
@@ -75,6 +76,10 @@ def answer(labels: list[object]) -> bytes:
         answer([[1, 50.0]]),
         answer([["Cat", 50.0, [], [], [], [], "more"]]),
         b"\0" + b"\x91" * 5000,
+        *(
+            b"\0" + msgspec.msgpack.encode(["3.0", extra, []])
+            for extra in (b"{", b"[]", b"3", b"{} {}", b'{"a":"\xff"}')
+        ),
     ],
 )
 def test_answer_that_does_not_fit_is_refused(body: bytes) -> None:

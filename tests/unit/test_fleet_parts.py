@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 
 import anyio
 import pytest
 from aiohttp import web
 
+from asyncfilter.errors import AccessError
+from asyncfilter.fleet import rays
 from asyncfilter.fleet.held import HeldBytes
 from asyncfilter.fleet.kept import KeptAnswers
 from asyncfilter.fleet.messages import WireImage
@@ -16,6 +19,7 @@ from asyncfilter.fleet.spot import wait_notice
 from asyncfilter.fleet.transit import BATCH_S, TURN_S, Transit
 from asyncfilter.fleet.window import CUT, FIRST, Window
 from asyncfilter.model import ObjectRef
+from asyncfilter.wiring import ray_fleet
 
 
 def test_lateness_is_over_the_smallest_transit() -> None:
@@ -139,3 +143,45 @@ async def test_spot_notice(has_notice: bool, monkeypatch: pytest.MonkeyPatch) ->
         assert set(asked) == {"secret"}
     finally:
         await runner.cleanup()
+
+
+async def test_what_is_no_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port at which something else listens: exit 4 with the address; Ray itself would wait for minutes."""
+    is_over = threading.Event()
+    forgotten: list[bool] = []
+    monkeypatch.setattr(ray_fleet, "_JOIN_S", 0.05)
+    monkeypatch.setattr(rays, "connect", lambda *_: is_over.wait(60.0))
+    monkeypatch.setattr(rays, "forget", lambda: forgotten.append(True))
+    try:
+        with pytest.raises(AccessError, match=r"127\.0\.0\.1:8265") as found:
+            await ray_fleet._joined("127.0.0.1:8265", {})
+    finally:
+        is_over.set()
+    assert found.value.exit_code == 4
+    assert forgotten
+
+
+class RayTaskError(Exception):
+    """As Ray names what a method of an actor has raised."""
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (
+            RayTaskError("ray::opened() (pid=1)\n  File x\nmsgspec.ValidationError: no field `x`"),
+            "ValidationError: no f",
+        ),
+        (Exception("The actor died because of an error raised in its creation task, y\nTypeError: z"), "TypeError: z"),
+        (Exception("RuntimeError: failed to import\nModuleNotFoundError: No module named 'asyncfilter'"), "No module"),
+        (Exception("The actor is dead because its node has died."), None),
+        (Exception("The actor is temporarily unavailable: RpcError"), None),
+    ],
+)
+def test_a_worker_of_another_version_is_told_from_one_that_ended(error: Exception, named: str | None) -> None:
+    """Another version may fail at anything when it starts: exit 2, at once and not when the wait is over."""
+    found = rays._unfit(error)
+    assert (found is None) == (named is None)
+    if found is not None and named is not None:
+        assert named in found.message
+        assert found.exit_code == 2

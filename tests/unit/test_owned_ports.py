@@ -9,8 +9,8 @@ from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import NotSentError
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.ports.examine import BoundedPreparation, Detector, Memory, Prepared
-from asyncfilter.testing import MemorySource
-from asyncfilter.wiring.owned_ports import paid_while_owned
+from asyncfilter.testing import MemoryReferences, MemorySource
+from asyncfilter.wiring.owned_ports import OwnedReferences, paid_while_owned
 
 IMAGE = ObjectRef(bucket="raw", key="a.jpg", size_bytes=1, etag="e", seq=1)
 
@@ -101,3 +101,13 @@ def test_memory_stays_bounded() -> None:
     assert bounded.memory is memory
     other = paid_while_owned(inputs(Asked(), Preparing(Asked(), at_lanes=False)), Lost())  # type: ignore[arg-type]
     assert not isinstance(other.preparation, BoundedPreparation)
+
+
+async def test_no_reference_is_paid_for_without_the_state() -> None:
+    """They are looked at, since that costs nothing, and not examined."""
+    references = MemoryReferences({"s3://refs/a.jpg": Detection(())})
+    owned = OwnedReferences(references, Lost())  # type: ignore[arg-type]
+    listed = await owned.head("s3://refs/a.jpg")
+    with pytest.raises(NotSentError):
+        await owned.detect(ObjectRef(bucket="", key=listed.key, size_bytes=1, etag=listed.etag, seq=1))
+    assert not references.attempts

@@ -17,6 +17,7 @@ from asyncfilter.errors import (
     AsyncFilterError,
     CheckpointError,
     CheckpointMismatchError,
+    EndpointError,
     PermissionDeniedError,
     StateAwayError,
     StateExistsError,
@@ -215,6 +216,7 @@ def test_a_write_that_was_repeated_on_its_way_is_done() -> None:
     [
         TransientError("503", may_be_billed=False),
         ThrottledError("SlowDown", cause=ThrottleCause.RATE),
+        EndpointError("no connection"),
     ],
 )
 @pytest.mark.parametrize("failing", ["get", "put"])

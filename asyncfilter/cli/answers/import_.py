@@ -33,6 +33,7 @@ from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Unit
 from asyncfilter.datasets.answers.words import VerdictWords
 from asyncfilter.errors import ExitCode, UsageError
 from asyncfilter.job.spec import Job
+from asyncfilter.mounts import is_folder
 from asyncfilter.report.answer_exchange import import_lines, import_mapping, problem_lines
 
 app = command_group()
@@ -228,7 +229,7 @@ def _opened(file: str) -> Iterator[BinaryIO | None]:
         UsageError: It cannot be read.
     """
     path = Path(file)
-    if file != STDIN and path.is_dir():
+    if file != STDIN and is_folder(path):
         yield None
         return
     try:

@@ -21,6 +21,7 @@ from asyncfilter.custom_labels.evaluation.snapshot import read_snapshot
 from asyncfilter.custom_labels.evaluation.summary import MAX_SUMMARY_BYTES, read_summary
 from asyncfilter.errors import UsageError
 from asyncfilter.job.model_names import ProjectName, VersionName
+from asyncfilter.mounts import is_folder
 
 SUMMARY_FILE = "summary.json"
 SNAPSHOT_FILE = "snapshot.manifest"
@@ -122,7 +123,7 @@ class Request:
                 yield files
             return
         folder = Path(name)
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UsageError(
                 f"--compare {name}: there is no such folder",
                 hint=f"Name a folder that --save wrote, with {SUMMARY_FILE} and {SNAPSHOT_FILE}.",

@@ -20,6 +20,7 @@ from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import parse_s3_uri
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import FOLDER, S3, S3Location
+from asyncfilter.mounts import is_folder
 from asyncfilter.report.evaluation import images_with_mistakes
 from asyncfilter.report.formatting import count, size
 from asyncfilter.report.html.evaluation_cards import Thumbnail
@@ -92,7 +93,7 @@ def _place(source: str) -> S3Location:
     """
     if not source.startswith(S3):
         folder = Path(source)
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UsageError(
                 f"--pictures {source}: there is no such folder", hint="Name a folder, or s3://BUCKET/PREFIX."
             )

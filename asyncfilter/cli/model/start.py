@@ -96,7 +96,7 @@ def start(
     planned = run_verb(plan, bare, options, waits=waits)
     _ask(planned, options)
     verb = partial(deferred.start_model, planned, wish, patience, aws=aws)
-    begun = "the start, under its lease, by which the model is stopped in time,"
+    begun = "the start (its lease stops the model in time)"
     started = run_verb(verb, bare, options, waits=waits, reaps=False, what=begun)
     if options.as_json:
         write_json(started_mapping(started.version.status, started.lease))

@@ -87,17 +87,18 @@ class ImageJournal:
             raise sqlite3.DatabaseError("another program wrote it")
         # What a killed process has written is kept by the system. A loss of power may cost requests, never a result.
         db.execute("PRAGMA synchronous = OFF")
-        if not tables:
-            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            db.execute("CREATE TABLE state (version INTEGER, number INTEGER, is_complete INTEGER)")
-            db.execute("CREATE TABLE images (ref BLOB PRIMARY KEY, number INTEGER, facts BLOB) WITHOUT ROWID")
-            db.execute("INSERT INTO state VALUES (?, 1, 0)", (_VERSION,))
+        db.execute("BEGIN IMMEDIATE")  # whole or not at all, whatever is killed meanwhile
+        db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        db.execute("CREATE TABLE IF NOT EXISTS state (version INTEGER, number INTEGER, is_complete INTEGER)")
+        db.execute("CREATE TABLE IF NOT EXISTS images (ref BLOB PRIMARY KEY, number INTEGER, facts BLOB) WITHOUT ROWID")
+        db.execute("INSERT INTO state SELECT ?, 1, 0 WHERE NOT EXISTS (SELECT * FROM state)", (_VERSION,))
         version, self._check, is_complete = db.execute("SELECT version, number, is_complete FROM state").fetchone()
         if version != _VERSION:
             raise sqlite3.DatabaseError("another version of this program wrote it")
         if is_complete:
             self._check += 1
             db.execute("UPDATE state SET number = ?, is_complete = 0", (self._check,))
+        db.execute("COMMIT")
 
     def _row(self, source_ref: str) -> tuple[ImageFacts, int] | None:
         try:

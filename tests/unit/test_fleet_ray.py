@@ -1,0 +1,264 @@
+"""The part of a fleet that talks to Ray, with a Ray that is a few functions: what it asks, and how it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from types import SimpleNamespace
+from typing import Any, cast
+
+import anyio
+import pytest
+from asyncfilter.fleet.tokens import wants_no_token
+
+from asyncfilter.errors import WaitEndedError
+from asyncfilter.fleet import rays
+from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
+from asyncfilter.fleet.wires import Loss, WireLostError
+from asyncfilter.job.spec import Cluster
+from asyncfilter.wiring import ray_fleet
+from tests.kit import jobs
+
+NODE = "n" * 8
+
+
+class Actor:
+    """An actor's handle."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.opened = SimpleNamespace(remote=self._opened)
+        self.give = SimpleNamespace(remote=self._give)
+        self.error = RuntimeError("The actor is unavailable: Socket closed")
+        self._actor_id = SimpleNamespace(hex=lambda: name)
+
+    async def _opened(self) -> bytes:
+        return b""
+
+    async def _give(self, _session: str) -> bytes:
+        raise self.error
+
+
+class Ray:
+    """What ``RayHub`` uses of the module ``ray``."""
+
+    def __init__(self) -> None:
+        self.actors: dict[str, Actor] = {}
+        self.killed: list[str] = []
+        self.pid = 1
+        self.nodes_alive = True
+        self.stands_still = threading.Event()
+        self.goes_on = threading.Event()
+        self.util = SimpleNamespace(list_named_actors=self._listed)
+        self._private = SimpleNamespace(state=SimpleNamespace(actors=self._actor))
+
+    def _listed(self) -> list[str]:
+        if self.stands_still.is_set():
+            self.goes_on.wait(30)
+        return list(self.actors)
+
+    def _actor(self, _id: str) -> dict[str, Any]:
+        return {"Pid": self.pid, "State": "ALIVE", "Address": {"NodeID": NODE}}
+
+    def get_actor(self, name: str) -> Actor:
+        """An actor by its name."""
+        if name not in self.actors:
+            raise ValueError(name)
+        return self.actors[name]
+
+    def kill(self, actor: Actor, *, no_restart: bool) -> None:
+        """End an actor for good."""
+        assert no_restart
+        self.killed.append(actor.name)
+        self.actors.pop(actor.name, None)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes."""
+        return [{"NodeID": NODE, "Alive": self.nodes_alive}]
+
+    def remote(self, _class: type) -> Any:
+        """What starts an actor with some options."""
+
+        def options(*, name: str, **_: Any) -> Any:
+            def start(*_: Any) -> Actor:
+                return self.actors.setdefault(name, Actor(name))
+
+            return SimpleNamespace(remote=start)
+
+        return SimpleNamespace(options=options)
+
+
+class Worker:
+    """The class of the actors."""
+
+    def take(self) -> None:
+        """See ``ExaminerActor``."""
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
+    """In place of the module."""
+    made = Ray()
+    monkeypatch.setattr(rays, "import_ray", lambda: made)
+    monkeypatch.setattr(rays._state, "has_ended", False)
+    monkeypatch.setattr(rays, "_FATE_S", 0.05)
+    return made
+
+
+@contextmanager
+def listening() -> Iterator[str]:
+    """The address of a port that takes connections."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def hub_of(address: str, most: int = 2) -> RayHub:
+    """A hub of so many workers."""
+    return RayHub(Worker, b"", name="a-1", family="a-", address=address, most=most, per_worker=PerWorker())
+
+
+async def test_workers_of_a_former_head_are_left_and_those_that_were_started_end(ray: Ray) -> None:
+    """A head that has not heard them out ends only what it is told to end."""
+    ray.actors["a-1-1"] = Actor("a-1-1")
+    with listening() as address:
+        hub = hub_of(address)
+        names = {(await hub.next()).name, (await hub.next()).name}
+        assert names == {"a-1-1", "a-1-2"}
+        assert await hub.former() == ["a-1-1"]
+        assert hub.started == {"a-1-2"}
+        await hub.leave(hub.started)
+    assert ray.killed == ["a-1-2"]
+    assert hub.is_left
+
+
+async def test_at_the_end_all_are_ended(ray: Ray) -> None:
+    """Those that were there, too; and workers of a former job at once."""
+    ray.actors |= {name: Actor(name) for name in ("a-0-1", "a-1-1", "other")}
+    with listening() as address:
+        hub = hub_of(address)
+        await hub.next()
+        assert ray.killed == ["a-0-1"]
+        await hub.close()
+    assert not hub.is_left
+    assert set(ray.actors) == {"other"}
+
+
+async def test_a_ray_that_has_ended_is_told_while_it_answers_nothing(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its calls block for a minute and longer, once its head is gone; nobody waits for them."""
+    monkeypatch.setattr(rays, "_GONE_S", 0.1)
+    monkeypatch.setattr(rays, "_LOOK_S", 0.02)
+    with listening() as address:
+        hub = hub_of(address, most=1)
+        await hub.next()
+        ray.stands_still.set()
+    try:
+        with pytest.raises(WaitEndedError, match="has ended"):
+            await asyncio.wait_for(hub.next(), 20)
+        await hub.close()
+    finally:
+        ray.goes_on.set()
+
+
+async def test_a_ray_that_fails_once_is_asked_again(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One error ends no search for workers."""
+    monkeypatch.setattr(rays, "_LOOK_S", 0.01)
+    found, failures = ray.util.list_named_actors, iter([RuntimeError("once"), RuntimeError("twice")])
+
+    def listed() -> list[str]:
+        for error in failures:
+            raise error
+        return cast("list[str]", found())
+
+    ray.util.list_named_actors = listed
+    with listening() as address:
+        hub = hub_of(address, most=1)
+        assert (await asyncio.wait_for(hub.next(), 20)).name == "a-1-1"
+        await hub.close()
+
+
+@pytest.mark.parametrize(
+    ("pid", "nodes_alive", "reason"), [(1, True, Loss.CONNECTION), (2, True, Loss.PROCESS), (2, False, Loss.NODE)]
+)
+async def test_why_a_worker_was_lost(ray: Ray, pid: int, nodes_alive: bool, reason: Loss) -> None:
+    """Ray says "unavailable" for a cut connection, an ended process and a dead node alike."""
+    ray.actors["a-1-1"] = actor = Actor("a-1-1")
+    hub = hub_of("127.0.0.1:1")
+    wire = RayWire(hub, actor.name, actor, hub.life(actor))
+    ray.pid, ray.nodes_alive = pid, nodes_alive
+    with pytest.raises(WireLostError) as caught:
+        await wire.receive("session")
+    assert (caught.value.reason, caught.value.is_final) == (reason, False)
+
+
+class Own:
+    """A Ray of our own."""
+
+    def __init__(self) -> None:
+        self.address = "127.0.0.1:1"
+        self.is_kept = False
+        self.ends = 0
+
+    def environment(self) -> dict[str, str]:
+        """See ``OwnRay``."""
+        return {}
+
+    def end(self) -> None:
+        """See ``OwnRay``."""
+        self.ends += 1
+
+
+async def test_interrupt_while_our_ray_is_joined_ends_it(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt does not wait for a Ray that does not answer, and leaves none behind."""
+    own, over, joining = Own(), threading.Event(), threading.Event()
+
+    def connect(*_: object) -> None:
+        joining.set()
+        over.wait(30)
+
+    monkeypatch.setattr(ray_fleet, "_found_or_started", lambda *_: ray_fleet._Cluster(own.address, cast("Any", own)))
+    monkeypatch.setattr(rays, "connect", connect)
+    try:
+        with anyio.CancelScope() as scope:
+            asyncio.get_running_loop().call_later(0.05, scope.cancel)
+            async with AsyncExitStack() as stack:
+                await ray_fleet._connected(jobs.make_job(), Cluster(), stack)
+        assert scope.cancelled_caught
+        assert joining.is_set()
+        assert own.ends == 1
+        assert rays._state.has_ended
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize(
+    ("frames", "is_open"),
+    [
+        (b"\0\0\1\1\4\0\0\0\1\x88" + b"\0\0\5\0\0\0\0\0\1" + bytes(5), True),
+        (b"\0\0\1\1\5\0\0\0\1\x88", False),
+        (b"\0\0\x08\7\0\0\0\0\0" + bytes(8), False),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
+        (b"\0\0\5\0\0\0\0\0\1", False),
+        (b"", False),
+    ],
+)
+def test_whether_a_ray_wants_a_token(frames: bytes, is_open: bool) -> None:
+    """Only a call that is allowed is answered with a message; whatever else comes is no reason for a caution."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            way, _ = server.accept()
+            with way, suppress(OSError):
+                way.sendall(b"\0\0\0\4\0\0\0\0\0" + frames)  # settings first
+                way.shutdown(socket.SHUT_WR)
+                while way.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert wants_no_token(f"127.0.0.1:{server.getsockname()[1]}") is is_open
+        thread.join(10)
+    assert not wants_no_token("127.0.0.1:1")
+    assert not wants_no_token("nothing")
