@@ -306,7 +306,7 @@ class RayHub:
         self._again_s: dict[str, float] = {}
         self.started: set[str] = set()
         self.is_left = False
-        """Workers were left to the next head."""
+        """Workers of a former head may live on."""
         self._former: list[str] = []
         self._looked = asyncio.Event()
 
@@ -335,7 +335,7 @@ class RayHub:
 
     async def leave(self, ended: Collection[str]) -> None:
         """See ``Hub``."""
-        self.is_left = True
+        self.is_left = not self._looked.is_set() or not set(self._former) <= set(ended)
         await self._end(lambda: ended)
 
     async def _end(self, names: Callable[[], Collection[str]]) -> None:
