@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import anyio
 import pytest
-from asyncfilter.fleet.tokens import wants_no_token
 
 from asyncfilter.errors import WaitEndedError
 from asyncfilter.fleet import rays
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
+from asyncfilter.fleet.tokens import wants_no_token
 from asyncfilter.fleet.wires import Loss, WireLostError
 from asyncfilter.job.spec import Cluster
 from asyncfilter.wiring import ray_fleet
