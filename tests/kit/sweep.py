@@ -357,6 +357,7 @@ class KillSweep:
 
     def _check_state(self, what: str, workspace: Workspace, state: dict[str, Any]) -> None:
         """What S3 has is whole, and what the file has."""
+        self.sweep.counts["states checked"] += 1
         self.sweep.check(state["behind_rows"] == 0, f"{what}{state['behind_rows']} rows are not in S3")
         code, out, err = workspace.here("state", "show", "job.yaml", "--deep", "--json")
         self.sweep.check(code == 0, f"{what}state show gave {code}: {out}{err}")
