@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -272,3 +275,20 @@ def test_whether_a_ray_wants_a_token(frames: bytes, is_open: bool) -> None:
         thread.join(10)
     assert not wants_no_token("127.0.0.1:1")
     assert not wants_no_token("nothing")
+
+
+def test_a_handler_beneath_that_of_python_is_replaced() -> None:
+    """Ray puts one there when it is joined, of which Python knows nothing."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: seen.append(number))
+    beneath = ctypes.CDLL(None).signal
+    beneath.argtypes, beneath.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    try:
+        beneath(signal.SIGTERM, int(signal.SIG_IGN))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not seen
+        rays.take_sigterm_back()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
