@@ -193,6 +193,29 @@ async def test_why_a_worker_was_lost(ray: Ray, pid: int, nodes_alive: bool, reas
     assert (caught.value.reason, caught.value.is_final) == (reason, False)
 
 
+async def test_ray_is_not_left_while_a_thread_asks_it(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would abort the process. A thread that goes on is not waited for, and nobody asks after the end."""
+    left: list[bool] = []
+    monkeypatch.setattr(rays, "_REACH_S", 0.2)
+    monkeypatch.setattr(ray, "shutdown", lambda: left.append(True), raising=False)
+    rays._calls.begin()
+    try:
+        ray.stands_still.set()
+        with anyio.move_on_after(0.05):
+            await rays.ask_ray(ray.util.list_named_actors)
+        await anyio.to_thread.run_sync(rays.disconnect)
+        assert (left, rays._state.has_ended) == ([], True)
+        rays._state.has_ended = False
+        ray.goes_on.set()
+        await anyio.to_thread.run_sync(rays.disconnect)
+        assert left == [True]
+        with pytest.raises(WireLostError):
+            await rays.ask_ray(ray.util.list_named_actors)
+    finally:
+        ray.goes_on.set()
+        rays._calls.begin()
+
+
 class Own:
     """A Ray of our own."""
 
