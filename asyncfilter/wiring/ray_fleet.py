@@ -149,6 +149,7 @@ async def _joined(address: str, environment: dict[str, str]) -> None:
         except anyio.get_cancelled_exc_class():
             rays.forget()
             raise
+    rays.take_sigterm_back()
     if waiting.cancelled_caught:
         raise AccessError(
             f"what listens at {address} has not answered as a Ray does for {_JOIN_S:g} s",

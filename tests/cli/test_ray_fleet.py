@@ -89,6 +89,8 @@ def test_head_killed_and_continued(tmp_path: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
         assert (folder / "r" / "ray_current_cluster").read_text().startswith("127.0.0.1:")
+        niceness = {os.getpriority(os.PRIO_PROCESS, event["pid"]) for event in events(log, "worker_joined")}
+        assert niceness == {os.getpriority(os.PRIO_PROCESS, 0)}  # else they would come after all else on a busy machine
         first.send_signal(signal.SIGKILL)
         first.communicate()
         assert ray_processes(folder.name)

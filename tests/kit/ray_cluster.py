@@ -94,6 +94,7 @@ class RayCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
         }
 
     def __enter__(self) -> Self:
@@ -105,6 +106,16 @@ class RayCluster:
         return self
 
     def _begin(self) -> None:
+        for _ in range(_TRIES):
+            try:
+                self._begin_head()
+            except AssertionError:
+                self._end()
+            else:
+                return
+        raise AssertionError("no Ray starts")
+
+    def _begin_head(self) -> None:
         folder = Path(self._folder.name, "r")
         shutil.rmtree(folder, ignore_errors=True)
         note = folder / "ray_current_cluster"
