@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import anyio
 import pytest
-from asyncfilter.fleet.tokens import wants_no_token
 
 from asyncfilter.errors import WaitEndedError
 from asyncfilter.fleet import rays
