@@ -24,6 +24,7 @@ HEADLESS_S = 660.0
 
 _CHECK_S = 0.2
 _END_S = 10.0
+_LOG_S = 1.0
 
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
@@ -54,6 +55,8 @@ def main() -> None:
         try:
             _watch(folder, ray)
         finally:
+            if ray.poll() is not None:  # the command reads in the log why
+                time.sleep(_LOG_S)
             _end(ray)
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -148,16 +148,22 @@ def _awaited(folder: Path, keeper: subprocess.Popen[bytes]) -> str:
     Raises:
         AccessError: It does not start.
     """
-    until_s = time.monotonic() + START_S
+    until_s, said = time.monotonic() + START_S, ""
     while time.monotonic() < until_s and keeper.poll() is None:
         if (address := _address(folder)) is not None:
             return address
+        said = _last_words(folder) or said  # its folder goes with it
         from_thread.check_cancelled()
         time.sleep(_CHECK_S)
-    log = folder / "log"
-    last = log.read_text(errors="replace").strip().splitlines()[-3:] if log.exists() else []
-    end = "it ended without a word" if keeper.poll() is not None else f"it did not serve within {START_S:g} s"
     raise AccessError(
-        f"no Ray could be started on this machine: {' '.join(last) or end}",
+        f"no Ray could be started on this machine: {said or 'it ended without a word'}",
         hint="Give the address of a Ray that runs (cluster.address), or --on local.",
     )
+
+
+def _last_words(folder: Path) -> str:
+    """The last lines that Ray has written; empty where there are none."""
+    try:
+        return " ".join((folder / "log").read_text(errors="replace").strip().splitlines()[-3:])
+    except OSError:
+        return ""

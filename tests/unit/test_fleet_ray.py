@@ -10,15 +10,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
+import anyio.to_thread
 import pytest
 
-from asyncfilter.errors import WaitEndedError
-from asyncfilter.fleet import rays
+from asyncfilter.errors import AccessError, WaitEndedError
+from asyncfilter.fleet import own_ray, rays
 from asyncfilter.fleet.auth_probe import wants_no_token
+from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
 from asyncfilter.fleet.wires import Loss, WireLostError
 from asyncfilter.job.spec import Cluster
@@ -315,3 +318,19 @@ def test_a_handler_beneath_that_of_python_is_replaced() -> None:
         assert seen == [signal.SIGTERM]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+async def test_why_our_ray_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray has written last is told, though its folder is gone by then."""
+    keeper = tmp_path / "keeper.py"
+    keeper.write_text(
+        "import pathlib, shutil, sys, time\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "(folder / 'log').write_text('no space left')\n"
+        "time.sleep(1.5)\n"
+        "shutil.rmtree(folder)\n"
+    )
+    monkeypatch.setattr(own_ray, "_KEEPER", keeper)
+    with pytest.raises(AccessError, match="no space left"):
+        await anyio.to_thread.run_sync(lambda: OwnRay.start(tmp_path / "note", cpus=1))
+    assert not (tmp_path / "note").exists()
