@@ -71,7 +71,7 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         terms = FleetTerms(
             fingerprint=fingerprint(job),
             least=cluster.least,
-            most=await anyio.to_thread.run_sync(hub.wanted, abandon_on_cancel=True),
+            most=await rays.ask_ray(hub.wanted),
             wait_s=cluster.wait_s,
             note=note_path(job.checkpoint),
         )

@@ -10,15 +10,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
+import anyio.to_thread
 import pytest
 
-from asyncfilter.errors import WaitEndedError
-from asyncfilter.fleet import rays
+from asyncfilter.errors import AccessError, WaitEndedError
+from asyncfilter.fleet import own_ray, rays
 from asyncfilter.fleet.auth_probe import wants_no_token
+from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
 from asyncfilter.fleet.wires import Loss, WireLostError
 from asyncfilter.job.spec import Cluster
@@ -206,6 +209,29 @@ async def test_why_a_worker_was_lost(ray: Ray, pid: int, nodes_alive: bool, reas
     assert (caught.value.reason, caught.value.is_final) == (reason, False)
 
 
+async def test_ray_is_not_left_while_a_thread_asks_it(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would abort the process. A thread that goes on is not waited for, and nobody asks after the end."""
+    left: list[bool] = []
+    monkeypatch.setattr(rays, "_REACH_S", 0.2)
+    monkeypatch.setattr(ray, "shutdown", lambda: left.append(True), raising=False)
+    rays._calls.begin()
+    try:
+        ray.stands_still.set()
+        with anyio.move_on_after(0.05):
+            await rays.ask_ray(ray.util.list_named_actors)
+        await anyio.to_thread.run_sync(rays.disconnect)
+        assert (left, rays._state.has_ended) == ([], True)
+        rays._state.has_ended = False
+        ray.goes_on.set()
+        await anyio.to_thread.run_sync(rays.disconnect)
+        assert left == [True]
+        with pytest.raises(WireLostError):
+            await rays.ask_ray(ray.util.list_named_actors)
+    finally:
+        ray.goes_on.set()
+        rays._calls.begin()
+
+
 class Own:
     """A Ray of our own."""
 
@@ -292,3 +318,19 @@ def test_a_handler_beneath_that_of_python_is_replaced() -> None:
         assert seen == [signal.SIGTERM]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+async def test_why_our_ray_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray has written last is told, though its folder is gone by then."""
+    keeper = tmp_path / "keeper.py"
+    keeper.write_text(
+        "import pathlib, shutil, sys, time\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "(folder / 'log').write_text('no space left')\n"
+        "time.sleep(1.5)\n"
+        "shutil.rmtree(folder)\n"
+    )
+    monkeypatch.setattr(own_ray, "_KEEPER", keeper)
+    with pytest.raises(AccessError, match="no space left"):
+        await anyio.to_thread.run_sync(lambda: OwnRay.start(tmp_path / "note", cpus=1))
+    assert not (tmp_path / "note").exists()
