@@ -31,7 +31,7 @@ import anyio.to_thread
 import msgspec
 
 from asyncfilter.errors import AccessError, AsyncFilterError, UsageError, WaitEndedError
-from asyncfilter.fleet.faults import error_of
+from asyncfilter.fleet.faults import error_at_start
 from asyncfilter.fleet.messages import Fault
 from asyncfilter.fleet.wires import Loss, Wire, WireLostError, WorkerFaultError
 
@@ -459,7 +459,7 @@ class RayHub:
         unfit: AsyncFilterError | None
         try:
             fault = await actor.opened.remote()
-            unfit = error_of(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
+            unfit = error_at_start(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
         except Exception as error:  # noqa: BLE001  Ray may raise anything
             unfit = _unfit(error)
             if unfit is None:

@@ -17,9 +17,9 @@ from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import AccessError, UsageError
 from asyncfilter.events import KeptAtHome, after_start
 from asyncfilter.fleet import rays
+from asyncfilter.fleet.auth_probe import wants_no_token
 from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
-from asyncfilter.fleet.tokens import wants_no_token
 from asyncfilter.job.spec import Cluster, Job, Precheck
 from asyncfilter.model import StoreKind, uri_of
 from asyncfilter.wiring.examining import fingerprint, worker_spec

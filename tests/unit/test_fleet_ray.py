@@ -18,8 +18,8 @@ import pytest
 
 from asyncfilter.errors import WaitEndedError
 from asyncfilter.fleet import rays
+from asyncfilter.fleet.auth_probe import wants_no_token
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
-from asyncfilter.fleet.tokens import wants_no_token
 from asyncfilter.fleet.wires import Loss, WireLostError
 from asyncfilter.job.spec import Cluster
 from asyncfilter.wiring import ray_fleet
@@ -135,6 +135,16 @@ async def test_workers_of_a_former_head_are_left_and_those_that_were_started_end
         await hub.leave(hub.started)
     assert ray.killed == ["a-1-2"]
     assert hub.is_left
+
+
+async def test_a_head_that_found_no_workers_leaves_none(ray: Ray) -> None:
+    """So a run that fails at its start stops the Ray that it started."""
+    with listening() as address:
+        hub = hub_of(address)
+        await hub.next()
+        await hub.leave(hub.started)
+    assert not hub.is_left
+    assert not ray.actors
 
 
 async def test_at_the_end_all_are_ended(ray: Ray) -> None:
