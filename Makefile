@@ -131,10 +131,10 @@ vendor:          ## remake the libraries of the review page from the pinned, has
 	npm ci --prefix requirements/page --ignore-scripts --no-audit --no-fund --silent
 	node requirements/page/bundle.js
 
-bench: $(READY)  ## measure ours and its peers for half an hour; BENCH="--data FOLDER" for recorded answers
+bench: $(READY)  ## measure ours and its peers for three quarters of an hour; BENCH="--data FOLDER" for recorded answers
 	$(BIN)/python -m benchmarks $(BENCH)
 
-bench-quick: $(READY) ## the same in two minutes; rewrites nothing
+bench-quick: $(READY) ## the same in four minutes; rewrites nothing
 	$(BIN)/python -m benchmarks --quick $(BENCH)
 
 bench-check: $(READY) ## has the program become slower than in the committed results?
