@@ -20,7 +20,6 @@ from asyncfilter.errors import WaitEndedError
 from asyncfilter.fleet import rays
 from asyncfilter.fleet.auth_probe import wants_no_token
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
-from asyncfilter.fleet.tokens import wants_no_token
 from asyncfilter.fleet.wires import Loss, WireLostError
 from asyncfilter.job.spec import Cluster
 from asyncfilter.wiring import ray_fleet
