@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from asyncfilter.datasets.manifests import image_journal
 from asyncfilter.datasets.manifests.image_journal import ImageJournal
 from asyncfilter.testing.crash import Crash
 
@@ -34,15 +33,13 @@ def test_a_kill_while_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     connect = sqlite3.connect
     for at in count():
         path = tmp_path / f"{at}.checked"
-        monkeypatch.setattr(
-            image_journal.sqlite3, "connect", lambda *given, at=at, **named: _Killed(connect(*given, **named), at)
-        )
+        monkeypatch.setattr(sqlite3, "connect", lambda *given, at=at, **named: _Killed(connect(*given, **named), at))
         try:
             ImageJournal(path)
             break
         except Crash:
             pass
-        monkeypatch.setattr(image_journal.sqlite3, "connect", connect)
+        monkeypatch.setattr(sqlite3, "connect", connect)
         with ImageJournal(path) as journal:
             assert not journal.is_settled("s3://pictures/a.jpg")
     assert at > 5

@@ -17,7 +17,7 @@ from asyncfilter.onnx.errors import NoScoresError, OwnModelError
 from asyncfilter.onnx.model import ModelSettings, open_classifier
 from asyncfilter.onnx.preprocessing import read_preprocess_file
 from asyncfilter.onnx.runner import Runner
-from asyncfilter.onnx.scores import Found, Scores
+from asyncfilter.onnx.scores import ScoredLabel, Scores
 from asyncfilter.sandbox.answers.source import Label, LabelSet, Name, Picture, encode_label
 from asyncfilter.sandbox.answers.taxonomy import category_of, parents_of
 from asyncfilter.sandbox.message import ServiceError
@@ -75,7 +75,7 @@ class OnnxAnswers:
             raise ServiceError("InvalidImageFormatException", "Invalid image encoding") from exc
 
 
-def _label(found: Found) -> Label:
+def _label(found: ScoredLabel) -> Label:
     category = category_of(found.name)
     return Label(
         name=found.name,
