@@ -79,15 +79,15 @@ def test_pages_of_the_waiting_queue_are_the_queue(images: list[tuple[float, bool
     assert list(index.all_ids()) == ids
 
 
-def test_twins_share_an_answer() -> None:
+def test_duplicates_share_an_answer() -> None:
     """Also one that comes later; counts are of images."""
     index = CardIndex()
     index.add(band([1, 2], [5.0, 1.0]))
-    index.add(Chunk(ids=[3], verdicts=bytes([VERDICT_CODES[Verdict.REVIEW]]), distances=[2.0], twins=[(3, 1)]))
+    index.add(Chunk(ids=[3], verdicts=bytes([VERDICT_CODES[Verdict.REVIEW]]), distances=[2.0], duplicates=[(3, 1)]))
     assert sorted(index.set_state(3, state(row(3, 1)))) == [1, 3]
     assert list(index.waiting()) == [2]
     assert index.by_verdict[CurrentVerdict.KEEP] == 2
-    index.add(Chunk(ids=[4], verdicts=bytes([VERDICT_CODES[Verdict.KEEP]]), twins=[(4, 1)]))
+    index.add(Chunk(ids=[4], verdicts=bytes([VERDICT_CODES[Verdict.KEEP]]), duplicates=[(4, 1)]))
     assert index.state(4) is not None
     assert index.rule_verdict(4) is Verdict.KEEP
 
