@@ -1,4 +1,4 @@
-"""The parts of the review server that are pure, or need a file alone: index, thresholds, likeness, cache, links."""
+"""The parts of the review server that are pure, or need a file alone: index, thresholds, images alike, cache, links."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_why_an_image_is_uncertain() -> None:
     assert rule_text(job.rules[1]) == "Robin or Wren"
 
 
-def test_likeness_by_labels_counts_what_is_rare() -> None:
+def test_images_alike_by_labels_counts_what_is_rare() -> None:
     """A label that all images have makes none of them alike."""
     images = {
         1: {"Animal": 99.0, "Robin": 90.0},
@@ -155,7 +155,7 @@ def test_likeness_by_labels_counts_what_is_rare() -> None:
     assert vectors.nearest(9, {"Unheard of": 50.0}, 5) == []
 
 
-def test_likeness_by_look_is_that_of_few_bits() -> None:
+def test_images_alike_by_look_is_that_of_few_bits() -> None:
     """The nearest first, and none beyond the limit."""
     assert nearest_looks(0, {1: 0b111, 2: 0b1, 3: (1 << 64) - 1}, 5) == [2, 1]
 
