@@ -14,9 +14,11 @@ import atexit
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -29,7 +31,7 @@ import anyio.to_thread
 import msgspec
 
 from asyncfilter.errors import AccessError, AsyncFilterError, UsageError, WaitEndedError
-from asyncfilter.fleet.faults import error_of
+from asyncfilter.fleet.faults import error_at_start
 from asyncfilter.fleet.messages import Fault
 from asyncfilter.fleet.wires import Loss, Wire, WireLostError, WorkerFaultError
 
@@ -169,6 +171,18 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
         raise _translated(address, exc) from exc
 
 
+def take_sigterm_back() -> None:
+    """Put Python's handler of SIGTERM in place of the one that Ray puts beneath it; for the main thread.
+
+    That one prints a stack, lets Python's handler act, and has the process ended by SIGABRT three seconds later: before
+    a run has drained, and with its result lost.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    # Elsewhere no handler can be set; one that is not of Python cannot be set again.
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
 def _say_nothing(*_args: object, **_kwargs: object) -> None:
     """Print nothing."""
 
@@ -257,6 +271,7 @@ def on_sigterm(leave: Callable[[], object]) -> None:
 
     def called(*_args: object, **_kwargs: object) -> None:
         setattr(module, name, end)
+        signal.alarm(0)  # see ``take_sigterm_back``: it would end what is under way
         leave()
 
     setattr(module, name, called)
@@ -444,7 +459,7 @@ class RayHub:
         unfit: AsyncFilterError | None
         try:
             fault = await actor.opened.remote()
-            unfit = error_of(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
+            unfit = error_at_start(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
         except Exception as error:  # noqa: BLE001  Ray may raise anything
             unfit = _unfit(error)
             if unfit is None:

@@ -204,7 +204,7 @@ async def test_errors_are_those_of_access(store: StateStore, request: pytest.Fix
         await store.get(S3Location("no-such-bucket", "a"), most_bytes=1)
     with pytest.raises(BucketNotFoundError):
         await store.put(S3Location("no-such-bucket", "a"), b"", only_new=True)
-    with pytest.raises(PermissionDeniedError):
+    with pytest.raises(PermissionDeniedError, match="ListObjects"):  # without it, forbidden and missing look the same
         await store.get(S3Location("closed", "a"), most_bytes=1)
     with pytest.raises(PermissionDeniedError):
         await store.put(S3Location("closed", "a"), b"", if_match="x")

@@ -130,7 +130,7 @@ async def test_a_copy_that_s3_does_not_take_does_not_stop_the_workers(
     async with anyio.create_task_group() as tasks:
         hub = MemoryHub(tasks)
         for _ in range(2):
-            hub.start(fleet.worker(kept=KeptAnswers(most_bytes=20_000)))
+            hub.start(fleet.worker(kept=KeptAnswers(most_bytes=4_000)))
         summary = await head(stage, job, hub, on_event)
         tasks.cancel_scope.cancel()
     assert summary.counts.examined == IMAGES

@@ -623,3 +623,16 @@ async def test_a_watcher_finds_out_about_an_abandoned_start(setup: LeaseSetup) -
     await setup.process().watcher().watch(lease.id)
     assert setup.leases() == []
     assert anyio.current_time() < 1000
+
+
+@virtually
+async def test_a_lease_with_a_latest_end(world: World) -> None:
+    """As a switch takes it from the model that it replaces: to the same moment, whatever time was lost before it."""
+    leases = world.process().leases
+    former = leases.take(Wish(arn=ARN, for_s=HOUR_S))
+    end = former.expires_at
+    await anyio.sleep(3.0)
+    other = leases.take(Wish(arn=f"{ARN}2", for_s=HOUR_S, not_after=end))
+    assert other.expires_at == end
+    assert other.expires_boot_s == pytest.approx(former.expires_boot_s)
+    assert leases.take(Wish(arn=f"{ARN}2", for_s=2 * HOUR_S, not_after=end)).expires_at == end

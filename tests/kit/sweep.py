@@ -440,6 +440,13 @@ def _sweep_states_elsewhere(folder: Path, *, moments: int, seed: int) -> Sweep:
     return sweep_states_elsewhere(folder, moments=moments, seed=seed)
 
 
+def _sweep_fleets(folder: Path, *, moments: int, seed: int) -> Sweep:
+    # It imports this module.
+    from tests.kit.fleet_sweep import sweep_fleets
+
+    return sweep_fleets(folder, moments=moments, seed=seed)
+
+
 SWEEPS: dict[str, Callable[..., Sweep]] = {
     "signals": sweep_signals,
     "kills": sweep_kills,
@@ -447,6 +454,7 @@ SWEEPS: dict[str, Callable[..., Sweep]] = {
     "trainings": _sweep_trainings,
     "states": _sweep_states,
     "states-elsewhere": _sweep_states_elsewhere,
+    "fleets": _sweep_fleets,
 }
 
 

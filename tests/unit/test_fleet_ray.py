@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,8 +18,8 @@ import pytest
 
 from asyncfilter.errors import WaitEndedError
 from asyncfilter.fleet import rays
+from asyncfilter.fleet.auth_probe import wants_no_token
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
-from asyncfilter.fleet.tokens import wants_no_token
 from asyncfilter.fleet.wires import Loss, WireLostError
 from asyncfilter.job.spec import Cluster
 from asyncfilter.wiring import ray_fleet
@@ -132,6 +135,16 @@ async def test_workers_of_a_former_head_are_left_and_those_that_were_started_end
         await hub.leave(hub.started)
     assert ray.killed == ["a-1-2"]
     assert hub.is_left
+
+
+async def test_a_head_that_found_no_workers_leaves_none(ray: Ray) -> None:
+    """So a run that fails at its start stops the Ray that it started."""
+    with listening() as address:
+        hub = hub_of(address)
+        await hub.next()
+        await hub.leave(hub.started)
+    assert not hub.is_left
+    assert not ray.actors
 
 
 async def test_at_the_end_all_are_ended(ray: Ray) -> None:
@@ -262,3 +275,20 @@ def test_whether_a_ray_wants_a_token(frames: bytes, is_open: bool) -> None:
         thread.join(10)
     assert not wants_no_token("127.0.0.1:1")
     assert not wants_no_token("nothing")
+
+
+def test_a_handler_beneath_that_of_python_is_replaced() -> None:
+    """Ray puts one there when it is joined, of which Python knows nothing."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: seen.append(number))
+    beneath = ctypes.CDLL(None).signal
+    beneath.argtypes, beneath.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    try:
+        beneath(signal.SIGTERM, int(signal.SIG_IGN))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not seen
+        rays.take_sigterm_back()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)

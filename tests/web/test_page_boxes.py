@@ -222,11 +222,21 @@ async def test_boxes_under_edit_come_before_the_verdict(open_page: Opener, revie
     assert stored(review)[0][1] == 301
 
 
+SETTLED = """async (width) => {
+    const place = () => JSON.stringify(document.querySelector("[data-testid=boxes]").getBoundingClientRect());
+    for (let same = 0, last = ""; same < 3; last = place()) {
+        await new Promise(requestAnimationFrame);
+        same = innerWidth === width && place() === last ? same + 1 : 0;
+    }
+}"""
+
+
 async def test_the_picture_stays_under_the_pointer(open_page: Opener, review: FakeReview) -> None:
     """Neither the first box nor its fields move the picture, at any width."""
     page = await opened(open_page)
     for width in (1400, 1280, 1000, 390):
         await page.page.set_viewport_size({"width": width, "height": 844})
+        await page.page.evaluate(SETTLED, width)  # the size of the window arrives a frame or two later
         before = await page.at("boxes").bounding_box()
         await page.page.keyboard.press("n")
         await page.at("box-left").wait_for()

@@ -109,11 +109,16 @@ class S3StateStore:
 
         To a caller that may not list the whole bucket, S3 says "forbidden" for both. A listing of the prefix of the
         state, which may be allowed, tells them apart.
+
+        Raises:
+            PermissionDeniedError: The account may not list it, either.
         """
         if response.status != 403 or response.code not in {"", "AccessDenied"}:
             return False
         try:
             page = await list_page(self._calls, place.bucket, place.key, limit=1)
+        except PermissionDeniedError:
+            raise  # what is lacking first: "allow s3:GetObject" would help nobody who has that
         except (ErrorResponseError, AsyncFilterError):
             return False
         return not any(one.key == place.key for one in page.objects)
