@@ -626,9 +626,9 @@ async def test_a_watcher_finds_out_about_an_abandoned_start(setup: LeaseSetup) -
 
 
 @virtually
-async def test_a_lease_with_a_latest_end(world: World) -> None:
+async def test_a_lease_with_a_latest_end(setup: LeaseSetup) -> None:
     """As a switch takes it from the model that it replaces: to the same moment, whatever time was lost before it."""
-    leases = world.process().leases
+    leases = setup.process().leases
     former = leases.take(Wish(arn=ARN, for_s=HOUR_S))
     end = former.expires_at
     await anyio.sleep(3.0)
