@@ -131,16 +131,16 @@ vendor:          ## remake the libraries of the review page from the pinned, has
 	npm ci --prefix requirements/page --ignore-scripts --no-audit --no-fund --silent
 	node requirements/page/bundle.js
 
-bench: $(READY)  ## measure ours and its peers for half an hour; BENCH="--data FOLDER" for recorded answers
+bench: $(READY)  ## measure ours and its peers for three quarters of an hour; BENCH="--data FOLDER" for recorded answers
 	$(BIN)/python -m benchmarks $(BENCH)
 
-bench-quick: $(READY) ## the same in two minutes; rewrites nothing
+bench-quick: $(READY) ## the same in four minutes; rewrites nothing
 	$(BIN)/python -m benchmarks --quick $(BENCH)
 
 bench-check: $(READY) ## has the program become slower than in the committed results?
 	$(BIN)/python -m benchmarks --check $(BENCH)
 
-sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 machines lost on each of two S3 servers, for hours
+sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 of leases and of trainings, 50 machines lost on each of two S3 servers, 200 fleets in trouble, for hours
 	$(BIN)/python -m tests.kit.sweep signals
 	$(BIN)/python -m tests.kit.sweep kills
 	set -e; for job in lanes ranges onnx copy state; do \
@@ -150,6 +150,7 @@ sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 
 	$(BIN)/python -m tests.kit.sweep trainings --moments 100
 	$(BIN)/python -m tests.kit.sweep states --moments 50
 	$(BIN)/python -m tests.kit.sweep states-elsewhere --moments 50
+	$(BIN)/python -m tests.kit.sweep fleets
 
 test-cluster: $(READY) ## what a fleet promises, on a local Ray of a head and three nodes, for hours; PROOFS="--repeat N [KIND ...]" for less
 	$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cluster.txt

@@ -1,7 +1,7 @@
 """``python -m benchmarks``: measure and write the results.
 
-``make bench`` takes half an hour and writes ``benchmarks/results`` and ``docs/performance.md``; ``make bench-quick``
-takes two minutes and changes no committed file. No other work should run on the machine meanwhile.
+``make bench`` takes three quarters of an hour and writes ``benchmarks/results`` and ``docs/performance.md``; ``make
+bench-quick`` takes four minutes and changes no committed file. No other work should run on the machine meanwhile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Amounts of work: a full run takes under half an hour, a quick one under two minutes."""
+"""Amounts of work: a full run takes three quarters of an hour, a quick one some four minutes."""
 
 from __future__ import annotations
 

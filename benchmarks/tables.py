@@ -326,6 +326,13 @@ def _sandbox(measured: Document) -> str:
     return "What it can do bounds every other figure.\n\n" + table(("operation", "requests/s"), rows)
 
 
+def _page(measured: Document) -> str:
+    many = f"{measured['rows']:,} rows"
+    rows = [(f"{measured['cards']:,} {measured['page']['pictures']}", *one) for one in measured["page"].items()]
+    rows += [(many, "usable_s", measured["usable_s"]), *((many, *one) for one in measured["server"].items())]
+    return table(("source", "figure", "measured"), [row for row in rows if row[1] != "pictures"])
+
+
 def _rounds(measured: Document) -> str:
     rounds = measured["rounds"]
     return "one round" if rounds == 1 else f"medians of {rounds} interleaved rounds"
@@ -359,7 +366,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
     "exports": ("Exports for training", _exports),
     "lists": ("A run over an S3 Inventory", _lists),
     "pictures": ("Pictures", _pictures),
-    "page": ("The review page in a browser", _plain),
+    "page": ("The review page in a browser", _page),
     "limiters": ("Limiters", _limiters),
     "sandbox": ("The sandbox", _sandbox),
 }

@@ -25,7 +25,7 @@ from asyncfilter.answers.errors import locked, translated, unreadable
 from asyncfilter.answers.schema import APPLICATION_ID, FORMAT_VERSION, ID, create_tables, expected_names, table_names
 from asyncfilter.checkpoint.errors import is_damage
 from asyncfilter.checkpoint.open_file import new_file
-from asyncfilter.checkpoint.place import FileKind, beside, check_file, check_one_name, resolved
+from asyncfilter.checkpoint.place import FileNaming, beside, check_file, check_one_name, resolved
 from asyncfilter.errors import AnswersError
 
 BUSY_TIMEOUT_S = 5.0
@@ -39,7 +39,7 @@ _CHECKED_WHOLE_BYTES = 16 << 20
 _NO_LOCKS = {errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 """What a file system says that has no locks on folders."""
 
-ANSWERS = FileKind("an answers file", "answers", AnswersError)
+ANSWERS = FileNaming("an answers file", "answers", AnswersError)
 
 
 def real_path(path: Path) -> Path:

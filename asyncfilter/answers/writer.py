@@ -19,6 +19,7 @@ from asyncfilter.answers.errors import sqlite_translated, translated
 from asyncfilter.answers.file import begin, open_writing, real_path
 from asyncfilter.answers.schema import MERGED
 from asyncfilter.checkpoint import sql
+from asyncfilter.checkpoint.transaction import committed
 from asyncfilter.policy.answers.checks import BadAnswerError, checked_answer
 from asyncfilter.policy.answers.identity import Name, name_of
 from asyncfilter.records.answers import Answer, ImageRows, NewAnswer, Subject
@@ -86,14 +87,8 @@ class AnswersFile:
             AnswersLockedError: Another program kept the file locked.
             AnswersError: The file cannot be read or written.
         """
-        with sqlite_translated(self._path):
-            begin(self._db)
-            try:
-                yield Writing(self._db)
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+        with sqlite_translated(self._path), committed(self._db, begin):
+            yield Writing(self._db)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

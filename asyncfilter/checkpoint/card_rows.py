@@ -79,13 +79,13 @@ class LightRows(NamedTuple):
 
     Attributes:
         verdicts: Of the rules, as in ``VERDICTS``; ``NO_VERDICT`` for an image that could not be examined.
-        twins: Rows with that of an earlier image with the same content, where there is one.
+        duplicates: Rows with that of an earlier image with the same content, where there is one.
         known: Those of the rows whose key or ETag was named, with their versions.
     """
 
     ids: Sequence[int]
     verdicts: bytes
-    twins: Sequence[tuple[int, int]]
+    duplicates: Sequence[tuple[int, int]]
     known: Sequence[tuple[int, Version]]
 
 

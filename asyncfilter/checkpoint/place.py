@@ -30,7 +30,7 @@ _KINDS = {
 }
 
 
-class FileKind(NamedTuple):
+class FileNaming(NamedTuple):
     """What the file at a place is, for messages about it.
 
     Attributes:
@@ -44,7 +44,7 @@ class FileKind(NamedTuple):
     error: type[AsyncFilterError]
 
 
-CHECKPOINT = FileKind("a checkpoint", "checkpoint", CheckpointError)
+CHECKPOINT = FileNaming("a checkpoint", "checkpoint", CheckpointError)
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -93,49 +93,49 @@ def kind_of(status: os.stat_result) -> str:
     return _KINDS.get(stat.S_IFMT(status.st_mode), "a file")
 
 
-def check_file(path: Path, kind: FileKind = CHECKPOINT) -> None:
+def check_file(path: Path, naming: FileNaming = CHECKPOINT) -> None:
     """Check that a checkpoint, or what is kept like one, is a regular file, and that SQLite made what is beside it.
 
     Args:
         path: From ``without_links``.
-        kind: What the file is.
+        naming: What the file is.
 
     Raises:
-        CheckpointError: It is something else; or the error of ``kind``.
+        CheckpointError: It is something else; or the error of ``naming``.
         OSError: It does not exist, or may not be looked at.
     """
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
-        raise kind.error(
-            f"{path}: it is {kind_of(status)}, not {kind.noun}; it was left as it is",
-            hint=f"Set `{kind.key}:` to the path of a file.",
+        raise naming.error(
+            f"{path}: it is {kind_of(status)}, not {naming.noun}; it was left as it is",
+            hint=f"Set `{naming.key}:` to the path of a file.",
         )
     for side in _foreign_sides(path, status):
-        raise kind.error(
+        raise naming.error(
             f"{side}: it is {kind_of(side.lstat())} that asyncfilter did not make; {path.name} was left as it is",
             hint="Find out who made it, and remove it.",
         )
 
 
-def check_one_name(path: Path, kind: FileKind = CHECKPOINT) -> None:
+def check_one_name(path: Path, naming: FileNaming = CHECKPOINT) -> None:
     """Check that a checkpoint to be written has no other name, under which there could be another log.
 
     Args:
         path: From ``without_links``.
-        kind: As for ``check_file``.
+        naming: As for ``check_file``.
 
     Raises:
-        CheckpointError: It has; or the error of ``kind``.
+        CheckpointError: It has; or the error of ``naming``.
         OSError: It does not exist, or may not be looked at.
     """
     names = path.lstat().st_nlink
     if names > 1:
-        raise kind.error(
+        raise naming.error(
             f"{path}: the file has {names} names (hard links), and the log of its changes is kept beside only one",
             hint="Remove the other names (find -samefile shows them), or copy the file (cp) and use the copy.",
         )
     if is_mount_point(path, read_mounts()):
-        raise kind.error(
+        raise naming.error(
             f"{path}: the file is mounted here by itself, without the log of its changes, which is kept beside it",
             hint="Mount the folder that holds it.",
         )

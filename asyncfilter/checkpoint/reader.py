@@ -234,12 +234,14 @@ def count_outside(path: Path, *, skips_duplicates: bool, after_seq: int) -> Imag
     removed = f"EXISTS (SELECT 1 FROM effect WHERE effect.image = image.id AND kind IN ({kinds}))"  # noqa: S608  numbers
     placed = f"image WHERE seq IS NOT NULL AND NOT {removed}"
     with _snapshot(without_links(path)) as db:
-        twins = _count(db, f"{placed} AND detection IS NOT NULL AND same_as IS NOT NULL") if skips_duplicates else 0
+        duplicates = (
+            _count(db, f"{placed} AND detection IS NOT NULL AND same_as IS NOT NULL") if skips_duplicates else 0
+        )
         return ImageCounts(
             failed=_count(db, f"{placed} AND detection IS NULL"),
             unplaced=_count(db, "image WHERE seq IS NULL"),
             removed=_count(db, f"image WHERE seq IS NOT NULL AND {removed}"),
-            duplicate=twins,
+            duplicate=duplicates,
             later=_count(db, "image WHERE seq > ? AND detection IS NOT NULL", after_seq),
         )
 

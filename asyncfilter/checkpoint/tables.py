@@ -36,6 +36,7 @@ from asyncfilter.checkpoint.state import (
     read_state,
     write_state,
 )
+from asyncfilter.checkpoint.transaction import committed
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import ActionKind, Counts, Label, LabelFilter, ListedObject, StopReason
 from asyncfilter.records.images import DoneEffect, Owner, StoredImage, StoredReference
@@ -274,17 +275,9 @@ class Tables:
             CheckpointError: The file was moved or deleted, so that what is written to it would be lost.
         """
         self._check_place()
-        # IMMEDIATE: the write lock is waited for here, and cannot be refused in the middle of the transaction.
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with committed(self._db):
             yield
             self._codec.save_interned()
-            self._db.execute("COMMIT")
-        except BaseException:
-            # SQLite itself rolls back after some errors, such as a full disk.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
         # Only after the commit: after a rollback the new names still have to be written by the next transaction.
         self._codec.interned_saved()
 

@@ -25,7 +25,7 @@ from asyncfilter.cli.terminal import write_json
 from asyncfilter.datasets.manifests.writing import ManifestWriter, WriteCounts
 from asyncfilter.errors import DataError, ExitCode, UsageError
 from asyncfilter.job.addresses import parse_s3_uri
-from asyncfilter.report.formatting import count
+from asyncfilter.report.formatting import count, counted
 
 S3Path = Annotated[
     str | None,
@@ -173,8 +173,8 @@ def _report(options: ManifestOptions, counts: WriteCounts, beside: Beside) -> No
         return
     duplicates, rejected = map(_made, beside)
     where = "" if options.output == STDOUT else f" in {options.output}"
-    boxes = f", {_counted(counts.boxes, 'box', 'es')}" if counts.boxes else ""
-    print_err(f"{_counted(counts.lines, 'image')}{where}: {_counted(len(counts.labels), 'label')}{boxes}")
+    boxes = f", {counted(counts.boxes, 'box', 'es')}" if counts.boxes else ""
+    print_err(f"{counted(counts.lines, 'image')}{where}: {counted(len(counts.labels), 'label')}{boxes}")
     for name, number in sorted(counts.skipped.items()):
         print_err(f"  skipped {name}: {count(number)}")
     for name, number in sorted(counts.notes.items()):
@@ -184,7 +184,3 @@ def _report(options: ManifestOptions, counts: WriteCounts, beside: Beside) -> No
         print_err(f"  duplicates: {count(counts.duplicates)}, in {duplicates}")
     if counts.rejected:
         print_err(f"  rejected: {count(counts.rejected)}, in {rejected}")
-
-
-def _counted(number: int, word: str, ending: str = "s") -> str:
-    return f"{count(number)} {word}{'' if number == 1 else ending}"

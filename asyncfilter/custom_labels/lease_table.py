@@ -28,6 +28,7 @@ class Wish:
         units: Inference units that run at least; None for those with which the model runs already, else 1.
         max_units: Units up to which the service may scale; None without scaling.
         for_s: How long it lasts from now on, seconds.
+        not_after: Its latest end, Unix time, however long a start takes until the lease is written; None for none.
         run_id: The run that owns it; None for a lease that ends at its time alone.
     """
 
@@ -37,6 +38,7 @@ class Wish:
     units: int | None = None
     max_units: int | None = None
     for_s: float
+    not_after: float | None = None
     run_id: str | None = None
 
     @property
@@ -115,7 +117,7 @@ class Leases:
             if wish.kind is LeaseKind.TIME:
                 for lease in present:
                     if lease.kind is LeaseKind.TIME:
-                        return self._extended(db, lease, wish.for_s)
+                        return self._extended(db, lease, wish)
             lease = self._new(wish, LeaseState.RUNNING if runs else _joined_state(present))
             _put(db, lease)
             return lease
@@ -199,8 +201,13 @@ class Leases:
 
     # -- Parts of transactions
 
+    def _expiry(self, wish: Wish, now_s: float) -> float:
+        end = now_s + wish.for_s
+        return end if wish.not_after is None else min(end, wish.not_after)
+
     def _new(self, wish: Wish, state: LeaseState) -> Lease:
         now_s = self._host.unix_s()
+        expires_at = self._expiry(wish, now_s)
         return Lease(
             id=uuid.uuid4().hex,
             arn=wish.arn,
@@ -211,18 +218,18 @@ class Leases:
             state=state,
             kind=wish.kind,
             started_at=now_s,
-            expires_at=now_s + wish.for_s,
-            expires_boot_s=self._host.boot_s() + wish.for_s,
+            expires_at=expires_at,
+            expires_boot_s=self._host.boot_s() + expires_at - now_s,
             holder=self._host.me,
             run_id=wish.run_id,
         )
 
-    def _extended(self, db: sqlite3.Connection, lease: Lease, for_s: float) -> Lease:
-        extended = lease
-        if (expires_at := self._host.unix_s() + for_s) > lease.expires_at:
+    def _extended(self, db: sqlite3.Connection, lease: Lease, wish: Wish) -> Lease:
+        extended, now_s = lease, self._host.unix_s()
+        if (expires_at := self._expiry(wish, now_s)) > lease.expires_at:
             same_boot = lease.holder.boot_id == self._host.me.boot_id
             # Another host's clock cannot be compared: from then on that of the calendar alone decides.
-            boot_s = self._host.boot_s() + for_s if same_boot else None
+            boot_s = self._host.boot_s() + expires_at - now_s if same_boot else None
             extended = replace(lease, expires_at=expires_at, expires_boot_s=boot_s)
         if lease.state is LeaseState.INTENT and is_dead(lease.holder, self._host):
             extended = replace(extended, holder=self._host.me, expires_boot_s=None)

@@ -26,6 +26,7 @@ from urllib.parse import quote
 import msgspec
 
 from asyncfilter.checkpoint.errors import cause_of, is_damage
+from asyncfilter.checkpoint.transaction import committed
 from asyncfilter.custom_labels.ledger_schema import APPLICATION_ID, STEPS
 from asyncfilter.errors import LedgerError
 
@@ -89,14 +90,8 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read or written.
         """
-        with _translated(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+        with _translated(self._path), committed(self._db):
+            yield self._db
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -248,17 +243,12 @@ def _upgrade(db: sqlite3.Connection) -> None:
     """Take the steps that the file lacks, all in one transaction."""
     if _format(db) == len(STEPS):
         return
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with committed(db):
         for step in STEPS[_format(db) :]:
             for statement in step:
                 db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(STEPS)}")
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
 
 
 # -- Checks ------------------------------------------------------------------------------------------------------------

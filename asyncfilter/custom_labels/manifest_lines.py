@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
@@ -134,6 +134,12 @@ def source_ref_of(content: bytes | str) -> str | None:
         return None
     found = document.get("source-ref") if isinstance(document, dict) else None
     return found if isinstance(found, str) else None
+
+
+def source_refs_at(stream: BinaryIO, numbers: Collection[int | None]) -> dict[int, str | None]:
+    """The addresses in these lines of a manifest, by their numbers."""
+    stream.seek(0)
+    return {line.number: source_ref_of(line.content) for line in read_lines(stream) if line.number in numbers}
 
 
 def digest_of(stream: BinaryIO) -> str:

@@ -349,9 +349,18 @@ class Crew:
     # -- Choice ----------------------------------------------------------------------------------------------------
 
     def least_loaded(self) -> Link | None:
-        """The worker that should make the next attempt; None where all are full."""
+        """The worker that should make the next attempt: one to which a frame goes now, else the one with most room.
+
+        Returns:
+            None where all are full.
+        """
         with_room = [link for link in self.links if link.has_room]
-        return min(with_room, key=lambda link: link.attempts / link.limit) if with_room else None
+        if not with_room:
+            return None
+        for link in with_room:
+            if link.gathers:
+                return link
+        return min(with_room, key=lambda link: link.attempts / link.limit)
 
     async def preparing_link(self) -> Link | None:
         """The worker that should prepare the next image, once there is one with room; None once the run drains."""

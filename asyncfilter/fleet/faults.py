@@ -23,6 +23,7 @@ from asyncfilter.errors import (
     ThrottleCause,
     ThrottledError,
     TransientError,
+    UsageError,
 )
 from asyncfilter.fleet.messages import Fault
 
@@ -38,6 +39,7 @@ _ACCESS: dict[str, type[AccessError]] = {
         StoreError,
     )
 }
+_USAGE = "usage"
 _MESSAGE_CHARS = 2_000
 _CODE_CHARS = 150
 _LONGEST_WAIT_S = 1e5
@@ -71,8 +73,15 @@ def fault_of(error: BaseException) -> Fault:
             return Fault("transient", message, hint=hint, is_billed=error.may_be_billed, retry_after_s=wait_s)
         case AccessError():
             return Fault("access", message, code=type(error).__name__[:_CODE_CHARS], hint=hint)
+        case UsageError():
+            return Fault(_USAGE, message, hint=hint)
         case _:
             return Fault("unknown", f"{type(error).__name__}: {message}", is_billed=True)
+
+
+def error_at_start(fault: Fault) -> AsyncFilterError:
+    """The error that a fault of a worker that cannot be opened stands for."""
+    return UsageError(fault.message, hint=fault.hint) if fault.kind == _USAGE else error_of(fault)
 
 
 def error_of(fault: Fault) -> CallError | AccessError:

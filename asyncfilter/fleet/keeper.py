@@ -2,7 +2,8 @@
 
 ``python keeper.py FOLDER CPUS``. The head holds a lock on ``FOLDER/head`` as long as it lives; a killed head lets go of
 it, and the workers go on waiting for the next one. The keeper stops Ray when the lock was free for so long that they
-have left, and at once when ``FOLDER/stop`` appears. It imports nothing but the standard library.
+have left, and at once when ``FOLDER/stop`` appears; then it removes the folder. What Ray prints goes where its own
+output goes. It imports nothing but the standard library.
 
 Ray listens on the loopback interface alone, and wants the token in ``FOLDER/token``.
 """
@@ -28,6 +29,8 @@ _END_S = 10.0
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # By default Ray's workers come after all else on a machine (15): where it is busy, each turn would reach them late.
+    "RAY_worker_niceness": "0",
     # Misnamed: where it is 0, Ray takes 127.0.0.1 for the address of this machine, and listens nowhere else.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
@@ -39,21 +42,18 @@ def main() -> None:
     folder, cpus = Path(sys.argv[1]), sys.argv[2]
     for name in (signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
-    with (folder / "log").open("wb") as log:
-        start = ["start", "--head", "--block", "--port=0", "--include-dashboard=false", "--disable-usage-stats"]
-        ray = subprocess.Popen(  # noqa: S603  this interpreter
-            [sys.executable, "-m", "ray.scripts.scripts", *start, f"--num-cpus={cpus}", f"--temp-dir={folder / 'r'}"],
-            env=_environment(folder),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            _watch(folder, ray)
-        finally:
-            _end(ray)
-            shutil.rmtree(folder, ignore_errors=True)
+    start = ["start", "--head", "--block", "--port=0", "--include-dashboard=false", "--disable-usage-stats"]
+    ray = subprocess.Popen(  # noqa: S603  this interpreter
+        [sys.executable, "-m", "ray.scripts.scripts", *start, f"--num-cpus={cpus}", f"--temp-dir={folder / 'r'}"],
+        env=_environment(folder),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _watch(folder, ray)
+    finally:
+        _end(ray)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment(folder: Path) -> dict[str, str]:

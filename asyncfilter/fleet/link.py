@@ -40,6 +40,10 @@ _RESERVE = 2
 
 _NOTHING = "an answer to nothing that is under way"
 
+_FRAME_ASKS = 32
+"""An attempt goes with the frame that is being filled anyway, while that has fewer messages: what Ray takes for a frame
+is some times what the head takes for an attempt."""
+
 _NUMBERS = 5_000
 """Numbers of answers in one message: as many fit into a frame, however large they are."""
 
@@ -124,6 +128,7 @@ class Link:
         self._asks: dict[int, Ask] = {}
         self._forgotten: dict[int, ObjectRef] = {}
         self._outbox: list[msgspec.Raw] = []
+        self._is_urgent = False
         self._asked = anyio.Event()
         self._heard_s = 0.0
         self._leaving: str | None = None
@@ -137,6 +142,11 @@ class Link:
     def can_be_asked(self) -> bool:
         """False while there is no session, and once the worker has said that it leaves."""
         return self.is_open and self._leaving is None
+
+    @property
+    def gathers(self) -> bool:
+        """Whether a frame is being filled that has room for one more attempt."""
+        return 0 < len(self._outbox) < _FRAME_ASKS and self._is_urgent
 
     @property
     def has_room(self) -> bool:
@@ -223,7 +233,7 @@ class Link:
         self._received.difference_update(numbers)
         if self.is_open:
             for start in range(0, len(numbers), _NUMBERS):
-                self._put(messages.Durable(numbers[start : start + _NUMBERS]))
+                self._put(messages.Durable(numbers[start : start + _NUMBERS]), is_urgent=False)
 
     def bye(self) -> None:
         """End the worker: the run is over."""
@@ -249,13 +259,16 @@ class Link:
                 self._forgotten[id_] = ask.image
                 self._listener.changed(self)
 
-    def _put(self, message: messages.HeadMessage) -> msgspec.Raw:
+    def _put(self, message: messages.HeadMessage, *, is_urgent: bool = True) -> msgspec.Raw:
+        """Send a message: soon, or where that can wait with the next frame, of which one goes each ``HEARD_S``."""
         try:
             raw = messages.encode(message)
         except (messages.FrameError, UnicodeEncodeError) as exc:
             raise NotSentError(f"an ask cannot be sent: {exc}") from exc
         self._outbox.append(raw)
-        self._asked.set()
+        if is_urgent and not self._is_urgent:
+            self._is_urgent = True
+            self._asked.set()
         return raw
 
     # -- Sessions --------------------------------------------------------------------------------------------------
@@ -273,6 +286,7 @@ class Link:
     async def _hold_session(self) -> None:
         self._session = secrets.token_hex(8)
         self._outbox = [messages.encode(messages.Greet(self._terms.version, self._terms.fingerprint, self._terms.head))]
+        self._is_urgent = True
         self._forgotten.clear()
         self._heard_s = self._now()
         ended: list[SessionEndedError] = []
@@ -325,12 +339,13 @@ class Link:
 
     async def _sending(self) -> None:
         while True:
-            if not self._outbox:
+            if not self._is_urgent:
                 self._asked = anyio.Event()
                 with anyio.move_on_after(HEARD_S):
                     await self._asked.wait()
                     await self._clock.sleep(BATCH_S)
             fitting = messages.take_fitting(self._outbox)
+            self._is_urgent = bool(self._outbox)
             await self.wire.send(messages.head_frame(self._session, self._terms.epoch, self._now(), fitting))
 
     async def _watching(self) -> None:

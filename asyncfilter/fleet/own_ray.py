@@ -19,10 +19,17 @@ from anyio import from_thread
 from asyncfilter.errors import AccessError
 from asyncfilter.fleet.keeper import ENVIRONMENT
 
-START_S = 90.0
+START_S = 180.0
+"""Ten seconds are usual; a machine that is busy with other things took more than 90."""
+
 _STOP_S = 30.0
 _CHECK_S = 0.1
+_LOG_BYTES = 1_000_000
 _KEEPER = Path(__file__).with_name("keeper.py")
+
+
+class _EndedError(AccessError):
+    """A Ray ended before it served."""
 
 
 class _Note(msgspec.Struct):
@@ -45,6 +52,7 @@ class OwnRay:
         self._folder = folder
         self._note = note
         self._lock = lock
+        self._keeper: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def found(cls, note: Path) -> OwnRay | None:
@@ -67,6 +75,14 @@ class OwnRay:
         Raises:
             AccessError: It does not start.
         """
+        try:
+            return cls._started(note, cpus)
+        except _EndedError:
+            # Ray gives up where one of its processes needs more than half a minute, as on a machine that is busy.
+            return cls._started(note, cpus)
+
+    @classmethod
+    def _started(cls, note: Path, cpus: int) -> OwnRay:
         # A short path: the sockets of Ray are in it.
         folder = Path(tempfile.mkdtemp(prefix="afray-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108  0700
         token = folder / "token"
@@ -76,16 +92,17 @@ class OwnRay:
         lock = _hold(folder)
         if lock is None:
             raise AccessError(f"{folder} is locked by another process", hint="Run the command again.")
-        keeper = subprocess.Popen(  # noqa: S603  this interpreter and a file of this package
-            [sys.executable, str(_KEEPER), str(folder), str(cpus)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
         started = cls(folder, note, lock, "", is_kept=False)
         try:
-            started.address = _awaited(folder, keeper)
+            with (folder / "log").open("w+b") as log:
+                started._keeper = keeper = subprocess.Popen(  # noqa: S603  this interpreter and a file of this package
+                    [sys.executable, str(_KEEPER), str(folder), str(cpus)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+                started.address = _awaited(folder, keeper, log)
             note.parent.mkdir(parents=True, exist_ok=True)
             note.touch(mode=0o600)
             note.write_bytes(msgspec.json.encode(_Note(str(folder))))
@@ -114,6 +131,9 @@ class OwnRay:
         until_s = time.monotonic() + _STOP_S
         while self._folder.exists() and time.monotonic() < until_s:
             time.sleep(_CHECK_S)
+        if self._keeper is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._keeper.wait(_CHECK_S)
 
 
 def _hold(folder: Path) -> BinaryIO | None:
@@ -140,7 +160,7 @@ def _address(folder: Path) -> str | None:
         return None
 
 
-def _awaited(folder: Path, keeper: subprocess.Popen[bytes]) -> str:
+def _awaited(folder: Path, keeper: subprocess.Popen[bytes], log: BinaryIO) -> str:
     """The address of a Ray that starts.
 
     Raises:
@@ -152,9 +172,10 @@ def _awaited(folder: Path, keeper: subprocess.Popen[bytes]) -> str:
             return address
         from_thread.check_cancelled()
         time.sleep(_CHECK_S)
-    log = folder / "log"
-    last = log.read_text(errors="replace").strip().splitlines()[-3:] if log.exists() else []
-    raise AccessError(
-        f"no Ray could be started on this machine: {' '.join(last) or 'it ended without a word'}",
-        hint="Give the address of a Ray that runs (cluster.address), or --on local.",
-    )
+    # The keeper has removed the file by now, and others may be writing to it from where they are.
+    last = os.pread(log.fileno(), _LOG_BYTES, 0).decode(errors="replace").strip().splitlines()[-3:]
+    why = f"no Ray could be started on this machine: {' '.join(last)}"
+    hint = "Give the address of a Ray that runs (cluster.address), or --on local."
+    if keeper.poll() is None:
+        raise AccessError(f"{why} (it did not serve within {START_S:g} s)", hint=hint)
+    raise _EndedError(why if last else f"{why}it ended without a word", hint=hint)

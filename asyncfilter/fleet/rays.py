@@ -14,9 +14,11 @@ import atexit
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -29,7 +31,7 @@ import anyio.to_thread
 import msgspec
 
 from asyncfilter.errors import AccessError, AsyncFilterError, UsageError, WaitEndedError
-from asyncfilter.fleet.faults import error_of
+from asyncfilter.fleet.faults import error_at_start
 from asyncfilter.fleet.messages import Fault
 from asyncfilter.fleet.wires import Loss, Wire, WireLostError, WorkerFaultError
 
@@ -154,6 +156,7 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
         os.environ.pop("RAY_AUTH_TOKEN", None)  # would come before the token of a Ray of our own
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", **environment})
     ray = import_ray()
+    _calls.begin()
     if not _answers(address):
         raise AccessError(f"no Ray answers at {address}", hint="Check cluster.address, --on and RAY_ADDRESS.")
     # Ray takes 127.0.0.1 for this machine's other address otherwise, where a Ray of our own does not listen.
@@ -167,6 +170,18 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     except Exception as exc:
         raise _translated(address, exc) from exc
+
+
+def take_sigterm_back() -> None:
+    """Put Python's handler of SIGTERM in place of the one that Ray puts beneath it; for the main thread.
+
+    That one prints a stack, lets Python's handler act, and has the process ended by SIGABRT three seconds later: before
+    a run has drained, and with its result lost.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    # Elsewhere no handler can be set; one that is not of Python cannot be set again.
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _say_nothing(*_args: object, **_kwargs: object) -> None:
@@ -197,9 +212,13 @@ def has_tokens() -> bool:
 
 
 def disconnect() -> None:
-    """Leave Ray; it goes on. One that has ended is not left, since it would be waited for."""
-    if not _state.has_ended:
+    """Leave Ray; it goes on. One that has ended, or that a thread still asks something, is not left."""
+    if _state.has_ended:
+        return
+    if _calls.end(_REACH_S):
         import_ray().shutdown()
+    else:
+        forget()
 
 
 def forget() -> None:
@@ -226,6 +245,54 @@ class _State:
 _state = _State()
 
 
+class _Calls:
+    """What threads ask Ray.
+
+    A thread is not cancelled with the task that waits for it, and leaving Ray meanwhile aborts this process.
+    """
+
+    def __init__(self) -> None:
+        self.are_over = False
+        self._changed = threading.Condition()
+        self._count = 0
+
+    def run(self, ask: Callable[[], T]) -> T:
+        """Ask Ray something.
+
+        Raises:
+            WireLostError: It was left.
+        """
+        with self._changed:
+            if self.are_over:
+                raise WireLostError(Loss.CONNECTION, "Ray was left")
+            self._count += 1
+        try:
+            return ask()
+        finally:
+            with self._changed:
+                self._count -= 1
+                self._changed.notify_all()
+
+    def end(self, wait_s: float) -> bool:
+        """Let nobody ask any more; whether all that did have their answer within a time."""
+        with self._changed:
+            self.are_over = True
+            return self._changed.wait_for(lambda: not self._count, wait_s)
+
+    def begin(self) -> None:
+        """Let Ray be asked from now on."""
+        with self._changed:
+            self.are_over = False
+
+
+_calls = _Calls()
+
+
+async def ask_ray(ask: Callable[[], T]) -> T:
+    """What a function returns that asks Ray, in a thread; a cancellation does not wait for it."""
+    return await anyio.to_thread.run_sync(_calls.run, ask, abandon_on_cancel=True)
+
+
 def total_cpus() -> float:
     """The cores of the cluster."""
     return float(import_ray().cluster_resources().get("CPU", 0.0))
@@ -234,7 +301,7 @@ def total_cpus() -> float:
 async def in_thread(ask: Callable[[], T], *, default: T) -> T:
     """The answer of Ray; ``default`` when Ray does not answer, as once its head has ended."""
     with anyio.move_on_after(_REACH_S):
-        return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+        return await ask_ray(ask)
     return default
 
 
@@ -257,6 +324,7 @@ def on_sigterm(leave: Callable[[], object]) -> None:
 
     def called(*_args: object, **_kwargs: object) -> None:
         setattr(module, name, end)
+        signal.alarm(0)  # see ``take_sigterm_back``: it would end what is under way
         leave()
 
     setattr(module, name, called)
@@ -344,7 +412,7 @@ class RayHub:
             task.cancel()
         with anyio.move_on_after(_REACH_S):
             if not _state.has_ended:
-                await anyio.to_thread.run_sync(self._kill, names, abandon_on_cancel=True)
+                await ask_ray(partial(self._kill, names))
 
     # -- Actors ----------------------------------------------------------------------------------------------------
 
@@ -444,7 +512,7 @@ class RayHub:
         unfit: AsyncFilterError | None
         try:
             fault = await actor.opened.remote()
-            unfit = error_of(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
+            unfit = error_at_start(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
         except Exception as error:  # noqa: BLE001  Ray may raise anything
             unfit = _unfit(error)
             if unfit is None:
@@ -475,7 +543,7 @@ class RayHub:
         Ray hears of it a moment after we do, so that it is asked for some time.
         """
         until_s = time.monotonic() + _FATE_S
-        while former is not None and time.monotonic() < until_s:
+        while former is not None and time.monotonic() < until_s and not _calls.are_over:
             now = self.life(actor)
             if now is None:
                 return None
@@ -508,7 +576,7 @@ async def _bounded(ask: Callable[[], T]) -> T:
         TimeoutError: It does not, as while its head stands still.
     """
     with anyio.fail_after(_ANSWER_S):
-        return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+        return await ask_ray(ask)
 
 
 class RayWire:
@@ -542,10 +610,11 @@ class RayWire:
         await in_thread(partial(self._hub.end, self.name), default=None)
 
     async def _lost(self, error: Exception) -> WireLostError:
-        is_final = await in_thread(partial(self._hub.is_gone, self.name), default=False)
+        if await in_thread(partial(self._hub.is_gone, self.name), default=False):
+            return WireLostError(_loss(error), str(error), is_final=True)
         fate = await in_thread(partial(self._hub.fate, self._actor, self._life), default=None)
         self._life = await in_thread(partial(self._hub.life, self._actor), default=None)
-        return WireLostError(fate or _loss(error), str(error), is_final=is_final)
+        return WireLostError(fate or _loss(error), str(error))
 
 
 def _loss(error: Exception) -> Loss:

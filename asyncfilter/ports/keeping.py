@@ -25,8 +25,8 @@ class Grant(NamedTuple):
     price_micros: int
 
 
-class Purse(Protocol):
-    """The money of a run, as far as a commit has to cover it."""
+class Grants(Protocol):
+    """What a run may spend, as commits grant it."""
 
     @property
     def is_low(self) -> bool:
@@ -55,7 +55,7 @@ class KeptState(Protocol):
         """Emit events there from now on, those since the start first; None: no more."""
         ...
 
-    def use(self, purse: Purse) -> None:
+    def use(self, grants: Grants) -> None:
         """Commit grants of this money from now on, in place of another's."""
         ...
 

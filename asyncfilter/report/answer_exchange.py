@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncfilter.datasets.answers.export_counts import ExportCounts
 from asyncfilter.datasets.answers.importing import CONFLICTING, STALE, UNKNOWN, Import
-from asyncfilter.report.formatting import count
+from asyncfilter.report.formatting import count, counted
 
 _BOXES = ("rotated", "clamped", "too_small", "no_size", "image_rotated")
 _SHOWN = 20
@@ -81,7 +81,7 @@ def export_mapping(counts: ExportCounts, *, format_: str, output: str) -> dict[s
 def export_lines(counts: ExportCounts, *, output: str) -> Iterator[str]:
     """The counts, for people."""
     where = "" if output == "-" else f" in {output}"
-    yield f"{count(counts.answers)} answers about {count(counts.images)} images{where}"
+    yield f"{counted(counts.answers, 'answer')} about {counted(counts.images, 'image')}{where}"
     for reason, number in sorted(counts.skipped.items()):
         yield f"  skipped {reason}: {count(number)}"
     if counts.boxes_too_small:

@@ -19,6 +19,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, what: str, ending: str = "s") -> str:
+    """``1 image``, ``1,234 images``; ``ending`` makes the word a plural."""
+    return f"{count(number)} {what}{'' if number == 1 else ending}"
+
+
 def usd(micros: int) -> str:
     """``$25.00``, ``$0.312``, ``$0.0025``: more decimals for smaller sums."""
     dollars = micros / 1_000_000

@@ -135,7 +135,7 @@ class CheckpointRows:
             ids=[base + image.id for image in images],
             verdicts=bytes([VERDICT_CODES[Verdict.REVIEW]]) * len(images),
             distances=[self._thresholds.distance(image.detection) for image in images],
-            twins=[(base + image.id, base + image.same_as) for image in images if image.same_as is not None],
+            duplicates=[(base + image.id, base + image.same_as) for image in images if image.same_as is not None],
             states=[(id_, state) for id_, state in states if state is not None],
         )
 
@@ -144,7 +144,7 @@ class CheckpointRows:
         return Chunk(
             ids=[base + id_ for id_ in rows.ids] if base else rows.ids,
             verdicts=rows.verdicts,
-            twins=[(base + id_, base + twin) for id_, twin in rows.twins],
+            duplicates=[(base + id_, base + first) for id_, first in rows.duplicates],
             states=[(id_, state) for id_, state in states if state is not None],
         )
 

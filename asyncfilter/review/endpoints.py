@@ -13,13 +13,13 @@ from aiohttp import web
 from msgspec import Meta
 
 from asyncfilter.errors import AccessError, ImageError, TransientError
+from asyncfilter.review.alike import AlikeImages
 from asyncfilter.review.answering import Answering
 from asyncfilter.review.applying import Applying
 from asyncfilter.review.capability import SIZES, Capabilities
 from asyncfilter.review.cards import Cards, ids_of
 from asyncfilter.review.events import Events
 from asyncfilter.review.gate import Call, Route
-from asyncfilter.review.likeness import Likeness
 from asyncfilter.review.pictures import Pictures, with_contents
 from asyncfilter.review.queues import Queues
 from asyncfilter.review.read_ahead import ReadAhead
@@ -81,7 +81,7 @@ class Endpoints:
         capabilities: Of pictures.
         pictures: Makes renditions.
         ahead: Makes renditions that will be asked for.
-        likeness: Finds images that are alike.
+        alike: Finds images that are alike.
         figures: What ``calibrate`` tells.
         applying: Carries out what people decided; None without a job.
         events: The streams.
@@ -96,7 +96,7 @@ class Endpoints:
         capabilities: Capabilities,
         pictures: Pictures,
         ahead: ReadAhead,
-        likeness: Likeness,
+        alike: AlikeImages,
         figures: Callable[[], Awaitable[Mapping[str, Any]]],
         applying: Applying | None,
         events: Events,
@@ -105,7 +105,7 @@ class Endpoints:
         self._cards, self._capabilities, self._pictures, self._ahead = cards, capabilities, pictures, ahead
         self._queues, self._answering = Queues(review), Answering(review, cards, pictures)
         self._events = events
-        self._likeness, self._figures, self._applying = likeness, figures, applying
+        self._alike, self._figures, self._applying = alike, figures, applying
 
     def routes(self) -> dict[str, Route]:
         """The routes with names of their own."""
@@ -194,7 +194,7 @@ class Endpoints:
             raise unfit("by: expected labels or look")
         if id_ not in self._review.index or (by == "labels" and self._review.is_blind(id_, call.reviewer)):
             return json_reply({"ids": []})
-        found = await self._likeness.near(id_, by_look=by == "look", limit=limit)
+        found = await self._alike.near(id_, by_look=by == "look", limit=limit)
         return json_reply(
             {"ids": [one for one in found if by == "look" or not self._review.is_blind(one, call.reviewer)]}
         )

@@ -69,18 +69,18 @@ class CardIndex:
             self._waiting.extend(range(start, start + count))
             self.waiting_count += count
         self.last_id = max(self.last_id, *chunk.ids[-1:], 0)
-        for id_, twin in chunk.twins:
-            self._families.setdefault(twin, [twin]).append(id_)
-            self._first_of[id_] = twin
+        for id_, first in chunk.duplicates:
+            self._families.setdefault(first, [first]).append(id_)
+            self._first_of[id_] = first
         for id_, state in chunk.states:
             self.set_state(id_, state)
-        for id_, twin in chunk.twins:
-            if twin in self._states and id_ not in self._states:
-                self._set(id_, self._states[twin])
+        for id_, first in chunk.duplicates:
+            if first in self._states and id_ not in self._states:
+                self._set(id_, self._states[first])
         self._all = None
 
     def set_state(self, id_: int, state: ImageState) -> list[int]:
-        """Note what people say about an image and its twins; returns the ids of all of them."""
+        """Note what people say about an image and its duplicates; returns the ids of all of them."""
         family = self._families.get(self._first_of.get(id_, id_), [id_])
         found = [one for one in family if one in self._places]
         for one in found:
@@ -94,10 +94,6 @@ class CardIndex:
     def rule_verdict(self, id_: int) -> Verdict | None:
         """The verdict of the rules."""
         return _VERDICTS[self._verdicts[self._places[id_]]]
-
-    def twins(self, id_: int) -> Sequence[int]:
-        """The images with the same content, this one among them."""
-        return self._families.get(self._first_of.get(id_, id_), [id_])
 
     def waits(self, id_: int) -> bool:
         """Whether a person has to decide an image, and nobody did."""

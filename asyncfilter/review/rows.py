@@ -28,14 +28,14 @@ class Chunk(NamedTuple):
         verdicts: Of the rules, as in ``VERDICT_CODES``.
         distances: Of each score from the nearest threshold of the rules, percent, for images that a person has to
             decide if nobody did; None where these images wait for nobody.
-        twins: Ids, each with that of an earlier image with the same content.
+        duplicates: Ids, each with that of an earlier image with the same content.
         states: Ids, each with what people said.
     """
 
     ids: Sequence[int]
     verdicts: bytes
     distances: Sequence[float] | None = None
-    twins: Sequence[tuple[int, int]] = ()
+    duplicates: Sequence[tuple[int, int]] = ()
     states: Sequence[tuple[int, ImageState]] = ()
 
 

@@ -18,7 +18,7 @@ from asyncfilter.checkpoint.shipping import Cut, ImageCount
 from asyncfilter.checkpoint.store import ShippingOnThread
 from asyncfilter.clock import Clock
 from asyncfilter.errors import AsyncFilterError, StoreError
-from asyncfilter.ports.keeping import Grant, Purse
+from asyncfilter.ports.keeping import Grant, Grants
 from asyncfilter.state.beside import Cleaning, Names
 from asyncfilter.state.head import Head, Segment, Snapshot
 from asyncfilter.state.making import (
@@ -62,7 +62,7 @@ class Commits:
         start: Runs work beside the commits.
 
     Attributes:
-        purse: What its grants are for; None while nothing is paid.
+        grants: What the run may spend; None while nothing is paid.
         cleaning: Deletes what no head names.
         begun: Commits that have begun.
         done: The last of these that has everything of before.
@@ -78,7 +78,7 @@ class Commits:
         notify: Callable[[], None],
         start: Callable[[Work], None],
     ) -> None:
-        self.purse: Purse | None = None
+        self.grants: Grants | None = None
         self.cleaning = Cleaning(owner, clock)
         self.begun = self.done = 0
         self._owner, self._file, self._path = owner, file, path
@@ -98,22 +98,22 @@ class Commits:
         """Whether a snapshot has to be named first that is not made yet."""
         return self._blocking is not None and self._made is None
 
-    def use(self, purse: Purse) -> None:
+    def use(self, grants: Grants) -> None:
         """Commit grants of this money from now on, in place of another's."""
-        self.purse, self._gives_back = purse, False
+        self.grants, self._gives_back = grants, False
 
     def give_back(self, *, is_granting: bool) -> None:
         """Grant no more; where commits have granted, the next one takes back what is left."""
         is_granted = self._owner.head.granted_micros > self._owner.head.spent_micros
-        self.purse, self._gives_back = None, is_granting and (is_granted or self._gives_back)
+        self.grants, self._gives_back = None, is_granting and (is_granted or self._gives_back)
 
     def want(self) -> None:
         """Let the next commit begin at once."""
         self._is_wanted = True
 
-    def look_at_purse(self) -> None:
+    def look_at_grants(self) -> None:
         """Let the next commit begin before money runs out."""
-        if self.purse is not None and self._blocking is None and self.purse.is_low:
+        if self.grants is not None and self._blocking is None and self.grants.is_low:
             self._is_wanted = True
 
     def left_s(self) -> float:
@@ -208,7 +208,7 @@ class Commits:
         return needs_snapshot(snapshot, changes["segments"])
 
     def _proposed(self) -> Grant | None:
-        return None if self.purse is None else self.purse.propose()
+        return None if self.grants is None else self.grants.propose()
 
     def _describe(self, changes: dict[str, Any], read: CutRead, grant: Grant | None) -> None:
         changes["rows"] = read.images.rows
@@ -228,8 +228,8 @@ class Commits:
             self._images = read.images
             # With grants nothing is ever spent beyond what a commit counts.
             await self._file.confirm(commit, read.counted if grant is None else None)
-        if grant is not None and self.purse is not None:
-            self.purse.granted(grant)
+        if grant is not None and self.grants is not None:
+            self.grants.granted(grant)
         elif read is not None and grant is None:
             self._gives_back = False
         self.done = number

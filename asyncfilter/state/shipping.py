@@ -27,7 +27,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.events import Emit, Event, StateBehind, StateCommitted, StateLost, StateOwned, StateRestoredEvent
 from asyncfilter.model import StateHolder, StateRestored, StateSummary
-from asyncfilter.ports.keeping import Purse
+from asyncfilter.ports.keeping import Grants
 from asyncfilter.state.commits import Commits, Committed
 from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.restore import Restored
@@ -98,9 +98,9 @@ class StateShipping:
         for event in early:
             self._say(event)
 
-    def use(self, purse: Purse) -> None:
+    def use(self, grants: Grants) -> None:
         """See ``KeptState``."""
-        self._commits.use(purse)
+        self._commits.use(grants)
         self.hurry()
 
     def hurry(self) -> None:
@@ -218,7 +218,7 @@ class StateShipping:
                 await self._say_behind(silent_s)
             if self.is_truth and self._owner.tenure.is_away(now_s) and now_s > awake_s + _STOOD_STILL_S:
                 self._end(_away(self._owner, silent_s))
-            self._commits.look_at_purse()
+            self._commits.look_at_grants()
             # Waiters compare clocks: what they wait for may have come with time alone.
             self._notify()
 

@@ -209,7 +209,7 @@ class AnswerExport:
     def _unanswered(
         self, job: Job, examined: Sequence[StoredImage], counts: ExportCounts
     ) -> Iterator[tuple[TaskImage, StoredImage]]:
-        """The images that have labels, and no answer under their own name; one of a twin is theirs, too."""
+        """The images that have labels, and no answer under their own name; one of a duplicate is theirs, too."""
         subjects = [_subject(self._place.images.bucket, image) for image in examined]
         reader = self._reader
         said_about = [] if reader is None else reader.images_of(subjects, up_to=self._up_to)

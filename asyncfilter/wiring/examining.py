@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from asyncfilter import __version__
+from asyncfilter.errors import UsageError
 from asyncfilter.fleet.examiner import ExaminerPorts
 from asyncfilter.folders import FolderContents
 from asyncfilter.job.spec import Job, Limits, Pricing, Review, Stop
@@ -45,6 +47,7 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         job: From ``encode_job``.
+        version: Of asyncfilter.
         fingerprint: Of the job.
         region: In which the detector is called.
         bucket_region: Region in which images can be read by reference; None where they must be sent.
@@ -55,6 +58,7 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     job: bytes
+    version: str
     fingerprint: str
     region: str
     bucket_region: str | None
@@ -79,6 +83,7 @@ def worker_spec(
     """
     spec = WorkerSpec(
         job=encode_job(job),
+        version=__version__,
         fingerprint=fingerprint(job),
         region=region,
         bucket_region=bucket_region,
@@ -88,6 +93,27 @@ def worker_spec(
         gpus=gpus,
     )
     return msgspec.msgpack.encode(spec)
+
+
+class _Version(msgspec.Struct):
+    """What every version of asyncfilter can read of a ``WorkerSpec``."""
+
+    version: str
+
+
+def read_spec(body: bytes) -> WorkerSpec:
+    """What a worker is told.
+
+    Raises:
+        UsageError: By another version of asyncfilter, whose jobs may have what this one does not know.
+    """
+    version = msgspec.msgpack.decode(body, type=_Version).version
+    if version != __version__:
+        raise UsageError(
+            f"the workers have asyncfilter {__version__}, this is {version}",
+            hint="Install one version of asyncfilter on all machines.",
+        )
+    return msgspec.msgpack.decode(body, type=WorkerSpec)
 
 
 def _model_files(job: Job) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ from asyncfilter.fleet.messages import Hello
 from asyncfilter.fleet.rays import end_this_actor, node_of_this_actor, on_sigterm
 from asyncfilter.fleet.spot import wait_notice
 from asyncfilter.fleet.transit import fleet_clock
-from asyncfilter.wiring.examining import WorkerSpec, open_ports
+from asyncfilter.wiring.examining import WorkerSpec, open_ports, read_spec
 
 
 class ExaminerActor:
@@ -37,7 +37,7 @@ class ExaminerActor:
     """
 
     def __init__(self, spec: bytes, name: str) -> None:
-        self._spec = msgspec.msgpack.decode(spec, type=WorkerSpec)
+        self._given = spec
         self._name = name
         self._examiner: asyncio.Future[Examiner] | None = None
         self._life: asyncio.Task[None] | None = None
@@ -66,11 +66,12 @@ class ExaminerActor:
 
     async def _live(self, opened: asyncio.Future[Examiner]) -> None:
         """Open the ports, examine until it is over, and end this process."""
-        os.environ.update(self._spec.environment)
         try:
+            spec = read_spec(self._given)
+            os.environ.update(spec.environment)
             async with AsyncExitStack() as stack:
-                ports = await open_ports(self._spec, stack)
-                examiner = Examiner(ports, self._hello(), clock=SystemClock(), now=fleet_clock)
+                ports = await open_ports(spec, stack)
+                examiner = Examiner(ports, _hello(spec), clock=SystemClock(), now=fleet_clock)
                 on_sigterm(partial(asyncio.get_running_loop().call_soon_threadsafe, examiner.leave, "sigterm"))
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_watch_spot, examiner)
@@ -86,17 +87,18 @@ class ExaminerActor:
             return
         end_this_actor()
 
-    def _hello(self) -> Hello:
-        return Hello(
-            version=__version__,
-            fingerprint=self._spec.fingerprint,
-            process=secrets.token_hex(8),
-            host=socket.gethostname()[:200],
-            pid=os.getpid(),
-            node=node_of_this_actor(),
-            cpus=self._spec.cpus,
-            gpus=self._spec.gpus,
-        )
+
+def _hello(spec: WorkerSpec) -> Hello:
+    return Hello(
+        version=__version__,
+        fingerprint=spec.fingerprint,
+        process=secrets.token_hex(8),
+        host=socket.gethostname()[:200],
+        pid=os.getpid(),
+        node=node_of_this_actor(),
+        cpus=spec.cpus,
+        gpus=spec.gpus,
+    )
 
 
 _LAST_WORDS_S = 0.2

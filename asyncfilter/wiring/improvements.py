@@ -225,8 +225,8 @@ async def switch_model(
         for_s=max(1.0, lease.expires_at - SystemClock().unix()), units=lease.units, max_units=lease.max_units
     )
     start = await plan_start(project, VersionName(new), options, patience, aws=aws)
-    left_s = max(1.0, lease.expires_at - SystemClock().unix())
-    start = replace(start, wish=replace(start.wish, for_s=left_s))  # to look took time
+    wish = replace(start.wish, not_after=lease.expires_at)  # to look took time, and so does what comes before the row
+    start = replace(start, wish=wish)
     started = await start_model(start, options, patience, aws=aws)
     with open_leases() as leases:
         reaped = await Reaper(leases, ThisHost(), open_lease, patience.waiter()).stop([lease])

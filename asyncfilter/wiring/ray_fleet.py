@@ -17,9 +17,9 @@ from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import AccessError, UsageError
 from asyncfilter.events import KeptAtHome, after_start
 from asyncfilter.fleet import rays
+from asyncfilter.fleet.auth_probe import wants_no_token
 from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
-from asyncfilter.fleet.tokens import wants_no_token
 from asyncfilter.job.spec import Cluster, Job, Precheck
 from asyncfilter.model import StoreKind, uri_of
 from asyncfilter.wiring.examining import fingerprint, worker_spec
@@ -71,7 +71,7 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         terms = FleetTerms(
             fingerprint=fingerprint(job),
             least=cluster.least,
-            most=await anyio.to_thread.run_sync(hub.wanted, abandon_on_cancel=True),
+            most=await rays.ask_ray(hub.wanted),
             wait_s=cluster.wait_s,
             note=note_path(job.checkpoint),
         )
@@ -149,6 +149,7 @@ async def _joined(address: str, environment: dict[str, str]) -> None:
         except anyio.get_cancelled_exc_class():
             rays.forget()
             raise
+    rays.take_sigterm_back()
     if waiting.cancelled_caught:
         raise AccessError(
             f"what listens at {address} has not answered as a Ray does for {_JOIN_S:g} s",

@@ -21,13 +21,13 @@ from asyncfilter.model import Verdict
 from asyncfilter.pictures.decoder_pool import DecoderPool
 from asyncfilter.policy.audit_asked import AskedNow
 from asyncfilter.report.calibration import calibration_mapping
+from asyncfilter.review.alike import AlikeImages
 from asyncfilter.review.applying import Applying
 from asyncfilter.review.asked import Asked
 from asyncfilter.review.capability import Capabilities
 from asyncfilter.review.cards import Cards
 from asyncfilter.review.endpoints import Description, Endpoints
 from asyncfilter.review.keys import DEFAULT_KEYS
-from asyncfilter.review.likeness import Likeness
 from asyncfilter.review.links import LinkFile
 from asyncfilter.review.originals import StoredOriginals
 from asyncfilter.review.picture_cache import PictureCache
@@ -126,7 +126,7 @@ def open_endpoints(
         capabilities=capabilities,
         pictures=pictures,
         ahead=ReadAhead(pictures, review.card_rows),
-        likeness=Likeness(review, pictures),
+        alike=AlikeImages(review, pictures),
         figures=figures_of(what),
         applying=_applying(what, review, warn),
         events=review.events,

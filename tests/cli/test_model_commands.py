@@ -194,6 +194,9 @@ def test_dropped_lines_are_named(workspace: Workspace, project: str) -> None:
     wrong["label0-metadata"]["type"] = "groundtruth/unknown"
     content.append(line_of(wrong) + b"\n")
     (workspace.folder / "odd.manifest").write_bytes(b"".join(content))
+    refused = workspace.summary("model", "import", project, "--train", "odd.manifest", *POLL)["datasets"]["train"]
+    refs = {one["line"]: one["source_ref"] for one in refused["errors"]}
+    assert refs == {4: "s3://pictures/berry/00.jpg", 7: None, 13: wrong["source-ref"], None: None}  # None: the file
     for by in ("reference", "entries"):
         found = workspace.summary("model", "import", project, "--train", "odd.manifest", "--force", "--by", by, *POLL)
         train = found["datasets"]["train"]

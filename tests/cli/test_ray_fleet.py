@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess, SyntheticSpec, syntax
+from tests.kit.ray_cluster import below, command_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -88,6 +89,8 @@ def test_head_killed_and_continued(tmp_path: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
         assert (folder / "r" / "ray_current_cluster").read_text().startswith("127.0.0.1:")
+        niceness = {os.getpriority(os.PRIO_PROCESS, event["pid"]) for event in events(log, "worker_joined")}
+        assert niceness == {os.getpriority(os.PRIO_PROCESS, 0)}  # else they would come after all else on a busy machine
         first.send_signal(signal.SIGKILL)
         first.communicate()
         assert ray_processes(folder.name)
@@ -103,4 +106,40 @@ def test_head_killed_and_continued(tmp_path: Path) -> None:
     assert adopted["adopted"] == summary["adopted"] == summary["this_run"]["adopted"] > 0
     assert not folder.exists()
     assert not ray_processes(folder.name)
+    assert not list((tmp_path / ".asyncfilter").glob("*.ray"))
+
+
+def keeper_folder(pid: int) -> Path | None:
+    """The folder of the Ray that a command is starting; None while it does not."""
+    for process in below(pid):
+        if "keeper.py" in (command := command_of(process)):
+            return Path(command.split("keeper.py ")[1].split()[0])
+    return None
+
+
+def test_signal_while_ray_starts_leaves_nothing(tmp_path: Path) -> None:
+    """SIGTERM before the first call: exit 75, no traceback, nothing paid, and the Ray that was to be is gone."""
+    (tmp_path / "job.yaml").write_text(JOB)
+    options = SandboxOptions(buckets=(BucketSpec("raw"),), synthetic=(SyntheticSpec("raw", 5),))
+    with SandboxProcess(options) as sandbox:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "asyncfilter", "run", "job.yaml"],
+            cwd=tmp_path,
+            env=kept | sandbox.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        wait_for(lambda: keeper_folder(process.pid), process)
+        folder = keeper_folder(process.pid)
+        assert folder is not None
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+        assert "DetectLabels" not in sandbox.stats().operations
+    assert (process.returncode, err.decode().strip()) == (75, "interrupted before the first call")
+    assert not folder.exists()
+    until_s = time.monotonic() + 60
+    while ray_processes(folder.name):  # the keeper ends a moment after its folder
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
     assert not list((tmp_path / ".asyncfilter").glob("*.ray"))

@@ -16,9 +16,10 @@ import anyio.lowlevel
 import pytest
 
 from asyncfilter import Job
-from asyncfilter.errors import CheckpointError, ImageError, UsageError, WaitEndedError
+from asyncfilter.errors import CheckpointError, CredentialsError, ImageError, UsageError, WaitEndedError
 from asyncfilter.events import AnswersAdopted, TurnsReturned, WorkerJoined, WorkerLeft, WorkerLost
 from asyncfilter.fleet.messages import FRAME_BYTES
+from asyncfilter.fleet.wires import WorkerFaultError
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.ports import Prepared
 from asyncfilter.testing import BROKEN, Stage, run_virtually
@@ -535,6 +536,31 @@ def test_worker_that_does_not_fit_is_refused(change: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         fleet.run(start)
     assert not fleet.stage.detector.attempts
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_worker_that_cannot_work_ends_no_run_that_has_others(others: int) -> None:
+    """One machine without credentials is told by exit 4 only where no other worker comes within some seconds."""
+
+    async def start(fleet: FleetStage, hub: MemoryHub) -> None:
+        following, faults = hub.next, [CredentialsError("no credentials on that machine")]
+
+        async def after_a_fault() -> MemoryWire:
+            if faults:
+                raise WorkerFaultError(faults.pop())
+            return await following()
+
+        hub.next = after_a_fault  # type: ignore[method-assign]
+        await anyio.sleep(5.0)
+        for _ in range(others):
+            hub.start(fleet.worker())
+
+    fleet = FleetStage(Stage(cats(range(10)), seed=1), make_job(), workers=0)
+    if others:
+        assert fleet.run(start).counts.examined == 10
+    else:
+        with pytest.raises(CredentialsError, match="no credentials on that machine"):
+            fleet.run(start)
 
 
 def test_later_head_is_named_at_the_start() -> None:

@@ -361,7 +361,7 @@ class KilledLedger(Ledger):
 
 
 @dataclass
-class World:
+class LeaseSetup:
     """A service, a state folder, and the processes that use them."""
 
     folder: Path
@@ -399,21 +399,21 @@ class World:
 class Commands:
     """One process: its host, its ledger, and the objects that a command makes."""
 
-    def __init__(self, world: World, host: FakeHost, killer: Killer, machine: Machine) -> None:
-        self.world = world
+    def __init__(self, setup: LeaseSetup, host: FakeHost, killer: Killer, machine: Machine) -> None:
+        self.setup = setup
         self.host = host
         self.killer = killer
         self._machine = machine
-        opened = open_ledger(world.folder)
+        opened = open_ledger(setup.folder)
         opened._db.execute("PRAGMA synchronous = OFF")
-        self.leases = Leases(KilledLedger(opened.path, opened._db, killer, world.check), host)
+        self.leases = Leases(KilledLedger(opened.path, opened._db, killer, setup.check), host)
 
     def waiter(self, timeout_s: float | None = None) -> Waiter:
-        return Waiter(LoopClock(UNIX_S), timeout_s=timeout_s, tell=self.world.told.append)
+        return Waiter(LoopClock(UNIX_S), timeout_s=timeout_s, tell=self.setup.told.append)
 
     def model(self, arn: str = ARN) -> ReachedModel:
-        service = KilledService(self.world.service, self.killer)
-        return ReachedModel(arn=arn, service=service, account=self.world.service.caller)  # type: ignore[arg-type]
+        service = KilledService(self.setup.service, self.killer)
+        return ReachedModel(arn=arn, service=service, account=self.setup.service.caller)  # type: ignore[arg-type]
 
     @asynccontextmanager
     async def open_model(self, lease: Lease) -> AsyncIterator[ReachedModel]:
@@ -428,7 +428,7 @@ class Commands:
 
     def watcher(self) -> Watcher:
         clock = LoopClock(UNIX_S)
-        return Watcher(self.leases, self.reaper(), self.host, clock, tell=self.world.told.append)
+        return Watcher(self.leases, self.reaper(), self.host, clock, tell=self.setup.told.append)
 
     def die(self) -> None:
         """The process is gone."""

@@ -48,7 +48,7 @@ class RayNode:
 
     def pids(self) -> list[int]:
         """The processes of the node, the first one first."""
-        return [self.process.pid, *_below(self.process.pid)]
+        return [self.process.pid, *below(self.process.pid)]
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every process of the node."""
@@ -94,6 +94,7 @@ class RayCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
         }
 
     def __enter__(self) -> Self:
@@ -105,6 +106,16 @@ class RayCluster:
         return self
 
     def _begin(self) -> None:
+        for _ in range(_TRIES):
+            try:
+                self._begin_head()
+            except AssertionError:
+                self._end()
+            else:
+                return
+        raise AssertionError("no Ray starts")
+
+    def _begin_head(self) -> None:
         folder = Path(self._folder.name, "r")
         shutil.rmtree(folder, ignore_errors=True)
         note = folder / "ray_current_cluster"
@@ -141,7 +152,7 @@ class RayCluster:
         """Kill Ray's own head process."""
         assert self._head is not None
         for pid in self._head.pids():
-            if "gcs_server" in _command(pid):
+            if "gcs_server" in command_of(pid):
                 os.kill(pid, signal.SIGKILL)
 
     def clear(self) -> None:
@@ -199,16 +210,18 @@ def _wait(holds: object, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
-def _below(pid: int) -> list[int]:
+def below(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
     found = []
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                found += [int(child), *_below(int(child))]
+                found += [int(child), *below(int(child))]
     return found
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
+    """The command line of a process; empty once it is gone."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""

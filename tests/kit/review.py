@@ -133,8 +133,8 @@ class Page:
         return found
 
     async def counts_become(self, name: str, count: int) -> None:
-        """Return once a figure of the job is ``count``, which must be so within 10 s."""
-        async with asyncio.timeout(10):
+        """Return once a figure of the job is ``count``."""
+        async with asyncio.timeout(PATIENCE_S):
             while (await self.json("/api/job"))["counts"][name] != count:  # noqa: ASYNC110  of another process
                 await asyncio.sleep(0.05)
 

@@ -122,7 +122,7 @@ class FakeReview:
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if self.is_away or (request.path.startswith("/image/") and not self.has_pictures):
+        if self.is_away or (request.path.startswith(("/image/", "/api/look")) and not self.has_pictures):
             self.images.append(request.path)
             assert request.transport is not None
             request.transport.close()

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
 
 PATIENCE_MS = 30_000
 
+_SETTLED = """async (width) => {
+    const parts = () => [...document.querySelectorAll(".looking, .frame")];
+    const places = () => JSON.stringify(parts().map((one) => one.getBoundingClientRect()));
+    for (let same = 0, last = ""; same < 3; last = places()) {
+        await new Promise(requestAnimationFrame);
+        same = innerWidth === width && places() === last ? same + 1 : 0;
+    }
+}"""
+
 
 class ReviewPage:
     """The page.
@@ -44,6 +53,11 @@ class ReviewPage:
         """Go to a screen."""
         await self.at(f"tab-{name}").click()
         await self.page.locator(f"[data-testid=app][data-tab={name}]").wait_for()
+
+    async def resize(self, width: int, height: int) -> None:
+        """Change the size of the window, and wait for the picture to follow: both come some frames later."""
+        await self.page.set_viewport_size({"width": width, "height": height})
+        await self.page.evaluate(_SETTLED, width)
 
     async def saved(self) -> None:
         """Wait until nothing is unsaved."""

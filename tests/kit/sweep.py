@@ -357,6 +357,7 @@ class KillSweep:
 
     def _check_state(self, what: str, workspace: Workspace, state: dict[str, Any]) -> None:
         """What S3 has is whole, and what the file has."""
+        self.sweep.counts["states checked"] += 1
         self.sweep.check(state["behind_rows"] == 0, f"{what}{state['behind_rows']} rows are not in S3")
         code, out, err = workspace.here("state", "show", "job.yaml", "--deep", "--json")
         self.sweep.check(code == 0, f"{what}state show gave {code}: {out}{err}")
@@ -439,6 +440,13 @@ def _sweep_states_elsewhere(folder: Path, *, moments: int, seed: int) -> Sweep:
     return sweep_states_elsewhere(folder, moments=moments, seed=seed)
 
 
+def _sweep_fleets(folder: Path, *, moments: int, seed: int) -> Sweep:
+    # It imports this module.
+    from tests.kit.fleet_sweep import sweep_fleets
+
+    return sweep_fleets(folder, moments=moments, seed=seed)
+
+
 SWEEPS: dict[str, Callable[..., Sweep]] = {
     "signals": sweep_signals,
     "kills": sweep_kills,
@@ -446,6 +454,7 @@ SWEEPS: dict[str, Callable[..., Sweep]] = {
     "trainings": _sweep_trainings,
     "states": _sweep_states,
     "states-elsewhere": _sweep_states_elsewhere,
+    "fleets": _sweep_fleets,
 }
 
 

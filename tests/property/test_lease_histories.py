@@ -20,7 +20,7 @@ from asyncfilter.errors import AsyncFilterError
 from asyncfilter.ports.model_service import VersionStatus
 from asyncfilter.testing import run_virtually
 from asyncfilter.testing.crash import Crash
-from tests.kit.models import ARN, Commands, Killer, Service, Trouble, World
+from tests.kit.models import ARN, Commands, Killer, LeaseSetup, Service, Trouble
 
 HOUR_S = 3600.0
 LONGEST_S = 3 * HOUR_S
@@ -62,9 +62,9 @@ ACTS = st.builds(
 class History:
     """Carries acts out."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._model = world.service.models[ARN]
+    def __init__(self, setup: LeaseSetup) -> None:
+        self._world = setup
+        self._model = setup.service.models[ARN]
         self._foreign_since: int | None = None
 
     async def act(self, act: Act) -> None:
@@ -151,8 +151,10 @@ def test_any_history(
     """See the module."""
 
     async def scenario() -> None:
-        world = World(tmp_path_factory.mktemp("state"), Service(Trouble(changes, looks), start_s=60.0, stop_s=20.0))
-        history = History(world)
+        setup = LeaseSetup(
+            tmp_path_factory.mktemp("state"), Service(Trouble(changes, looks), start_s=60.0, stop_s=20.0)
+        )
+        history = History(setup)
         with anyio.move_on_after(40 * HOUR_S):
             async with anyio.create_task_group() as tasks:
                 for act in acts:
@@ -160,11 +162,11 @@ def test_any_history(
                     tasks.start_soon(history.act, act)
         await anyio.sleep(LONGEST_S + HOUR_S)
         for _ in range(2):
-            reaped = await world.process().reaper().reap()
+            reaped = await setup.process().reaper().reap()
             assert not reaped.failed
             await anyio.sleep(200)
-        assert world.service.running == []
-        assert world.leases() == []
+        assert setup.service.running == []
+        assert setup.leases() == []
         history.check_foreign()
 
     run_virtually(scenario)

@@ -20,7 +20,7 @@ from asyncfilter.errors import AsyncFilterError
 from asyncfilter.ports.model_service import VersionStatus
 from asyncfilter.testing import run_virtually
 from asyncfilter.testing.crash import Crash
-from tests.kit.models import ARN, Commands, Killer, Model, Service, Trouble, World, arn_of
+from tests.kit.models import ARN, Commands, Killer, LeaseSetup, Model, Service, Trouble, arn_of
 
 HOUR_S = 3600.0
 OTHER = arn_of("v2")
@@ -45,16 +45,16 @@ async def until_killed(program: Awaitable[object]) -> bool:
     return killed
 
 
-async def look(world: World) -> None:
+async def look(setup: LeaseSetup) -> None:
     """Another command looks, in a process that is not killed."""
-    commands = world.process()
+    commands = setup.process()
     reaped = await commands.reaper().reap()
     assert not reaped.failed, reaped.failed
-    world.check()
+    setup.check()
     commands.die()
 
 
-def worlds(folder: Path, moments: Callable[[World, Killer], Awaitable[bool]]) -> int:
+def worlds(folder: Path, moments: Callable[[LeaseSetup, Killer], Awaitable[bool]]) -> int:
     """Run ``moments`` with a kill at each moment in turn, until one is not killed; how many moments there were."""
     at = 0
     while True:
@@ -62,7 +62,7 @@ def worlds(folder: Path, moments: Callable[[World, Killer], Awaitable[bool]]) ->
         killer = Killer(at)
 
         async def one(killer: Killer = killer, at: int = at) -> bool:
-            return await moments(World(folder / str(at), Service(start_s=25.0, stop_s=15.0)), killer)
+            return await moments(LeaseSetup(folder / str(at), Service(start_s=25.0, stop_s=15.0)), killer)
 
         if not run_virtually(one):
             return at - 1
@@ -71,17 +71,17 @@ def worlds(folder: Path, moments: Callable[[World, Killer], Awaitable[bool]]) ->
 def test_kill_at_every_step_of_start(tmp_path: Path) -> None:
     """Whatever is left: rows for what runs; and after the hour, one look leaves nothing that runs."""
 
-    async def killed_start(world: World, killer: Killer) -> bool:
-        commands = world.process(killer)
+    async def killed_start(setup: LeaseSetup, killer: Killer) -> bool:
+        commands = setup.process(killer)
         killed = await until_killed(start(commands))
         commands.die()
-        world.check()
-        await look(world)
-        world.check()
+        setup.check()
+        await look(setup)
+        setup.check()
         await anyio.sleep(HOUR_S + 1)
-        await look(world)
-        assert world.service.running == []
-        assert world.leases() == []
+        await look(setup)
+        assert setup.service.running == []
+        assert setup.leases() == []
         return killed
 
     assert worlds(tmp_path, killed_start) > 10
@@ -90,16 +90,16 @@ def test_kill_at_every_step_of_start(tmp_path: Path) -> None:
 def test_kill_at_every_step_of_a_stop(tmp_path: Path) -> None:
     """A reaper that dies is followed by the next one."""
 
-    async def killed_stop(world: World, killer: Killer) -> bool:
-        await start(world.process())
+    async def killed_stop(setup: LeaseSetup, killer: Killer) -> bool:
+        await start(setup.process())
         await anyio.sleep(HOUR_S)
-        commands = world.process(killer)
+        commands = setup.process(killer)
         killed = await until_killed(commands.reaper().reap())
         commands.die()
-        world.check()
-        await look(world)
-        assert world.service.models[ARN].status == VersionStatus.STOPPED
-        assert world.leases() == []
+        setup.check()
+        await look(setup)
+        assert setup.service.models[ARN].status == VersionStatus.STOPPED
+        assert setup.leases() == []
         return killed
 
     assert worlds(tmp_path, killed_stop) > 6
@@ -108,12 +108,12 @@ def test_kill_at_every_step_of_a_stop(tmp_path: Path) -> None:
 def test_kill_at_every_step_of_an_owned_start(tmp_path: Path) -> None:
     """A run that dies loses its model at the next look, long before the lease ends."""
 
-    async def killed_run(world: World, killer: Killer) -> bool:
-        commands = world.process(killer)
+    async def killed_run(setup: LeaseSetup, killer: Killer) -> bool:
+        commands = setup.process(killer)
         killed = await until_killed(start(commands, Wish(arn=ARN, for_s=HOUR_S, run_id="r")))
         commands.die()
-        await look(world)
-        assert world.service.running == []
+        await look(setup)
+        assert setup.service.running == []
         return killed
 
     assert worlds(tmp_path, killed_run) > 10
@@ -122,12 +122,12 @@ def test_kill_at_every_step_of_an_owned_start(tmp_path: Path) -> None:
 def test_a_reboot_at_every_step(tmp_path: Path) -> None:
     """The clock of the boot begins anew and every process is gone; the calendar still says when a lease ends."""
 
-    async def rebooted(world: World, killer: Killer) -> bool:
-        commands = world.process(killer)
+    async def rebooted(setup: LeaseSetup, killer: Killer) -> bool:
+        commands = setup.process(killer)
         killed = await until_killed(start(commands, Wish(arn=ARN, for_s=HOUR_S, run_id="r")))
-        world.machine.reboot()
-        await look(world)
-        assert world.service.running == []
+        setup.machine.reboot()
+        await look(setup)
+        assert setup.service.running == []
         return killed
 
     assert worlds(tmp_path, rebooted) > 10
@@ -153,28 +153,28 @@ async def switch(commands: Commands, old: str, new: str) -> None:
 def test_kill_at_every_step_of_a_switch(tmp_path: Path) -> None:
     """One of the two runs all the time; the same command completes it, and the lease ends when it would have."""
 
-    async def killed_switch(world: World, killer: Killer) -> bool:
-        world.service.models[OTHER] = Model(OTHER)
-        await start(world.process())
-        (lease,) = world.leases()
-        commands = world.process(killer)
+    async def killed_switch(setup: LeaseSetup, killer: Killer) -> bool:
+        setup.service.models[OTHER] = Model(OTHER)
+        await start(setup.process())
+        (lease,) = setup.leases()
+        commands = setup.process(killer)
         killed = await until_killed(switch(commands, ARN, OTHER))
         commands.die()
-        world.check()
-        await look(world)
-        assert world.service.running
+        setup.check()
+        await look(setup)
+        assert setup.service.running
         await anyio.sleep(60)
-        again = world.process()
+        again = setup.process()
         await switch(again, ARN, OTHER)
         await again.reaper().reap()
         again.die()
-        assert world.service.running == [OTHER]
-        (found,) = world.leases()
+        assert setup.service.running == [OTHER]
+        (found,) = setup.leases()
         assert found.expires_at == pytest.approx(lease.expires_at, abs=2)
         await anyio.sleep(HOUR_S + 1)
-        await look(world)
-        assert world.service.running == []
-        assert world.leases() == []
+        await look(setup)
+        assert setup.service.running == []
+        assert setup.leases() == []
         return killed
 
     assert worlds(tmp_path, killed_switch) > 15
@@ -210,21 +210,21 @@ def test_kills_and_faults(
     """
 
     async def scenario() -> None:
-        world = World(tmp_path_factory.mktemp("state"), Service(Trouble(changes, looks)))
-        world.service.models[ARN].fails = fails
-        commands = world.process(Killer(at))
+        setup = LeaseSetup(tmp_path_factory.mktemp("state"), Service(Trouble(changes, looks)))
+        setup.service.models[ARN].fails = fails
+        commands = setup.process(Killer(at))
         await until_killed(start(commands, Wish(arn=ARN, for_s=HOUR_S, run_id="r" if owned else None)))
         commands.die()
         await anyio.sleep(pause_s)
-        second = world.process(Killer(second_at))
+        second = setup.process(Killer(second_at))
         await until_killed(second.reaper().reap())
         second.die()
         await anyio.sleep(HOUR_S + 1)
-        await look(world)
-        assert world.service.running == []
+        await look(setup)
+        assert setup.service.running == []
         await anyio.sleep(100)
-        await look(world)
-        assert world.service.running == []
-        assert all(lease.state is not LeaseState.STOPPING for lease in world.leases())
+        await look(setup)
+        assert setup.service.running == []
+        assert all(lease.state is not LeaseState.STOPPING for lease in setup.leases())
 
     run_virtually(scenario)

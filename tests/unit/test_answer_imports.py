@@ -15,6 +15,7 @@ from asyncfilter.answers import open_answers, open_reader
 from asyncfilter.datasets.answers.answer_csv import AnswerCsvWriter
 from asyncfilter.datasets.answers.answer_lines import AnswerLineWriter
 from asyncfilter.datasets.answers.detecting import AnswerFormat
+from asyncfilter.datasets.answers.export_counts import ExportCounts
 from asyncfilter.datasets.answers.importing import Import
 from asyncfilter.datasets.answers.label_studio_tasks import TaskImage, TaskWriter, labelling_config
 from asyncfilter.datasets.answers.rows import write_rows
@@ -34,6 +35,7 @@ from asyncfilter.records.answers import (
     Saw,
     Subject,
 )
+from asyncfilter.report.answer_exchange import export_lines
 from tests.kit.answer_files import (
     BUCKET,
     KEYS,
@@ -449,3 +451,9 @@ def test_real_manifests_are_imported_once(path: Path, name: str) -> None:
     assert (found.imported, found.is_complete) == (len(places), True)
     again = imported(content, GT, path, known=known)
     assert (again.imported, again.repeated, again.boxes_taken) == (0, len(places), found.boxes_taken)
+
+
+@pytest.mark.parametrize(("number", "line"), [(1, "1 answer about 1 image"), (2, "2 answers about 2 images")])
+def test_an_export_is_told_in_numbers_that_agree(number: int, line: str) -> None:
+    """One answer is an answer."""
+    assert list(export_lines(ExportCounts(lines=number, answers=number, images=number), output="-")) == [line]

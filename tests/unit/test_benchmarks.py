@@ -234,6 +234,18 @@ def test_tables_and_plots_are_those_of_the_results() -> None:
         assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
 
 
+def test_lanes_and_fleets_are_judged_by_the_worst_of_what_was_measured() -> None:
+    """A lane that was cut is not judged while it is; without Ray the head of a fleet is not measured."""
+    lanes = {"a": {"share": 0.97, "share_beside_cut": 0.96}, "b": {"share": 0.94, "share_beside_cut": None}}
+    fleet = {"alone_ms": None, "head_ms": None, "converting_head_ms": None}
+    found = {one.what: one for one in judge({"lanes": {"lanes": lanes}, "fleet": fleet}, is_full=True)}
+    of_lanes = [
+        (one.figure, one.is_met) for what, one in found.items() if what.startswith(("lanes of", "the same while"))
+    ]
+    assert of_lanes == [(0.94, False), (0.96, True)]
+    assert {one.figure for what, one in found.items() if what.startswith("head of a fleet")} == {None}
+
+
 def test_all_workloads_are_in_the_results() -> None:
     """The committed results have all measurements, and a figure for every goal in a full run."""
     from benchmarks.suite import WORKLOADS

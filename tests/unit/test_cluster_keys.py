@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from asyncfilter import Job, JobError
+from asyncfilter import Job, JobError, __version__
 from asyncfilter.cli.where import placed
 from asyncfilter.errors import UsageError
+from asyncfilter.fleet.faults import error_at_start, fault_of
 from asyncfilter.job.spec import Cluster
-from asyncfilter.wiring.examining import decode_job, encode_job, fingerprint
+from asyncfilter.wiring.examining import decode_job, encode_job, fingerprint, read_spec, worker_spec
 from asyncfilter.wiring.ray_fleet import check_foreign
 from tests.kit import jobs
 
@@ -27,6 +28,14 @@ def test_defaults() -> None:
     assert make_job().cluster is None
     assert make_job(cluster=None).cluster is None
     assert make_job(cluster={"engine": "ray"}).cluster == Cluster()
+
+
+@pytest.mark.parametrize("gpus", [0, 0.25, 1, 3])
+def test_parts_of_a_gpu(gpus: float) -> None:
+    """Ray gives a part of one, or whole ones."""
+    cluster = make_job(cluster={"engine": "ray", "per_worker": {"gpus": gpus}}).cluster
+    assert cluster is not None
+    assert cluster.gpus == gpus
 
 
 def test_every_key() -> None:
@@ -60,6 +69,7 @@ def test_every_key() -> None:
         ({"engine": "ray", "workers": {"min": 3, "max": 2}}, "cluster.workers.max"),
         ({"engine": "ray", "per_worker": {"cpus": 0.5}}, "cluster.per_worker.cpus"),
         ({"engine": "ray", "per_worker": {"gpus": -1}}, "cluster.per_worker.gpus"),
+        ({"engine": "ray", "per_worker": {"gpus": 1.5}}, "cluster.per_worker.gpus"),
         ({"engine": "ray", "per_worker": {"memory_gb": 0}}, "cluster.per_worker.memory_gb"),
         ({"engine": "ray", "send": "some"}, "cluster.send"),
         ({"engine": "ray", "wait_s": 0}, "cluster.wait_s"),
@@ -135,6 +145,18 @@ def test_workers_get_what_they_use_and_no_more() -> None:
         make_job(detector={"kind": "rekognition", "max_labels": 5}),
     ]
     assert len({fingerprint(one) for one in [job, *others]}) == 4
+
+
+def test_another_version_is_named_before_its_job_is_read() -> None:
+    """A job of another version may have what this one does not know; exit 2 also after the way to the head."""
+    spec = worker_spec(make_job(), region="us-east-1", bucket_region=None, sends_files=False)
+    assert read_spec(spec).version == __version__
+    other = {**msgspec.msgpack.decode(spec), "version": "9.9", "job": 3, "cpus": "many"}
+    with pytest.raises(UsageError, match=r"the workers have asyncfilter .*, this is 9\.9") as found:
+        read_spec(msgspec.msgpack.encode(other))
+    told = error_at_start(fault_of(found.value))
+    assert isinstance(told, UsageError)
+    assert (told.message, told.hint) == (found.value.message, found.value.hint)
 
 
 def test_foreign_bytes_are_no_job() -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
+import anyio.to_thread
 import pytest
-from asyncfilter.fleet.tokens import wants_no_token
 
-from asyncfilter.errors import WaitEndedError
-from asyncfilter.fleet import rays
+from asyncfilter.errors import AccessError, WaitEndedError
+from asyncfilter.fleet import own_ray, rays
+from asyncfilter.fleet.auth_probe import wants_no_token
+from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
 from asyncfilter.fleet.wires import Loss, WireLostError
 from asyncfilter.job.spec import Cluster
@@ -134,6 +140,16 @@ async def test_workers_of_a_former_head_are_left_and_those_that_were_started_end
     assert hub.is_left
 
 
+async def test_a_head_that_found_no_workers_leaves_none(ray: Ray) -> None:
+    """So a run that fails at its start stops the Ray that it started."""
+    with listening() as address:
+        hub = hub_of(address)
+        await hub.next()
+        await hub.leave(hub.started)
+    assert not hub.is_left
+    assert not ray.actors
+
+
 async def test_at_the_end_all_are_ended(ray: Ray) -> None:
     """Those that were there, too; and workers of a former job at once."""
     ray.actors |= {name: Actor(name) for name in ("a-0-1", "a-1-1", "other")}
@@ -191,6 +207,29 @@ async def test_why_a_worker_was_lost(ray: Ray, pid: int, nodes_alive: bool, reas
     with pytest.raises(WireLostError) as caught:
         await wire.receive("session")
     assert (caught.value.reason, caught.value.is_final) == (reason, False)
+
+
+async def test_ray_is_not_left_while_a_thread_asks_it(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would abort the process. A thread that goes on is not waited for, and nobody asks after the end."""
+    left: list[bool] = []
+    monkeypatch.setattr(rays, "_REACH_S", 0.2)
+    monkeypatch.setattr(ray, "shutdown", lambda: left.append(True), raising=False)
+    rays._calls.begin()
+    try:
+        ray.stands_still.set()
+        with anyio.move_on_after(0.05):
+            await rays.ask_ray(ray.util.list_named_actors)
+        await anyio.to_thread.run_sync(rays.disconnect)
+        assert (left, rays._state.has_ended) == ([], True)
+        rays._state.has_ended = False
+        ray.goes_on.set()
+        await anyio.to_thread.run_sync(rays.disconnect)
+        assert left == [True]
+        with pytest.raises(WireLostError):
+            await rays.ask_ray(ray.util.list_named_actors)
+    finally:
+        ray.goes_on.set()
+        rays._calls.begin()
 
 
 class Own:
@@ -262,3 +301,36 @@ def test_whether_a_ray_wants_a_token(frames: bytes, is_open: bool) -> None:
         thread.join(10)
     assert not wants_no_token("127.0.0.1:1")
     assert not wants_no_token("nothing")
+
+
+def test_a_handler_beneath_that_of_python_is_replaced() -> None:
+    """Ray puts one there when it is joined, of which Python knows nothing."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: seen.append(number))
+    beneath = ctypes.CDLL(None).signal
+    beneath.argtypes, beneath.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    try:
+        beneath(signal.SIGTERM, int(signal.SIG_IGN))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not seen
+        rays.take_sigterm_back()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_why_our_ray_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray has written last is told, though its folder is gone by then."""
+    keeper = tmp_path / "keeper.py"
+    keeper.write_text(
+        "import pathlib, shutil, sys, time\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "(folder / 'log').write_text('no space left')\n"
+        "time.sleep(1.5)\n"
+        "shutil.rmtree(folder)\n"
+    )
+    monkeypatch.setattr(own_ray, "_KEEPER", keeper)
+    with pytest.raises(AccessError, match="no space left"):
+        await anyio.to_thread.run_sync(lambda: OwnRay.start(tmp_path / "note", cpus=1))
+    assert not (tmp_path / "note").exists()

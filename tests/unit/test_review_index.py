@@ -1,4 +1,4 @@
-"""The parts of the review server that are pure, or need a file alone: index, thresholds, likeness, cache, links."""
+"""The parts of the review server that are pure, or need a file alone: index, thresholds, images alike, cache, links."""
 
 from __future__ import annotations
 
@@ -79,15 +79,15 @@ def test_pages_of_the_waiting_queue_are_the_queue(images: list[tuple[float, bool
     assert list(index.all_ids()) == ids
 
 
-def test_twins_share_an_answer() -> None:
+def test_duplicates_share_an_answer() -> None:
     """Also one that comes later; counts are of images."""
     index = CardIndex()
     index.add(band([1, 2], [5.0, 1.0]))
-    index.add(Chunk(ids=[3], verdicts=bytes([VERDICT_CODES[Verdict.REVIEW]]), distances=[2.0], twins=[(3, 1)]))
+    index.add(Chunk(ids=[3], verdicts=bytes([VERDICT_CODES[Verdict.REVIEW]]), distances=[2.0], duplicates=[(3, 1)]))
     assert sorted(index.set_state(3, state(row(3, 1)))) == [1, 3]
     assert list(index.waiting()) == [2]
     assert index.by_verdict[CurrentVerdict.KEEP] == 2
-    index.add(Chunk(ids=[4], verdicts=bytes([VERDICT_CODES[Verdict.KEEP]]), twins=[(4, 1)]))
+    index.add(Chunk(ids=[4], verdicts=bytes([VERDICT_CODES[Verdict.KEEP]]), duplicates=[(4, 1)]))
     assert index.state(4) is not None
     assert index.rule_verdict(4) is Verdict.KEEP
 
@@ -143,7 +143,7 @@ def test_why_an_image_is_uncertain() -> None:
     assert rule_text(job.rules[1]) == "Robin or Wren"
 
 
-def test_likeness_by_labels_counts_what_is_rare() -> None:
+def test_images_alike_by_labels_counts_what_is_rare() -> None:
     """A label that all images have makes none of them alike."""
     images = {
         1: {"Animal": 99.0, "Robin": 90.0},
@@ -155,7 +155,7 @@ def test_likeness_by_labels_counts_what_is_rare() -> None:
     assert vectors.nearest(9, {"Unheard of": 50.0}, 5) == []
 
 
-def test_likeness_by_look_is_that_of_few_bits() -> None:
+def test_images_alike_by_look_is_that_of_few_bits() -> None:
     """The nearest first, and none beyond the limit."""
     assert nearest_looks(0, {1: 0b111, 2: 0b1, 3: (1 << 64) - 1}, 5) == [2, 1]
 

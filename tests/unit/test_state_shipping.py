@@ -168,7 +168,7 @@ async def test_what_no_segment_holds_waits_for_a_snapshot(
 async def test_grants_are_committed_before_use_and_given_back(ship: Callable[..., object], tmp_path: Path) -> None:
     """A machine that is lost has spent at most what the restored sums reserve."""
 
-    class OnePurse:
+    class OneGrant:
         is_low = False
 
         def __init__(self) -> None:
@@ -181,10 +181,10 @@ async def test_grants_are_committed_before_use_and_given_back(ship: Callable[...
             self.given.append(grant.micros)
 
     async with ship() as one:  # type: ignore[attr-defined]
-        purse = OnePurse()
-        one.state.use(purse)
+        grants = OneGrant()
+        one.state.use(grants)
         await one.commit()
-        assert purse.given[-1] == 50_000
+        assert grants.given[-1] == 50_000
         head = await one.head()
         assert (head.spent_micros, head.granted_micros) == (3000, 50_000)
         await restore(one.store, PLACE, head, tmp_path / "lost.db")

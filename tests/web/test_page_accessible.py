@@ -49,11 +49,11 @@ async def test_axe_finds_nothing(open_page: Opener, review: FakeReview, colours:
     await page.ready()
     wrong = {}
     for width in (1400, 390):
-        await page.page.set_viewport_size({"width": width, "height": 844})
+        await page.resize(width, 844)
         for tab in ("decide", "sheet", "find", "insights", "run"):
             await settle(page, tab)
             wrong[tab, width] = await violations(page)
-    await page.page.set_viewport_size({"width": 1400, "height": 900})
+    await page.resize(1400, 900)
     await page.open_tab("decide")
     await page.ready()
     for keys in (("1",), ("b", "n", "m"), ("Enter", "g"), ("Escape", "?")):
@@ -87,7 +87,7 @@ async def test_nothing_is_wider_than_the_screen(open_page: Opener, review: FakeR
     await page.open_tab("decide")
     await page.ready()
     for wide in (width, 768) if width == 700 else (width,):
-        await page.page.set_viewport_size({"width": wide, "height": 844})
+        await page.resize(wide, 844)
         right = await page.page.locator(".looking").bounding_box()
         assert right is not None
         for name in ("keep", "reject", "unsure", "undo", "group", "boxes-open"):

@@ -226,7 +226,7 @@ async def test_the_picture_stays_under_the_pointer(open_page: Opener, review: Fa
     """Neither the first box nor its fields move the picture, at any width."""
     page = await opened(open_page)
     for width in (1400, 1280, 1000, 390):
-        await page.page.set_viewport_size({"width": width, "height": 844})
+        await page.resize(width, 844)
         before = await page.at("boxes").bounding_box()
         await page.page.keyboard.press("n")
         await page.at("box-left").wait_for()

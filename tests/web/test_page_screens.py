@@ -26,7 +26,6 @@ async def test_a_sheet_is_flipped_and_committed(open_page: Opener, review: FakeR
     for key in ("Space", "ArrowRight", "Space", "ArrowRight", "u"):
         await page.page.keyboard.press(key)
     await page.page.locator("[data-testid=sheet-tile][data-id='3'][data-verdict=unsure]").wait_for()
-    await page.page.wait_for_timeout(200)  # a page of tiles counts once it was seen, as a card does
     await page.page.keyboard.press("Enter")
     await page.page.locator("[data-testid=sheet-tile][data-id='25']").wait_for()
     await page.saved()
@@ -37,7 +36,6 @@ async def test_a_sheet_is_flipped_and_committed(open_page: Opener, review: FakeR
     await page.page.locator("[data-testid=sheet-tile][data-id='1']").wait_for()
     await page.saved()
     assert all(not one["answer"] for one in review.cards.values())
-    await page.page.wait_for_timeout(200)
     await page.page.keyboard.press("Enter")
     await page.page.locator("[data-testid=sheet-tile][data-id='25']").wait_for()
     await page.at("undo").focus()

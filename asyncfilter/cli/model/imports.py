@@ -26,7 +26,7 @@ from asyncfilter.cli.streams import stdout_is_whole
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.custom_labels.counting import ImportedDataset, LineError
 from asyncfilter.custom_labels.importing import ImportBy, ImportWish, ManifestSource
-from asyncfilter.custom_labels.manifest_lines import LineFates, digest_of
+from asyncfilter.custom_labels.manifest_lines import LineFates, digest_of, source_refs_at
 from asyncfilter.datasets.manifests.codes import Severity
 from asyncfilter.datasets.manifests.file_checks import Options, Role, TrainingFacts
 from asyncfilter.datasets.manifests.validation import Validation, validate
@@ -205,10 +205,11 @@ def _refuse(project: str, checked: Sequence[_Checked], options: ModelOptions) ->
 
 
 def _unimported(one: _Checked) -> ImportedDataset:
+    wrong = [found for found in one.validation.log.kept if found.severity is Severity.ERROR]
+    refs = source_refs_at(one.manifest.stream, {found.line for found in wrong})
     errors = [
-        LineError(line=found.line, source_ref=None, code=found.code, message=found.message)
-        for found in one.validation.log.kept
-        if found.severity is Severity.ERROR
+        LineError(line=found.line, source_ref=refs.get(found.line or 0), code=found.code, message=found.message)
+        for found in wrong
     ]
     return ImportedDataset(kind=one.kind, dataset=None, lines=one.fates.lines, batches=0, missing=(), errors=errors)
 

@@ -9,7 +9,7 @@ from asyncfilter.ports.keeping import Grant
 
 
 class StateGrants:
-    """``Purse`` over the budget of one run.
+    """``Grants`` over the budget of one run.
 
     Invariant: no reservation exceeds what the last commit granted, nor what the commit under way will grant.
 
@@ -25,21 +25,21 @@ class StateGrants:
 
     @property
     def is_low(self) -> bool:
-        """See ``Purse``: less than half of a new grant is left."""
+        """See ``Grants``: less than half of a new grant is left."""
         budget = self._budget
         left = (budget.ceiling_micros or 0) - budget.spent_micros - budget.held_micros
         wanted = self._total() - budget.spent_micros - budget.held_micros
         return 2 * left < wanted
 
     def propose(self) -> Grant:
-        """See ``Purse``."""
+        """See ``Grants``."""
         total = self._total()
         # Before the commit: a restored state counts only this much as spent.
         self._budget.ceiling_micros = min(total, self._budget.ceiling_micros or 0)
         return Grant(total, self._budget.next_price_micros)
 
     def granted(self, grant: Grant) -> None:
-        """See ``Purse``."""
+        """See ``Grants``."""
         self._budget.ceiling_micros = grant.micros
         self._gate.refresh()
 

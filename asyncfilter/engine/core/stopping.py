@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import anyio
+import anyio.lowlevel
 
 from asyncfilter.errors import AsyncFilterError, StateAwayError
 from asyncfilter.model import StopReason
@@ -116,6 +117,10 @@ class Interrupt:
 
 async def _pause_unless(event: anyio.Event, delay_s: float) -> bool:
     """Wait ``delay_s`` seconds; False, at once, when ``event`` is set."""
+    if delay_s <= 0:
+        # A turn that a worker returned is repeated at once; a scope that is over already costs more than the attempt.
+        await anyio.lowlevel.checkpoint()
+        return not event.is_set()
     with anyio.move_on_after(delay_s):
         await event.wait()
     # Not whether the wait timed out: the event may have been set at that very moment.

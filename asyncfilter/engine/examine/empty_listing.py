@@ -149,8 +149,8 @@ def _by_likeness(segment: str, folders: Sequence[str], above: str) -> list[str]:
     """The folders whose names are most similar to ``segment``, the most similar first."""
     wanted = normalize("NFC", segment).casefold()
 
-    def likeness(folder: str) -> float:
+    def similarity(folder: str) -> float:
         name = normalize("NFC", folder.removeprefix(above).rstrip("/")).casefold()
         return difflib.SequenceMatcher(None, wanted, name).ratio()
 
-    return sorted(folders, key=likeness, reverse=True)[:_TRIED]
+    return sorted(folders, key=similarity, reverse=True)[:_TRIED]

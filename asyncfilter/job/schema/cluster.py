@@ -35,6 +35,17 @@ def check_address(text: str) -> str:
     return text
 
 
+def _whole_above_one(gpus: float) -> float:
+    """A share of one GPU, or whole ones: Ray gives no others.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError(f"expected a whole number, or a part of 1, found {SEEN}")
+    return gpus
+
+
 def _both(value: object) -> Any:  # noqa: ANN401  any content of the file
     """``workers: 4`` stands for ``workers: {min: 4, max: 4}``."""
     return {"min": value, "max": value} if isinstance(value, int) and not isinstance(value, bool) else value
@@ -55,7 +66,9 @@ class PerWorker(Section):
     cpus: Annotated[float, Field(ge=1, le=100_000, allow_inf_nan=False)] = Field(
         default=_CLUSTER.cpus, description="Cores; so many pictures are decoded at one time."
     )
-    gpus: Number = Field(default=_CLUSTER.gpus, description="GPUs.")
+    gpus: Annotated[Number, AfterValidator(_whole_above_one)] = Field(
+        default=_CLUSTER.gpus, description="GPUs; a part of one is allowed."
+    )
     memory_gb: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | None = Field(
         default=None, description="Memory in GB. `null`: Ray is not asked for any."
     )

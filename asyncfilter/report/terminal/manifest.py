@@ -10,7 +10,7 @@ from asyncfilter.datasets.manifests.splitting import SplitCounts
 from asyncfilter.datasets.manifests.statistics import Statistics
 from asyncfilter.datasets.manifests.tally import Tally
 from asyncfilter.datasets.manifests.validation import Validation
-from asyncfilter.report.formatting import count, share
+from asyncfilter.report.formatting import count, counted, share
 
 _MOST_BUCKETS = 3
 
@@ -32,9 +32,9 @@ def _summary(result: Validation) -> Iterator[str]:
     states = f"{count(tally.valid)} valid, {count(tally.invalid)} invalid, {count(tally.ignored)} ignored"
     shown = (("dropped", tally.dropped), ("blank", tally.blank))
     details = ", ".join(f"{count(number)} {name}" for name, number in shown if number)
-    yield f"{result.file}: {_counted(tally.lines, 'line')}: {states}{f' ({details})' if details else ''}"
+    yield f"{result.file}: {counted(tally.lines, 'line')}: {states}{f' ({details})' if details else ''}"
     boxes = f", {count(tally.boxes)} boxes" if tally.box_lines else ""
-    labels = f"{_counted(len(tally.labels), 'label')} in {_counted(tally.valid, 'image')}{boxes}"
+    labels = f"{counted(len(tally.labels), 'label')} in {counted(tally.valid, 'image')}{boxes}"
     yield f"  {tally.use_case.value}: {labels}; {_buckets(tally)}"
     for code in sorted(result.log.counts, key=RANKS.__getitem__):
         first = result.log.first[code]
@@ -63,8 +63,8 @@ def split_lines(counts: SplitCounts) -> Iterator[str]:
 def statistics_lines(name: str, found: Statistics) -> Iterator[str]:
     """The figures of a manifest."""
     tally = found.tally
-    images = f"{_counted(found.images, 'image')}, {count(tally.ignored)} of them without labels"
-    yield f"{name}: {_counted(tally.lines, 'line')}, {images}"
+    images = f"{counted(found.images, 'image')}, {count(tally.ignored)} of them without labels"
+    yield f"{name}: {counted(tally.lines, 'line')}, {images}"
     if tally.invalid:
         yield f"  {count(tally.invalid)} invalid lines are not counted: see asyncfilter manifest validate"
     yield f"  {tally.use_case.value}; {_buckets(tally)}"
@@ -84,7 +84,7 @@ def limit_lines(results: Sequence[LimitResult], tallies: Sequence[Tally]) -> Ite
     """The limits that are broken with examples and advice, then those that are kept, in brief."""
     invalid = sum(tally.invalid for tally in tallies)
     if invalid:
-        yield f"{_counted(invalid, 'line')} cannot be used and are not counted: see asyncfilter manifest validate"
+        yield f"{counted(invalid, 'line')} cannot be used and are not counted: see asyncfilter manifest validate"
     for result in results:
         if result.ok:
             continue
@@ -112,7 +112,3 @@ def _buckets(tally: Tally) -> str:
     names = list(tally.buckets)
     more = f" and {len(names) - _MOST_BUCKETS} more" if len(names) > _MOST_BUCKETS else ""
     return f"{', '.join(names[:_MOST_BUCKETS])}{more}" if names else "no bucket"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{count(number)} {what if number == 1 else f'{what}s'}"

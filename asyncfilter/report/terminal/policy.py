@@ -105,14 +105,20 @@ def _named(result: AccessResult) -> dict[str, object]:
 
 
 def draw_commands(needs: Sequence[Need], by_command: Mapping[Command, Sequence[Need]]) -> RenderableType:
-    """Which statements of the policy each command needs, and what happens without those it can do without.
+    """Which statements each command needs, and what happens without those it can do without.
 
     Args:
-        needs: Of all commands together, of which the policy is made: it may grant by one statement what two ask for.
+        needs: Of all commands together, of which the policy is made; where one statement grants what two ask for, the
+            other one is not in the policy, and stands here with its name.
         by_command: Of each command.
     """
-    names = {_key(need): other.statement for need, other in granting(needs).items()}
-    return Facts(_command_rows(by_command, lambda need: names[_key(need)]))
+    granted = {_key(need): other.statement for need, other in granting(needs).items()}
+
+    def shown(need: Need) -> str:
+        by = granted[_key(need)]
+        return need.statement if by == need.statement else f"{need.statement} (in {by})"
+
+    return Facts(_command_rows(by_command, shown))
 
 
 def _key(need: Need) -> tuple[str, str, str | None]:
@@ -120,15 +126,15 @@ def _key(need: Need) -> tuple[str, str, str | None]:
     return need.action, need.resource, need.prefix
 
 
-def _command_rows(by_command: Mapping[Command, Sequence[Need]], statement: Callable[[Need], str]) -> Iterator[Row]:
+def _command_rows(by_command: Mapping[Command, Sequence[Need]], shown: Callable[[Need], str]) -> Iterator[Row]:
     without: dict[str, dict[str, None]] = {}
-    required = {statement(need) for needs in by_command.values() for need in needs if need.without is None}
+    required = {need.statement for needs in by_command.values() for need in needs if need.without is None}
     for command, needs in by_command.items():
-        statements = dict.fromkeys(map(statement, needs))
+        statements = dict.fromkeys(map(shown, needs))
         yield command.value, Text(", ".join(statements) or "no permission", "" if statements else "dim")
         for need in needs:
-            if need.without is not None and statement(need) not in required:
-                without.setdefault(need.without, {})[statement(need)] = None
+            if need.without is not None and need.statement not in required:
+                without.setdefault(need.without, {})[need.statement] = None
     for at, (text, names) in enumerate(without.items()):
         yield ("" if at else "without"), Text.assemble((", ".join(names), "bold"), f": {text}")
 

@@ -5,7 +5,7 @@ import { attempted, mayBeBlank, troubleOf, untilNext } from "./trouble.js";
 
 const AHEAD = 8;
 const BEHIND = 3;
-const MOST_FAILED = 3; // of a picture that the server can show and this browser cannot
+const MOST_FAILED = 10; // of a picture that the server can show and this browser cannot
 
 const pictures = new Map(); // id -> {image, state}
 

@@ -176,6 +176,6 @@ export function Boxes({ card, picture, size, editing, askedAs, onDone }) {
       ${boxes[at] && html`<${Handles} box=${boxes[at]} picture=${picture} scale=${picture[0] / size[0]} />`}
     </svg>
     <ul class="tags" aria-hidden="true">
-      ${boxes.map((box) => html`<li style=${{ left: `${box.left * 100}%`, top: `${box.top * 100}%` }}><${Foreign} text=${box.label} /></li>`)}
+      ${boxes.map((box, index) => html`<li class=${index === at ? "selected" : ""} style=${{ left: `${box.left * 100}%`, top: `${box.top * 100}%` }}><${Foreign} text=${box.label} /></li>`)}
     </ul>`;
 }

@@ -34,7 +34,7 @@ function Handle({ name, testid, value, low, high, onChange, chart }) {
   return html`<div class=${`threshold ${testid}`} style=${{ left: `${value}%` }} role="slider" tabindex="0" data-testid=${testid} aria-label=${name}
       aria-valuemin=${low} aria-valuemax=${high} aria-valuenow=${value} aria-valuetext=${`${name} ${value}`} onKeyDown=${onKey}
       onPointerDown=${(event) => event.currentTarget.setPointerCapture(event.pointerId)} onPointerMove=${drag}>
-    <span class="flag" style=${{ transform: `translateX(-${value}%)` }}>${value}</span>
+    <span class="flag" style=${{ transform: `translateX(-${value}%)` }}>${name} ${value}</span>
   </div>`;
 }
 
@@ -58,7 +58,7 @@ export function Histogram({ bins, atLeast, keep, ask, onKeep, onAsk, words }) {
       <${Handle} name="Keep from" testid="threshold-keep" value=${keep} low=${ask} high=${100} onChange=${onKeep} chart=${chart} />
       <${Handle} name="Ask from" testid="threshold-ask" value=${ask} low=${0} high=${keep} onChange=${onAsk} chart=${chart} />
     </div>
-    <div class="axis" aria-hidden="true">${[0, 25, 50, 75, 100].map((tick) => html`<span>${tick}</span>`)}</div>
+    <div class="axis" aria-hidden="true">${[0, 25, 50, 75, 100].map((tick) => html`<span style=${{ left: `${tick}%`, transform: `translateX(-${tick === 0 ? 0 : tick === 100 ? 100 : 50}%)` }}>${tick}</span>`)}</div>
     <dl class="figures">
       <div><dt>Would be kept</dt><dd data-testid="would-keep" data-count=${kept}>${count(kept)}</dd></div>
       <div><dt>Would be asked</dt><dd data-testid="would-ask" data-count=${asked}>${count(asked)}</dd></div>

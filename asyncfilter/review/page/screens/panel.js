@@ -4,7 +4,7 @@ import { verdictOf } from "../cards.js";
 import { done } from "../answers.js";
 import { cardOf } from "../cards.js";
 import * as line from "../line.js";
-import { Foreign, KeyText, Verdict } from "../parts.js";
+import { Foreign, Icon, KeyText, Verdict } from "../parts.js";
 import { go } from "../routes.js";
 import { basename, clock, count, percent, visible } from "../text.js";
 import { LabelChooser } from "./labels.js";
@@ -48,7 +48,8 @@ function Recent() {
       const card = cardOf(items[0].id);
       const name = items.length > 1 ? `${count(items.length)} images` : basename(card?.key ?? `image ${items[0].id}`);
       return html`<li key=${items[0].uid}><button class="quiet small" onClick=${() => void line.show(items[0].id)}>
-        <${Verdict} verdict=${verdictOf(card)} bare /><${Foreign} text=${name} /></button></li>`;
+        ${verdictOf(card) ? html`<${Verdict} verdict=${verdictOf(card)} bare />` : html`<${Icon} name="boxes" /><span class="sr">Labels or boxes:</span>`}
+        <${Foreign} text=${name} /></button></li>`;
     })}</ul>
   </section>`;
 }

@@ -25,8 +25,10 @@ function Curve() {
   if (values.length < 2) return null;
   const most = Math.max(...values, 1e-9);
   const points = values.map((value, at) => `${(at / (values.length - 1)) * WIDTH},${HEIGHT - 4 - (value / most) * (HEIGHT - 12)}`);
-  return html`<svg class="curve" role="img" aria-label=${`Images a second, now ${values.at(-1).toFixed(1)}, at most ${most.toFixed(1)}`}
-    viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none"><polyline points=${points.join(" ")} /></svg>`;
+  const words = `Images a second: now ${values.at(-1).toFixed(1)}, at most ${most.toFixed(1)}`;
+  return html`<figure class="curve-box"><svg class="curve" role="img" aria-label=${words} viewBox=${`0 0 ${WIDTH} ${HEIGHT}`}
+      preserveAspectRatio="none"><polyline points=${points.join(" ")} /></svg>
+    <figcaption class="faint" aria-hidden="true">${words}</figcaption></figure>`;
 }
 
 const dollars = (micros) => `$${(micros / 1e6).toFixed(2)}`;

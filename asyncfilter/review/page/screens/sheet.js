@@ -88,6 +88,7 @@ async function takeBack() {
   marks.value = Object.fromEntries(back.map((id) => [id, marks.value[id] ?? premark(cardOf(id))]));
   at.value = 0;
   state.value = "ready";
+  isNext = false;
   shownAt = performance.now();
 }
 

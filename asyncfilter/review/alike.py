@@ -20,7 +20,7 @@ _BATCH = 1000
 _UNSIGNED = (1 << 64) - 1
 
 
-class Likeness:
+class AlikeImages:
     """Finds images that are like another one.
 
     Args:
