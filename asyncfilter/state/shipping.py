@@ -41,6 +41,9 @@ _FLUSH_S = 30.0
 
 _CLOSE_S = 20.0
 
+_STOOD_STILL_S = 10.0
+"""A process that ran no task for this long was stopped, or its machine slept; a rewrite takes less."""
+
 
 class StateShipping:
     """``KeptState``: owns a state, and ships the file of this machine to it; made by ``open_shipping``.
@@ -202,15 +205,18 @@ class StateShipping:
 
     async def _watch(self) -> None:
         """Say when S3 is behind or away, and begin a commit before money runs out."""
-        told_s = 0.0
+        told_s, looked_s, awake_s = 0.0, self._owner.now_s(), -_STOOD_STILL_S
         while True:
             await self._clock.sleep(_WATCH_S)
             now_s = self._owner.now_s()
+            # A process that stood still has tried nothing: only the next rewrite shows who owns the state by now.
+            awake_s = now_s if now_s - looked_s > _STOOD_STILL_S else awake_s
+            looked_s = now_s
             silent_s = self._owner.tenure.silent_s(now_s)
             if silent_s > BEHIND_AFTER_S and now_s - told_s > BEHIND_AFTER_S and not self._owner.tenure.is_lost:
                 told_s = now_s
                 await self._say_behind(silent_s)
-            if self.is_truth and self._owner.tenure.is_away(now_s):
+            if self.is_truth and self._owner.tenure.is_away(now_s) and now_s > awake_s + _STOOD_STILL_S:
                 self._end(_away(self._owner, silent_s))
             self._commits.look_at_grants()
             # Waiters compare clocks: what they wait for may have come with time alone.

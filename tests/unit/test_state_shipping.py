@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from asyncfilter.checkpoint import SqliteCheckpoint, open_checkpoint
@@ -19,7 +20,7 @@ from asyncfilter.ports.keeping import Grant
 from asyncfilter.records.progress import Batch, Totals
 from asyncfilter.state import beside, commits, making, shipping
 from asyncfilter.state.fetching import read_head
-from asyncfilter.state.head import Head
+from asyncfilter.state.head import Head, encode_head
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.state.shipping import StateShipping, running
 from asyncfilter.state.taking import Claim, take
@@ -254,3 +255,15 @@ async def test_a_lost_state_ends_every_wait(ship: Callable[..., object]) -> None
         assert await one.state.flush() is not None
         before = dict(one.store.objects)
     assert one.store.objects == before
+
+
+async def test_a_process_that_stood_still_learns_who_owns_the_state(ship: Callable[..., object]) -> None:
+    """It has tried nothing meanwhile: the next rewrite decides, not the time since the last one."""
+    async with ship() as one:  # type: ignore[attr-defined]
+        await one.commit()
+        head = await one.head()
+        taken = msgspec.structs.replace(head, epoch=head.epoch + 1, commit=head.commit + 1, nonce="0" * 16)
+        one.store.write(PLACE.head, encode_head(taken))
+        now_s = one.state._owner.now_s
+        one.state._owner.now_s = lambda: now_s() + 100.0
+        assert isinstance(await one.state.wait_end(), StateLostError)
