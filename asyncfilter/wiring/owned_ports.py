@@ -1,12 +1,14 @@
 """Ports that pay only while this process owns the state in S3.
 
-The last look is right before each attempt is made: a turn that was given before a standstill is returned.
+The last look is right before the bytes of an attempt are written: a turn that was given before a standstill is
+returned.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from asyncfilter.aws.clients.http.gate import sent_only_if
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import NotSentError
 from asyncfilter.model import Detection, ObjectRef
@@ -41,7 +43,8 @@ class _OwnedDetector:
         if not self._state.may_pay():
             await self._state.wait_may_pay()
             raise NotSentError("the state in S3 could not be written in time")
-        return await self._detector.detect(image)
+        with sent_only_if(self._state.may_pay):
+            return await self._detector.detect(image)
 
 
 class OwnedReferences(_OwnedDetector):

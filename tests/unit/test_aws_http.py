@@ -36,9 +36,10 @@ from asyncfilter.aws.clients.http import (
     connecting,
 )
 from asyncfilter.aws.clients.http.connection import BUFFER_BYTES, ERROR_LIMIT_BYTES, Connection
+from asyncfilter.aws.clients.http.gate import sent_only_if
 from asyncfilter.aws.clients.http.message import SMALL, ResponseLimit
 from asyncfilter.aws.transport_errors import UnreachableError, transport_failure
-from asyncfilter.errors import EndpointError, TransientError
+from asyncfilter.errors import EndpointError, NotSentError, TransientError
 
 TIMEOUT_S = 2.0
 SHORT_S = 0.1
@@ -134,6 +135,26 @@ async def until(condition: Any) -> None:
     with anyio.fail_after(TIMEOUT_S):
         while not condition():
             await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_a_request_that_may_not_be_sent_any_more(is_kept: bool) -> None:
+    """Its condition is looked at once there is a connection, and not a byte is written; the next request is."""
+    asked: list[int] = []
+    async with scripted([OK, OK], [OK, OK]) as (server, pool, origin):
+        if is_kept:
+            await get(pool, origin)
+
+        def may_send() -> bool:
+            asked.append(pool.connections)
+            return False
+
+        with sent_only_if(may_send), pytest.raises(NotSentError):
+            await pool.exchange(origin, POST, limit=SMALL, is_repeatable=False)
+        assert asked == [1]
+        assert POST not in server.requests
+        with sent_only_if(lambda: True):
+            assert (await get(pool, origin)).body == b"ok"
 
 
 # -- Answers -----------------------------------------------------------------------------------------------------------

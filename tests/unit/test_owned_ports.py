@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from asyncfilter.aws.clients.http.gate import check_may_send
 from asyncfilter.engine.core.backends import DetectorBackend
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import NotSentError
@@ -111,3 +112,26 @@ async def test_no_reference_is_paid_for_without_the_state() -> None:
     with pytest.raises(NotSentError):
         await owned.detect(ObjectRef(bucket="", key=listed.key, size_bytes=1, etag=listed.etag, seq=1))
     assert not references.attempts
+
+
+async def test_the_last_look_is_when_the_request_is_sent() -> None:
+    """A process that stood still between its turn and the first byte may have lost the state meanwhile."""
+    may = [True]
+
+    class Owned(Lost):
+        def may_pay(self) -> bool:
+            return may[0]
+
+    class Sending(Asked):
+        async def detect(self, image: ObjectRef) -> Detection:
+            check_may_send()
+            may[0] = False
+            check_may_send()
+            return await super().detect(image)
+
+    detector = Sending()
+    owned = paid_while_owned(inputs(detector, Preparing(detector, at_lanes=False)), Owned()).backends[0].detector  # type: ignore[arg-type]
+    with pytest.raises(NotSentError):
+        await owned.detect(IMAGE)
+    assert detector.calls == 0
+    check_may_send()

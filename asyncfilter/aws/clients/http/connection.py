@@ -17,6 +17,7 @@ from typing import TypeAlias, cast
 import httptools
 
 from asyncfilter.aws.clients.http.errors import BrokenError, UnsentError
+from asyncfilter.aws.clients.http.gate import check_may_send
 from asyncfilter.aws.clients.http.message import HttpResponse, ResponseLimit
 
 HEAD_LIMIT_BYTES = 64 * 1024
@@ -90,6 +91,7 @@ class Connection(asyncio.BufferedProtocol):
 
         Raises:
             UnsentError: The connection was closed already, or the first write failed.
+            NotSentError: The condition of ``sent_only_if`` does not hold.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -103,6 +105,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body = []
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
+        check_may_send()
         transport.write(request)
         # The transport tries the first write at once: if that fails, no byte has left and the request is not billed.
         if transport.is_closing():

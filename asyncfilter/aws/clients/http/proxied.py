@@ -8,6 +8,7 @@ import aiohttp
 from yarl import URL
 
 from asyncfilter.aws.clients.http.connection import ERROR_LIMIT_BYTES
+from asyncfilter.aws.clients.http.gate import check_may_send
 from asyncfilter.aws.clients.http.message import USER_AGENT, HttpRequest, HttpResponse, ResponseLimit
 from asyncfilter.aws.clients.http.pool import KEEPALIVE_S
 from asyncfilter.aws.deadline import fail_after
@@ -60,6 +61,7 @@ class Proxied:
     async def _send(
         session: aiohttp.ClientSession, origin: str, proxy: str, request: HttpRequest, limit: ResponseLimit
     ) -> HttpResponse:
+        check_may_send()
         async with session.request(
             request.method,
             # Encoded already: the target must be sent as it was signed.
