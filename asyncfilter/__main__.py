@@ -37,8 +37,8 @@ def main() -> None:
     shorten_switch_interval()
     code = command_line(sys.argv[1:])
     PROCESS.over()
-    if (rays := sys.modules.get("asyncfilter.fleet.rays")) is not None:
-        rays.end_process(code)
+    if (ray := sys.modules.get("asyncfilter.fleet.ray_connection")) is not None:
+        ray.end_process(code)
     sys.exit(code)
 
 

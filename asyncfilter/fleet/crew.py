@@ -6,22 +6,22 @@ workers goes to one that does nothing else; an answer is told durable only after
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
 
 import anyio
-import msgspec
 from anyio.abc import TaskGroup
 
 from asyncfilter.clock import Clock
-from asyncfilter.errors import AsyncFilterError, CheckpointError, UsageError, WaitEndedError
+from asyncfilter.errors import AsyncFilterError, WaitEndedError
 from asyncfilter.events import Emit, TurnsReturned, WorkerJoined, WorkerLeft, WorkerLost
 from asyncfilter.fleet.asks import Terms
 from asyncfilter.fleet.line import Line
 from asyncfilter.fleet.link import Link
 from asyncfilter.fleet.messages import Hello
+from asyncfilter.fleet.refusals import Refusals
+from asyncfilter.fleet.reservations import Reservations
+from asyncfilter.fleet.unstored import LateAnswer, LinkKey, UnstoredAnswers
 from asyncfilter.fleet.wires import Hub, Loss, WorkerFaultError
 from asyncfilter.model import Detection, ObjectRef, StopReason, Workers
 
@@ -32,40 +32,6 @@ _TOLD_S = 1.0
 """Returned turns of a worker are told at most this often."""
 
 _CHECK_S = 0.5
-
-_MOST_LATE = 10_000
-"""With so many answers that are not stored yet, no further ones are fetched."""
-
-_RESERVED_S = 60.0
-"""A worker that was reserved for an image is free again when the image has not come for so long: its run may have ended
-meanwhile."""
-
-OTHERS_S = 10.0
-"""After the first worker that cannot be used, others are waited for so long: those that can may be slower to start."""
-
-LinkKey = tuple[str, str]
-
-
-class LateAnswer(msgspec.Struct, frozen=True):
-    """An answer that belongs to no ask under way."""
-
-    image: ObjectRef
-    detection: Detection
-
-
-class _Number(NamedTuple):
-    """Where an answer is kept: a process of a worker, and its number there."""
-
-    link: Link
-    process: str
-    number: int
-
-
-class _Reserved(msgspec.Struct):
-    """A worker that does nothing else than one image, and when that image was there last."""
-
-    link: Link
-    seen_s: float
 
 
 class Crew:
@@ -101,16 +67,12 @@ class Crew:
         self._is_closed = False
         self._settled: set[Link] = set()
         self._heard_out: set[str] = set()
-        self._kept: list[LateAnswer] = []
-        self._arrived = anyio.Event()
-        self._numbers: dict[LinkKey, list[_Number]] = defaultdict(list)
+        self._answers = UnstoredAnswers()
         self._joined = self._lost = self._left = self._returned = self._peak = self._late = 0
         self._adopts = True
         self._untold: dict[Link, int] = {}
-        self._unusable: tuple[float, AsyncFilterError] | None = None
-        self._later_epoch: int | None = None
-        self._failure: AsyncFilterError | None = None
-        self._alone: dict[int, _Reserved] = {}
+        self._refusals = Refusals(terms, now)
+        self._reservations = Reservations(self.links, self.changed, now)
 
     # -- Life ------------------------------------------------------------------------------------------------------
 
@@ -125,10 +87,11 @@ class Crew:
             try:
                 wire = await self._hub.next()
             except WorkerFaultError as fault:
-                self._note_unusable(fault.error)
+                self._refusals.cannot_be_used(fault.error)
+                self._notify()
                 continue
             except AsyncFilterError as error:
-                self._failure = error
+                self._refusals.failure = error
                 self._notify()
                 await anyio.sleep_forever()
                 return
@@ -165,13 +128,11 @@ class Crew:
                 self._check_usable()
                 await self._wait_change()
         if scope.cancelled_caught:
-            self._check_usable()
-            if self._unusable is not None and not self._open():
-                raise self._unusable[1]
+            self._refusals.check(has_workers=bool(self._open()), is_over=True)
             came = len(self._open())
             raise WaitEndedError(
                 f"only {came} of {least} workers came within {wait_s:g} s (cluster.workers.min, cluster.wait_s); "
-                f"nothing was paid{self._why_unusable()}",
+                f"nothing was paid{self._refusals.why_unusable()}",
                 hint="Start more nodes, ask for less in cluster.per_worker, or raise cluster.wait_s.",
             )
         with anyio.move_on_after(settle_s):
@@ -186,15 +147,14 @@ class Crew:
 
     def late_answers(self) -> list[LateAnswer]:
         """The answers that came for no ask under way, since the last call."""
-        late, self._kept = self._kept, []
-        if late:  # else somebody may wait for the event that is there
-            self._arrived = anyio.Event()
+        late = self._answers.take_late()
+        if late:
             self._notify()
         return late
 
     async def late_arrived(self) -> None:
         """Return once there are ``late_answers``."""
-        await self._arrived.wait()
+        await self._answers.late_arrived()
 
     def settled_names(self) -> list[str]:
         """The workers that keep nothing from before this head any more."""
@@ -203,7 +163,7 @@ class Crew:
     @property
     def is_ousted(self) -> bool:
         """Whether the workers obey a later head."""
-        return self._later_epoch is not None
+        return self._refusals.is_ousted
 
     async def say_bye(self) -> None:
         """End all workers, with a moment to hear it; before ``begin`` only those that keep nothing."""
@@ -238,52 +198,7 @@ class Crew:
 
     def _check_usable(self) -> None:
         """Raise when waiting for workers is in vain."""
-        if self._failure is not None:
-            raise self._failure
-        if self._later_epoch is not None:
-            raise self._ousted()
-        if self._unusable is not None and not self._open() and self._now() - self._unusable[0] > OTHERS_S:
-            raise self._unusable[1]
-
-    def _note_unusable(self, error: AsyncFilterError) -> None:
-        """Note why a worker cannot be used, and since when there is such a one."""
-        since_s = self._now() if self._unusable is None else self._unusable[0]
-        self._unusable = since_s, error
-        self._notify()
-
-    def _why_unusable(self) -> str:
-        return "" if self._unusable is None else f"; another could not be used: {self._unusable[1].message}"
-
-    def _unfit(self, hello: Hello) -> UsageError:
-        terms = self._terms
-        if hello.version != terms.version:
-            return UsageError(
-                f"the workers have asyncfilter {hello.version}, this is {terms.version}",
-                hint="Install one version of asyncfilter on all machines.",
-            )
-        return UsageError(
-            f"the workers examine for another job (fingerprint {hello.fingerprint[:12]}, this job has "
-            f"{terms.fingerprint[:12]})",
-            hint="End the workers of the other job, or set another checkpoint.",
-        )
-
-    def _ousted(self) -> CheckpointError:
-        return CheckpointError(
-            f"another run of this checkpoint has the workers (epoch {self._later_epoch}, this one is "
-            f"{self._terms.epoch})",
-            hint="Look at that run; the same command continues once it has ended.",
-        )
-
-    def _is_held_by_another(self) -> bool:
-        """Whether no worker came back since another run of the same epoch took them."""
-        since_s, error = self._unusable or (self._now(), None)
-        return isinstance(error, CheckpointError) and self._now() - since_s > OTHERS_S
-
-    def _held(self) -> CheckpointError:
-        return CheckpointError(
-            f"another run has the workers, over a copy of this checkpoint (both have epoch {self._terms.epoch})",
-            hint="Wait until that run has ended, or give it a cluster of its own.",
-        )
+        self._refusals.check(has_workers=bool(self._open()))
 
     # -- Capacity --------------------------------------------------------------------------------------------------
 
@@ -319,15 +234,16 @@ class Crew:
         """See ``Capacity``."""
         seen_s = self._now()
         while True:
-            if self._later_epoch is not None:
-                return StopReason.FAILED, self._ousted()
-            if self._failure is not None and (isinstance(self._failure, WaitEndedError) or not self._open()):
+            if self._refusals.is_ousted:
+                return StopReason.FAILED, self._refusals.ousted()
+            failure = self._refusals.failure
+            if failure is not None and (isinstance(failure, WaitEndedError) or not self._open()):
                 # A cluster that has ended takes its workers with it: what is under way ends before that.
-                return StopReason.INTERRUPTED, self._failure
+                return StopReason.INTERRUPTED, failure
             if self._open():
                 seen_s = self._now()
-            elif self._is_held_by_another():
-                return StopReason.FAILED, self._held()
+            elif self._refusals.is_held_by_another:
+                return StopReason.FAILED, self._refusals.held()
             elif self._now() - seen_s > NOBODY_S:
                 why = f"no worker for {NOBODY_S / 60:g} minutes; nothing was paid meanwhile"
                 return StopReason.INTERRUPTED, WaitEndedError(
@@ -337,7 +253,7 @@ class Crew:
 
     def _promise(self) -> bool | None:
         """Keep room for one attempt, where there is some."""
-        room = sum(max(0, link.limit - link.attempts) for link in self.links) - self._promised
+        room = sum(max(0, link.limit - link.asks.attempts) for link in self.links) - self._promised
         if room <= 0:
             return None
         self._promised += 1
@@ -358,9 +274,9 @@ class Crew:
         if not with_room:
             return None
         for link in with_room:
-            if link.gathers:
+            if link.outbox.gathers:
                 return link
-        return min(with_room, key=lambda link: link.attempts / link.limit)
+        return min(with_room, key=lambda link: link.asks.attempts / link.limit)
 
     async def preparing_link(self) -> Link | None:
         """The worker that should prepare the next image, once there is one with room; None once the run drains."""
@@ -395,51 +311,21 @@ class Crew:
             if self._is_closed or (at is not None and not at.can_be_asked):
                 self.not_alone(seq)
                 return None
-            link = self._reserved(seq, at)
+            link = self._reservations.reserved(seq, at)
             if link is not None and link.is_idle:
                 return link, has_waited
             has_waited = True
             await self._wait_change()
 
-    def _reserved(self, seq: int, at: Link | None) -> Link | None:
-        """The worker that is reserved for an image, if one can be."""
-        found = self._alone.get(seq)
-        if found is not None and (not found.link.can_be_asked or (at is not None and found.link is not at)):
-            self.not_alone(seq)
-            found = None
-        if found is None:
-            free = [one for one in self._open() if not one.is_reserved and (at is None or one is at)]
-            if not free:
-                return None
-            found = self._alone[seq] = _Reserved(min(free, key=lambda one: one.attempts), 0.0)
-            found.link.reserve(is_reserved=True)
-            self.changed(found.link)
-        found.seen_s = self._now()
-        return found.link
-
     def not_alone(self, seq: int) -> None:
         """Let others have the worker that was reserved for an image."""
-        if (found := self._alone.pop(seq, None)) is not None:
-            found.link.reserve(is_reserved=False)
-            self.changed(found.link)
-
-    def _free_forgotten(self) -> None:
-        """Let others have the workers whose image has not come again."""
-        before_s = self._now() - _RESERVED_S
-        for seq in [seq for seq, found in self._alone.items() if found.link.is_idle and found.seen_s < before_s]:
-            self.not_alone(seq)
+        self._reservations.free(seq)
 
     # -- Durable answers -------------------------------------------------------------------------------------------
 
     def durable(self, objects: Iterable[LinkKey]) -> None:
         """Say that the answers about these objects, by key and ETag, are durable."""
-        by_link: dict[Link, list[int]] = defaultdict(list)
-        for one in objects:
-            for link, process, number in self._numbers.pop(one, ()):
-                if process == link.process:  # what a process kept that has ended is no more; another may use the number
-                    by_link[link].append(number)
-        for link, numbers in by_link.items():
-            link.durable(numbers)
+        self._answers.durable(objects)
 
     # -- What links tell -------------------------------------------------------------------------------------------
 
@@ -447,7 +333,7 @@ class Crew:
         """See ``Listener``."""
         hello = link.hello
         self._joined += 1
-        self._unusable = None
+        self._refusals.can_be_used()
         self._peak = max(self._peak, len(self._open()))
         if hello is not None:
             self._emit(
@@ -493,18 +379,17 @@ class Crew:
 
     def numbered(self, link: Link, number: int, image: ObjectRef) -> None:
         """See ``Listener``."""
-        self._numbers[image.key, image.etag].append(_Number(link, link.process, number))
+        self._answers.numbered(link, number, image)
 
     def kept(self, link: Link, number: int, image: ObjectRef, detection: Detection) -> None:
         """See ``Listener``."""
         self.numbered(link, number, image)
         self._late += not self._adopts
-        self._kept.append(LateAnswer(image, detection))
-        self._arrived.set()
+        self._answers.add_late(image, detection)
 
     async def room(self) -> None:
         """See ``Listener``."""
-        while len(self._kept) > _MOST_LATE:
+        while self._answers.are_too_many:
             await self._wait_change()
 
     def settled(self, link: Link) -> None:
@@ -515,18 +400,13 @@ class Crew:
 
     def refused(self, link: Link, hello: Hello | None, epoch: int | None) -> None:  # noqa: ARG002  the protocol's
         """See ``Listener``."""
-        if hello is not None:
-            self._note_unusable(self._unfit(hello))
-        elif epoch is None:
-            self._note_unusable(self._held())
-        if epoch is not None:
-            self._later_epoch = max(epoch, self._later_epoch or 0)
+        self._refusals.refused(hello, epoch)
         self._notify()
 
     async def _tell(self) -> None:
         while True:
             await self._clock.sleep(_TOLD_S)
-            self._free_forgotten()
+            self._reservations.free_forgotten()
             untold, self._untold = self._untold, {}
             for link, turns in untold.items():
                 self._emit(TurnsReturned(at_unix_s=self._clock.unix(), worker=link.name, turns=turns))

@@ -10,20 +10,18 @@ Invariants:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
-
-import anyio
-import msgspec
 
 from asyncfilter.clock import Clock
 from asyncfilter.errors import LostError, NotSentError
 from asyncfilter.fleet import messages
-from asyncfilter.fleet.asks import Ask, SessionEndedError, Terms
+from asyncfilter.fleet.asks import Ask, Asks, Terms
 from asyncfilter.fleet.faults import error_of
-from asyncfilter.fleet.transit import BATCH_S
+from asyncfilter.fleet.outbox import Outbox
+from asyncfilter.fleet.sessions import SessionEndedError, hold
 from asyncfilter.fleet.window import Window
-from asyncfilter.fleet.wires import HEARD_S, SILENCE_S, Loss, Wire, WireLostError
+from asyncfilter.fleet.wires import HEARD_S, SILENCE_S, Loss, Wire
 from asyncfilter.model import Detection, ObjectRef
 
 _STOOD_STILL_S = 1.0
@@ -37,12 +35,6 @@ _MARGIN_S = 10.0
 
 _RESERVE = 2
 """Images under preparation for each core, and as many more: a core must not wait for the next one."""
-
-_NOTHING = "an answer to nothing that is under way"
-
-_FRAME_ASKS = 32
-"""An attempt goes with the frame that is being filled anyway, while that has fewer messages: what Ray takes for a frame
-is some times what the head takes for an attempt."""
 
 _NUMBERS = 5_000
 """Numbers of answers in one message: as many fit into a frame, however large they are."""
@@ -113,10 +105,10 @@ class Link:
         self.is_reserved = False
         self.limit = 0
         """Paid attempts that may be under way."""
-        self.attempts = 0
-        """Paid attempts under way."""
         self.promised = 0
         """Preparations that are about to be asked for."""
+        self.asks = Asks(wire.name)
+        self.outbox = Outbox(clock)
         self.window = Window(terms.most)
         self.held: set[int] = set()
         self._terms = terms
@@ -125,11 +117,6 @@ class Link:
         self._now = now
         self._session = ""
         self._number = 0
-        self._asks: dict[int, Ask] = {}
-        self._forgotten: dict[int, ObjectRef] = {}
-        self._outbox: list[msgspec.Raw] = []
-        self._is_urgent = False
-        self._asked = anyio.Event()
         self._heard_s = 0.0
         self._leaving: str | None = None
         self._is_over = False
@@ -144,14 +131,9 @@ class Link:
         return self.is_open and self._leaving is None
 
     @property
-    def gathers(self) -> bool:
-        """Whether a frame is being filled that has room for one more attempt."""
-        return 0 < len(self._outbox) < _FRAME_ASKS and self._is_urgent
-
-    @property
     def has_room(self) -> bool:
         """Whether one more attempt may be asked for."""
-        return self.attempts < self.limit and not self.is_reserved
+        return self.asks.attempts < self.limit and not self.is_reserved
 
     def reserve(self, *, is_reserved: bool) -> None:
         """Keep it for one image, or not any more."""
@@ -168,7 +150,7 @@ class Link:
     @property
     def preparing(self) -> int:
         """Images under preparation, or about to be."""
-        return len(self._asks) - self.attempts + self.promised
+        return len(self.asks) - self.asks.attempts + self.promised
 
     @property
     def has_preparing_room(self) -> bool:
@@ -180,7 +162,7 @@ class Link:
     @property
     def is_idle(self) -> bool:
         """True while nothing is under way."""
-        return not self._asks
+        return not self.asks
 
     # -- Asks ------------------------------------------------------------------------------------------------------
 
@@ -226,20 +208,20 @@ class Link:
         """Drop an image that the worker holds."""
         if held in self.held:
             self.held.discard(held)
-            self._put(messages.LetGo([held]))
+            self.outbox.put(messages.LetGo([held]))
 
     def durable(self, numbers: list[int]) -> None:
         """Say which answers are durable."""
         self._received.difference_update(numbers)
         if self.is_open:
             for start in range(0, len(numbers), _NUMBERS):
-                self._put(messages.Durable(numbers[start : start + _NUMBERS]), is_urgent=False)
+                self.outbox.put(messages.Durable(numbers[start : start + _NUMBERS]), is_urgent=False)
 
     def bye(self) -> None:
         """End the worker: the run is over."""
         self._is_over = True
         if self.is_open:
-            self._put(messages.Bye())
+            self.outbox.put(messages.Bye())
 
     def _next(self) -> int:
         self._number += 1
@@ -248,28 +230,13 @@ class Link:
     async def _ask(self, id_: int, ask: Ask, message: messages.HeadMessage) -> object:
         if not self.is_open:
             raise NotSentError(f"{self.name} is not there")
-        self._asks[id_] = ask
-        self.attempts += ask.is_attempt
+        self.asks.add(id_, ask)
         try:
-            ask.raw = self._put(message)
+            ask.raw = self.outbox.put(message)
             return await ask.future
         finally:
-            if self._asks.pop(id_, None) is not None:  # cancelled: its answer belongs to nobody
-                self.attempts -= ask.is_attempt
-                self._forgotten[id_] = ask.image
+            if self.asks.give_up(id_):  # cancelled: its answer belongs to nobody
                 self._listener.changed(self)
-
-    def _put(self, message: messages.HeadMessage, *, is_urgent: bool = True) -> msgspec.Raw:
-        """Send a message: soon, or where that can wait with the next frame, of which one goes each ``HEARD_S``."""
-        try:
-            raw = messages.encode(message)
-        except (messages.FrameError, UnicodeEncodeError) as exc:
-            raise NotSentError(f"an ask cannot be sent: {exc}") from exc
-        self._outbox.append(raw)
-        if is_urgent and not self._is_urgent:
-            self._is_urgent = True
-            self._asked.set()
-        return raw
 
     # -- Sessions --------------------------------------------------------------------------------------------------
 
@@ -285,34 +252,18 @@ class Link:
 
     async def _hold_session(self) -> None:
         self._session = secrets.token_hex(8)
-        self._outbox = [messages.encode(messages.Greet(self._terms.version, self._terms.fingerprint, self._terms.head))]
-        self._is_urgent = True
-        self._forgotten.clear()
+        self.outbox.begin(messages.Greet(self._terms.version, self._terms.fingerprint, self._terms.head))
+        self.asks.new_session()
         self._heard_s = self._now()
-        ended: list[SessionEndedError] = []
-
-        async def until_ended(work: Callable[[], Awaitable[None]]) -> None:
-            try:
-                await work()
-            except WireLostError as error:
-                ended.append(SessionEndedError(error.reason, is_final=error.is_final))
-            except messages.FrameError:
-                ended.append(SessionEndedError(Loss.PROCESS))
-            except SessionEndedError as error:
-                ended.append(error)
-            tasks.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            for work in (self._sending, self._receiving, self._watching):
-                tasks.start_soon(until_ended, work)
-        raise ended[0] if ended else SessionEndedError(Loss.CONNECTION)
+        raise await hold(self._sending, self._receiving, self._watching)
 
     def _end_session(self, reason: Loss | None) -> bool:
         """Settle what was under way; True when the worker has gone for good."""
         was_open, leaving = self.is_open, self._leaving
         self.is_open, self._leaving, self._full_until_s = False, None, 0.0
         self._set_limit()
-        sent = self._fail_asks()
+        sent = self.asks.fail(self.outbox.drop())
+        self.held.clear()
         if not was_open:
             return reason is None or self._is_over
         if self._is_over or (leaving is not None and not sent):
@@ -321,31 +272,9 @@ class Link:
         self._listener.lost(self, reason or Loss.CONNECTION, sent)
         return reason is None
 
-    def _fail_asks(self) -> int:
-        """End all asks; how many attempts of them may have been made."""
-        asks, self._asks, self.attempts = self._asks, {}, 0
-        unsent, self._outbox = {id(raw) for raw in self._outbox}, []
-        self.held.clear()
-        lost = 0
-        for ask in asks.values():
-            if ask.future.done():
-                continue
-            if id(ask.raw) in unsent:
-                ask.future.set_exception(NotSentError(f"{self.name} was lost before it was asked"))
-                continue
-            lost += ask.is_attempt
-            ask.future.set_exception(LostError(f"{self.name} was lost", may_be_billed=ask.is_attempt))
-        return lost
-
     async def _sending(self) -> None:
         while True:
-            if not self._is_urgent:
-                self._asked = anyio.Event()
-                with anyio.move_on_after(HEARD_S):
-                    await self._asked.wait()
-                    await self._clock.sleep(BATCH_S)
-            fitting = messages.take_fitting(self._outbox)
-            self._is_urgent = bool(self._outbox)
+            fitting = await self.outbox.next()
             await self.wire.send(messages.head_frame(self._session, self._terms.epoch, self._now(), fitting))
 
     async def _watching(self) -> None:
@@ -360,7 +289,7 @@ class Link:
                 raise SessionEndedError(Loss.SILENCE)
             elif not self.is_open and now_s - began_s > SILENCE_S:
                 raise SessionEndedError(Loss.CONNECTION)  # it has not seen the greeting
-            elif any(now_s > ask.until_s for ask in self._asks.values()):
+            elif self.asks.is_overdue(now_s):
                 raise SessionEndedError(Loss.PROCESS)
             elif self._full_until_s and now_s > self._full_until_s:
                 self._rest(until_s=0.0)
@@ -420,7 +349,7 @@ class Link:
                 raise SessionEndedError(Loss.CONNECTION)
 
     def _returned(self, message: messages.Returned) -> None:
-        ask = self._asks.get(message.id)
+        ask = self.asks.get(message.id)
         if message.why == "gone" and ask is not None and ask.held is not None:
             self.held.discard(ask.held)
         elif message.why == "full":
@@ -457,12 +386,9 @@ class Link:
     def _answered(self, message: messages.Answered) -> None:
         detection = messages.decode_answer(message.answer)
         self._received.add(message.number)
-        ask = self._asks.get(message.id)
+        ask = self.asks.get(message.id)
         if ask is None:
-            image = self._forgotten.pop(message.id, None)
-            if image is None:
-                raise messages.FrameError(_NOTHING)
-            self._listener.kept(self, message.number, image, detection)
+            self._listener.kept(self, message.number, self.asks.given_up(message.id), detection)
         elif ask.future.done():  # cancelled in this moment
             self._finish(message.id, message.late_s, detection)
             self._listener.kept(self, message.number, ask.image, detection)
@@ -471,14 +397,14 @@ class Link:
             self._finish(message.id, message.late_s, detection)
 
     def _ready(self, message: messages.Ready) -> None:
-        ask = self._asks.get(message.id)
+        ask = self.asks.get(message.id)
         if ask is not None and ask.is_attempt:
             raise messages.FrameError("an attempt that was prepared")
         if message.is_held:
             if ask is not None and not ask.future.done():
                 self.held.add(message.id)
             else:
-                self._put(messages.LetGo([message.id]))
+                self.outbox.put(messages.LetGo([message.id]))
         self._finish(message.id, None, message.is_held)
 
     def _finish(self, id_: int, late_s: float | None, result: object) -> None:
@@ -492,22 +418,11 @@ class Link:
         Raises:
             FrameError: It is not under way, or is one of the other kind.
         """
-        ask = self._asks.get(id_)
+        under_way = self.asks.attempts
+        ask = self.asks.finish(id_, result, is_attempt=late_s is not None)
         if ask is None:
-            if self._forgotten.pop(id_, None) is None:
-                raise messages.FrameError(_NOTHING)
             return
         if late_s is not None and ask.is_attempt:
-            under_way = self.attempts
-            self.attempts -= 1
             self.window.answered(late_s=late_s, asked_s=ask.asked_s, under_way=under_way, now_s=self._now())
             self._set_limit()
-        elif ask.is_attempt or isinstance(result, Detection):
-            raise messages.FrameError(_NOTHING)
-        del self._asks[id_]
-        if not ask.future.done():
-            if isinstance(result, Exception):
-                ask.future.set_exception(result)
-            else:
-                ask.future.set_result(result)
         self._listener.changed(self)

@@ -1,7 +1,7 @@
-"""Workers as actors of Ray: where to find a Ray, how its actors are started and found again, and wires to them.
+"""Workers as actors of Ray: how they are started and found again, and wires to them.
 
-Only this module imports Ray, and only when a run needs it. Ray places the actors, restarts them and carries frames;
-everything else is ours: liveness, flow control, fencing and repetition.
+Ray places the actors, restarts them and carries frames; everything else is ours: liveness, flow control, fencing and
+repetition.
 
 An actor is *detached*: it outlives the head that started it, so that the next head finds what it keeps. Its name has
 the checkpoint and the fingerprint of the job.
@@ -10,46 +10,31 @@ the checkpoint and the fingerprint of the job.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import logging
-import os
 import re
-import signal
-import socket
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
 import msgspec
 
-from asyncfilter.errors import AccessError, AsyncFilterError, UsageError, WaitEndedError
+from asyncfilter.errors import AsyncFilterError, UsageError, WaitEndedError
+from asyncfilter.fleet import ray_connection
 from asyncfilter.fleet.faults import error_at_start
 from asyncfilter.fleet.messages import Fault
 from asyncfilter.fleet.wires import Loss, Wire, WireLostError, WorkerFaultError
 
-NAMESPACE = "asyncfilter"
-EXTRA_HINT = "pip install 'asyncfilter[ray]'"
-_REACH_S = 5.0
 _LOOK_S = 2.0
 _ANSWER_S = 30.0
 _AGAIN_S = 30.0
 """A worker that cannot work is tried again after so long."""
-_START_S = 300.0
 _CONCURRENCY = 1_000
 _GB = 1_000_000_000
 _WHY_CHARS = 300
 _OF_PROGRAM = ("its creation task", "ModuleNotFoundError", "ImportError", "AttributeError")
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b")
-_NEVER_S = "180"
-"""Long enough for a drain; a process that Ray has not let end by then is ended by it."""
 _FATE_S = 2.0
 _GONE_S = 15.0
 """After so long without an answer of Ray's head the cluster has ended; it does not come back."""
@@ -82,259 +67,6 @@ class PerWorker(msgspec.Struct, frozen=True, kw_only=True):
     memory_gb: float | None = None
 
 
-def import_ray() -> Any:  # noqa: ANN401  the module
-    """The module ``ray``.
-
-    Raises:
-        UsageError: It is not installed.
-    """
-    try:
-        import ray  # noqa: PLC0415  hundreds of milliseconds, for those who need it
-    except ImportError as exc:
-        raise UsageError("a fleet on Ray needs the extra `ray`", hint=f"Install it: {EXTRA_HINT}") from exc
-    return ray
-
-
-def check_installed() -> None:
-    """Check that Ray is installed, without importing it.
-
-    Raises:
-        UsageError: It is not.
-    """
-    if find_spec("ray") is None:
-        raise UsageError("a fleet on Ray needs the extra `ray`", hint=f"Install it: {EXTRA_HINT}")
-
-
-def given_address() -> str | None:
-    """The address that the environment has; None where it has none, or says in Ray's words that it is to be found."""
-    given = os.environ.get("RAY_ADDRESS", "")
-    return given if given not in {"", "auto", "local"} else None
-
-
-def running_address() -> str | None:
-    """The address of a Ray that runs: that of the environment, or on this machine; None without one."""
-    if given := given_address():
-        return given
-    if os.environ.get("RAY_ADDRESS") == "local":
-        return None
-    note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
-    try:
-        found = note.read_text().strip()
-    except OSError:
-        return None
-    return found if found and _answers(found) else None
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
-def connect(address: str, environment: Mapping[str, str]) -> None:
-    """Connect this process to a Ray; blocks, and must not be called in the main thread, where Ray takes SIGTERM.
-
-    Args:
-        address: Host and port.
-        environment: Variables with which it can be reached.
-
-    Raises:
-        AccessError: There is none, or it refuses the token.
-        UsageError: It has another version, or would need Ray Client.
-    """
-    if address.startswith("ray://"):
-        raise UsageError(
-            f"{address}: over Ray Client each message would pass a proxy",
-            hint="Run the command inside of the cluster, and give HOST:PORT.",
-        )
-    # By default Ray ends this process, with what is not durable yet, a minute after its head is gone.
-    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _NEVER_S)
-    if environment:
-        os.environ.pop("RAY_AUTH_TOKEN", None)  # would come before the token of a Ray of our own
-    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", **environment})
-    ray = import_ray()
-    _calls.begin()
-    if not _answers(address):
-        raise AccessError(f"no Ray answers at {address}", hint="Check cluster.address, --on and RAY_ADDRESS.")
-    # Ray takes 127.0.0.1 for this machine's other address otherwise, where a Ray of our own does not listen.
-    ray._private.ray_constants.ENABLE_RAY_CLUSTER = not address.startswith("127.0.0.1:")  # noqa: SLF001
-    # Ray tells of dead workers on stdout, where the result of the command goes; events tell of them here.
-    if hasattr(ray._private.worker, "print_to_stdstream"):  # noqa: SLF001
-        ray._private.worker.print_to_stdstream = _say_nothing  # noqa: SLF001
-    # It warns that it takes no SIGTERM in this thread.
-    logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
-    try:
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
-    except Exception as exc:
-        raise _translated(address, exc) from exc
-
-
-def take_sigterm_back() -> None:
-    """Put Python's handler of SIGTERM in place of the one that Ray puts beneath it; for the main thread.
-
-    That one prints a stack, lets Python's handler act, and has the process ended by SIGABRT three seconds later: before
-    a run has drained, and with its result lost.
-    """
-    handler = signal.getsignal(signal.SIGTERM)
-    # Elsewhere no handler can be set; one that is not of Python cannot be set again.
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
-
-
-def _say_nothing(*_args: object, **_kwargs: object) -> None:
-    """Print nothing."""
-
-
-def _translated(address: str, error: Exception) -> AsyncFilterError:
-    why = " ".join(str(error).split())[:500]
-    if "ersion mismatch" in why:
-        return UsageError(
-            f"the Ray at {address} does not fit: {why}", hint="Install the same versions of Ray and Python."
-        )
-    if "uthenticat" in why or "oken" in why:
-        return AccessError(
-            f"the Ray at {address} refuses the token: {why}",
-            hint="Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the cluster's token.",
-        )
-    tokens = "" if has_tokens() else " without a token"
-    return AccessError(
-        f"the Ray at {address} does not accept this process{tokens}: {why}",
-        hint="Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the cluster's token, or check the cluster.",
-    )
-
-
-def has_tokens() -> bool:
-    """Whether this process talks to Ray with a token."""
-    return os.environ.get("RAY_AUTH_MODE") == "token"
-
-
-def disconnect() -> None:
-    """Leave Ray; it goes on. One that has ended, or that a thread still asks something, is not left."""
-    if _state.has_ended:
-        return
-    if _calls.end(_REACH_S):
-        import_ray().shutdown()
-    else:
-        forget()
-
-
-def forget() -> None:
-    """Do not leave a Ray that does not answer, also not at the end of this process, whose threads it would wait for."""
-    _state.has_ended = True
-    if (ray := sys.modules.get("ray")) is not None and hasattr(ray, "shutdown"):
-        atexit.unregister(ray.shutdown)
-
-
-def end_process(code: int) -> None:
-    """End this process now where the end of the interpreter would wait for a Ray that has ended; else do nothing."""
-    if _state.has_ended:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-class _State:
-    """Of the Ray that this process is connected to."""
-
-    has_ended = False
-
-
-_state = _State()
-
-
-class _Calls:
-    """What threads ask Ray.
-
-    A thread is not cancelled with the task that waits for it, and leaving Ray meanwhile aborts this process.
-    """
-
-    def __init__(self) -> None:
-        self.are_over = False
-        self._changed = threading.Condition()
-        self._count = 0
-
-    def run(self, ask: Callable[[], T]) -> T:
-        """Ask Ray something.
-
-        Raises:
-            WireLostError: It was left.
-        """
-        with self._changed:
-            if self.are_over:
-                raise WireLostError(Loss.CONNECTION, "Ray was left")
-            self._count += 1
-        try:
-            return ask()
-        finally:
-            with self._changed:
-                self._count -= 1
-                self._changed.notify_all()
-
-    def end(self, wait_s: float) -> bool:
-        """Let nobody ask any more; whether all that did have their answer within a time."""
-        with self._changed:
-            self.are_over = True
-            return self._changed.wait_for(lambda: not self._count, wait_s)
-
-    def begin(self) -> None:
-        """Let Ray be asked from now on."""
-        with self._changed:
-            self.are_over = False
-
-
-_calls = _Calls()
-
-
-async def ask_ray(ask: Callable[[], T]) -> T:
-    """What a function returns that asks Ray, in a thread; a cancellation does not wait for it."""
-    return await anyio.to_thread.run_sync(_calls.run, ask, abandon_on_cancel=True)
-
-
-def total_cpus() -> float:
-    """The cores of the cluster."""
-    return float(import_ray().cluster_resources().get("CPU", 0.0))
-
-
-async def in_thread(ask: Callable[[], T], *, default: T) -> T:
-    """The answer of Ray; ``default`` when Ray does not answer, as once its head has ended."""
-    with anyio.move_on_after(_REACH_S):
-        return await ask_ray(ask)
-    return default
-
-
-def end_this_actor() -> None:
-    """End the actor that this process is, for good; Ray restarts one that only exits."""
-    ray = import_ray()
-    ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
-
-
-def on_sigterm(leave: Callable[[], object]) -> None:
-    """Call ``leave`` at the first SIGTERM to the actor that this process is, in place of an end at once.
-
-    Methods of an asynchronous actor never run in the main thread, where alone Python lets a handler be set. But what
-    the handler of Ray's worker calls is a name of its module. Where a Ray has no such name, SIGTERM ends the actor.
-    """
-    module, name = import_ray()._private.worker, "raise_sys_exit_with_custom_error_message"  # noqa: SLF001
-    end = getattr(module, name, None)
-    if end is None:
-        return
-
-    def called(*_args: object, **_kwargs: object) -> None:
-        setattr(module, name, end)
-        signal.alarm(0)  # see ``take_sigterm_back``: it would end what is under way
-        leave()
-
-    setattr(module, name, called)
-
-
-def node_of_this_actor() -> str:
-    """Id of the node of the actor that this process is."""
-    return str(import_ray().get_runtime_context().get_node_id())
-
-
 class RayHub:
     """``Hub`` of actors.
 
@@ -360,7 +92,7 @@ class RayHub:
         per_worker: PerWorker,
     ) -> None:
         self.address = address
-        self._ray = import_ray()
+        self._ray = ray_connection.import_ray()
         self._class = actor_class
         self._spec = spec
         self._name = name
@@ -410,9 +142,9 @@ class RayHub:
         """Look for no workers any more, and end those of some names, within a bounded time."""
         for task in (*self._looking, *self._opening):
             task.cancel()
-        with anyio.move_on_after(_REACH_S):
-            if not _state.has_ended:
-                await ask_ray(partial(self._kill, names))
+        with anyio.move_on_after(ray_connection.REACH_S):
+            if not ray_connection.has_ended():
+                await ray_connection.ask_ray(partial(self._kill, names))
 
     # -- Actors ----------------------------------------------------------------------------------------------------
 
@@ -420,10 +152,10 @@ class RayHub:
         """Tell when the cluster has ended: its head does not answer, and does not come back."""
         seen_s = anyio.current_time()
         while anyio.current_time() - seen_s <= _GONE_S:
-            if await anyio.to_thread.run_sync(_answers, self.address, abandon_on_cancel=True):
+            if await anyio.to_thread.run_sync(ray_connection.answers, self.address, abandon_on_cancel=True):
                 seen_s = anyio.current_time()
             await anyio.sleep(_LOOK_S)
-        forget()
+        ray_connection.forget()
         gone = f"the Ray at {self.address} has ended"
         await self._ready.put(WaitEndedError(gone, hint="Run the same command again once there is a cluster."))
 
@@ -436,7 +168,7 @@ class RayHub:
                 await self._look_once(is_first=is_first)
             except Exception as error:  # noqa: BLE001  Ray may raise anything; it may serve again
                 if anyio.current_time() - seen_s > _GONE_S:
-                    await self._ready.put(_translated(self.address, error))
+                    await self._ready.put(ray_connection.refusal(self.address, error))
                     return
             else:
                 seen_s, is_first = anyio.current_time(), False
@@ -465,7 +197,7 @@ class RayHub:
         """Workers that there should be."""
         if self._most is not None:
             return self._most
-        return max(1, int(total_cpus() // self._per_worker.cpus))
+        return max(1, int(ray_connection.total_cpus() // self._per_worker.cpus))
 
     def _present(self, *, ends_former: bool = False) -> list[str]:
         """Names of our actors that live; those of former jobs are ended once."""
@@ -519,7 +251,8 @@ class RayHub:
                 self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
                 return
         if unfit is None:
-            await self._ready.put(RayWire(self, name, actor, await in_thread(partial(self.life, actor), default=None)))
+            life = await ray_connection.in_thread(partial(self.life, actor), default=None)
+            await self._ready.put(RayWire(self, name, actor, life))
             return
         self._again_s[name] = anyio.current_time() + _AGAIN_S
         self._actors.pop(name, None)
@@ -543,7 +276,7 @@ class RayHub:
         Ray hears of it a moment after we do, so that it is asked for some time.
         """
         until_s = time.monotonic() + _FATE_S
-        while former is not None and time.monotonic() < until_s and not _calls.are_over:
+        while former is not None and time.monotonic() < until_s and not ray_connection.is_left():
             now = self.life(actor)
             if now is None:
                 return None
@@ -576,7 +309,7 @@ async def _bounded(ask: Callable[[], T]) -> T:
         TimeoutError: It does not, as while its head stands still.
     """
     with anyio.fail_after(_ANSWER_S):
-        return await ask_ray(ask)
+        return await ray_connection.ask_ray(ask)
 
 
 class RayWire:
@@ -607,13 +340,13 @@ class RayWire:
 
     async def end(self) -> None:
         """See ``Wire``."""
-        await in_thread(partial(self._hub.end, self.name), default=None)
+        await ray_connection.in_thread(partial(self._hub.end, self.name), default=None)
 
     async def _lost(self, error: Exception) -> WireLostError:
-        if await in_thread(partial(self._hub.is_gone, self.name), default=False):
+        if await ray_connection.in_thread(partial(self._hub.is_gone, self.name), default=False):
             return WireLostError(_loss(error), str(error), is_final=True)
-        fate = await in_thread(partial(self._hub.fate, self._actor, self._life), default=None)
-        self._life = await in_thread(partial(self._hub.life, self._actor), default=None)
+        fate = await ray_connection.in_thread(partial(self._hub.fate, self._actor, self._life), default=None)
+        self._life = await ray_connection.in_thread(partial(self._hub.life, self._actor), default=None)
         return WireLostError(fate or _loss(error), str(error))
 
 

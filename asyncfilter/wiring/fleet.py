@@ -24,10 +24,11 @@ from asyncfilter.engine.preview.overlays import OpenedView
 from asyncfilter.errors import AsyncFilterError, StateLostError
 from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
 from asyncfilter.fleet.asks import Terms
-from asyncfilter.fleet.crew import Crew, LateAnswer, LinkKey
+from asyncfilter.fleet.crew import Crew
 from asyncfilter.fleet.note import keep_noted
 from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, Losses
 from asyncfilter.fleet.transit import fleet_clock
+from asyncfilter.fleet.unstored import LateAnswer, LinkKey
 from asyncfilter.fleet.wires import Hub
 from asyncfilter.job.spec import Job
 from asyncfilter.ports.checkpoint import Checkpoint

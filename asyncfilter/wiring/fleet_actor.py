@@ -22,7 +22,7 @@ from asyncfilter.errors import AsyncFilterError, ExitCode
 from asyncfilter.fleet.examiner import Examiner, Reason
 from asyncfilter.fleet.faults import fault_of
 from asyncfilter.fleet.messages import Hello
-from asyncfilter.fleet.rays import end_this_actor, node_of_this_actor, on_sigterm
+from asyncfilter.fleet.ray_actor import end_this_actor, node_of_this_actor, on_sigterm
 from asyncfilter.fleet.spot import wait_notice
 from asyncfilter.fleet.transit import fleet_clock
 from asyncfilter.wiring.examining import WorkerSpec, open_ports, read_spec

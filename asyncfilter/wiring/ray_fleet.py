@@ -16,10 +16,11 @@ import msgspec
 from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import AccessError, UsageError
 from asyncfilter.events import KeptAtHome, after_start
-from asyncfilter.fleet import rays
+from asyncfilter.fleet import ray_connection
 from asyncfilter.fleet.auth_probe import wants_no_token
 from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
+from asyncfilter.fleet.rays import PerWorker, RayHub
 from asyncfilter.job.spec import Cluster, Job, Precheck
 from asyncfilter.model import StoreKind, uri_of
 from asyncfilter.wiring.examining import fingerprint, worker_spec
@@ -55,7 +56,7 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         AccessError: The cluster cannot be reached or refuses the token; a worker cannot work.
         WaitEndedError: Too few workers came.
     """
-    rays.check_installed()
+    ray_connection.check_installed()
     if not cluster.sends_all and not is_worth_sending(job, parts):
         yield _kept_at_home(job, parts)
         return
@@ -71,7 +72,7 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         terms = FleetTerms(
             fingerprint=fingerprint(job),
             least=cluster.least,
-            most=await rays.ask_ray(hub.wanted),
+            most=await ray_connection.ask_ray(hub.wanted),
             wait_s=cluster.wait_s,
             note=note_path(job.checkpoint),
         )
@@ -84,8 +85,8 @@ def check_cluster(job: Job, cluster: Cluster) -> None:
     Raises:
         UsageError: Ray is not installed, or the job needs what only this machine has.
     """
-    rays.check_installed()
-    address = rays.given_address() if cluster.address == "auto" else cluster.address
+    ray_connection.check_installed()
+    address = ray_connection.given_address() if cluster.address == "auto" else cluster.address
     if address:
         check_foreign(job, address)
 
@@ -134,22 +135,25 @@ async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack) -> _Clus
 
 async def _wants_no_token(address: str) -> bool:
     """Whether whoever reaches a Ray may use it: this process may have a token that nobody asks for."""
-    return not rays.has_tokens() or await anyio.to_thread.run_sync(wants_no_token, address, abandon_on_cancel=True)
+    if not ray_connection.has_tokens():
+        return True
+    return await anyio.to_thread.run_sync(wants_no_token, address, abandon_on_cancel=True)
 
 
 async def _joined(address: str, environment: dict[str, str]) -> None:
     """Connect to a Ray; neither an interrupt nor a port at which something else answers is waited for as Ray does it.
 
     Raises:
-        AccessError: What listens there does not answer as a Ray does, or as ``rays.connect``; so is ``UsageError``.
+        AccessError: What listens there does not answer as a Ray does, or as ``ray_connection.connect``.
+        UsageError: As ``ray_connection.connect``.
     """
     with anyio.move_on_after(_JOIN_S) as waiting:
         try:
-            await anyio.to_thread.run_sync(rays.connect, address, environment, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(ray_connection.connect, address, environment, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
-            rays.forget()
+            ray_connection.forget()
             raise
-    rays.take_sigterm_back()
+    ray_connection.take_sigterm_back()
     if waiting.cancelled_caught:
         raise AccessError(
             f"what listens at {address} has not answered as a Ray does for {_JOIN_S:g} s",
@@ -163,16 +167,16 @@ async def _ended(own: OwnRay) -> None:
         await anyio.to_thread.run_sync(own.end)
 
 
-def _keep_if_left(own: OwnRay, hub: rays.RayHub) -> None:
+def _keep_if_left(own: OwnRay, hub: RayHub) -> None:
     own.is_kept = hub.is_left
 
 
 async def _disconnected() -> None:
     """Leave Ray; one that has ended is not waited for."""
     with anyio.move_on_after(_LEAVE_S, shield=True) as scope:
-        await anyio.to_thread.run_sync(rays.disconnect, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(ray_connection.disconnect, abandon_on_cancel=True)
     if scope.cancelled_caught:
-        rays.forget()
+        ray_connection.forget()
 
 
 def _found_or_started(job: Job, cluster: Cluster) -> _Cluster:
@@ -180,7 +184,7 @@ def _found_or_started(job: Job, cluster: Cluster) -> _Cluster:
     note = _note(job)
     if (own := OwnRay.found(note)) is not None:
         return _Cluster(own.address, own)
-    if (address := rays.running_address()) is not None:
+    if (address := ray_connection.running_address()) is not None:
         return _Cluster(address, None)
     own = OwnRay.start(note, cpus=max(_cores(), int(cluster.least * cluster.cpus)))
     return _Cluster(own.address, own)
@@ -226,7 +230,7 @@ def _uid(job: Job, parts: Parts) -> str:
     return parts.checkpoint.opened.uid or "own"
 
 
-def _hub(job: Job, cluster: Cluster, parts: Parts, found: _Cluster) -> rays.RayHub:
+def _hub(job: Job, cluster: Cluster, parts: Parts, found: _Cluster) -> RayHub:
     family = f"asyncfilter-{_uid(job, parts)}-"
     primary = parts.inputs.primary
     spec = worker_spec(
@@ -237,12 +241,12 @@ def _hub(job: Job, cluster: Cluster, parts: Parts, found: _Cluster) -> rays.RayH
         cpus=cluster.cpus,
         gpus=cluster.gpus,
     )
-    return rays.RayHub(
+    return RayHub(
         ExaminerActor,
         spec,
         name=f"{family}{fingerprint(job)[:_FINGERPRINT_CHARS]}",
         family=family,
         address=found.address,
         most=cluster.most,
-        per_worker=rays.PerWorker(cpus=cluster.cpus, gpus=cluster.gpus, memory_gb=cluster.memory_gb),
+        per_worker=PerWorker(cpus=cluster.cpus, gpus=cluster.gpus, memory_gb=cluster.memory_gb),
     )

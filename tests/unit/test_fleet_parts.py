@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from asyncfilter.errors import AccessError
-from asyncfilter.fleet import rays
+from asyncfilter.fleet import ray_connection, rays
 from asyncfilter.fleet.held import HeldBytes
 from asyncfilter.fleet.kept import KeptAnswers
 from asyncfilter.fleet.messages import WireImage
@@ -150,8 +150,8 @@ async def test_what_is_no_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     is_over = threading.Event()
     forgotten: list[bool] = []
     monkeypatch.setattr(ray_fleet, "_JOIN_S", 0.05)
-    monkeypatch.setattr(rays, "connect", lambda *_: is_over.wait(60.0))
-    monkeypatch.setattr(rays, "forget", lambda: forgotten.append(True))
+    monkeypatch.setattr(ray_connection, "connect", lambda *_: is_over.wait(60.0))
+    monkeypatch.setattr(ray_connection, "forget", lambda: forgotten.append(True))
     try:
         with pytest.raises(AccessError, match=r"127\.0\.0\.1:8265") as found:
             await ray_fleet._joined("127.0.0.1:8265", {})

@@ -19,7 +19,7 @@ import anyio.to_thread
 import pytest
 
 from asyncfilter.errors import AccessError, WaitEndedError
-from asyncfilter.fleet import own_ray, rays
+from asyncfilter.fleet import own_ray, ray_connection, rays
 from asyncfilter.fleet.auth_probe import wants_no_token
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
@@ -108,8 +108,8 @@ class Worker:
 def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
     """In place of the module."""
     made = Ray()
-    monkeypatch.setattr(rays, "import_ray", lambda: made)
-    monkeypatch.setattr(rays._state, "has_ended", False)
+    monkeypatch.setattr(ray_connection, "import_ray", lambda: made)
+    monkeypatch.setattr(ray_connection._state, "has_ended", False)
     monkeypatch.setattr(rays, "_FATE_S", 0.05)
     return made
 
@@ -212,24 +212,24 @@ async def test_why_a_worker_was_lost(ray: Ray, pid: int, nodes_alive: bool, reas
 async def test_ray_is_not_left_while_a_thread_asks_it(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
     """That would abort the process. A thread that goes on is not waited for, and nobody asks after the end."""
     left: list[bool] = []
-    monkeypatch.setattr(rays, "_REACH_S", 0.2)
+    monkeypatch.setattr(ray_connection, "REACH_S", 0.2)
     monkeypatch.setattr(ray, "shutdown", lambda: left.append(True), raising=False)
-    rays._calls.begin()
+    ray_connection._calls.begin()
     try:
         ray.stands_still.set()
         with anyio.move_on_after(0.05):
-            await rays.ask_ray(ray.util.list_named_actors)
-        await anyio.to_thread.run_sync(rays.disconnect)
-        assert (left, rays._state.has_ended) == ([], True)
-        rays._state.has_ended = False
+            await ray_connection.ask_ray(ray.util.list_named_actors)
+        await anyio.to_thread.run_sync(ray_connection.disconnect)
+        assert (left, ray_connection._state.has_ended) == ([], True)
+        ray_connection._state.has_ended = False
         ray.goes_on.set()
-        await anyio.to_thread.run_sync(rays.disconnect)
+        await anyio.to_thread.run_sync(ray_connection.disconnect)
         assert left == [True]
         with pytest.raises(WireLostError):
-            await rays.ask_ray(ray.util.list_named_actors)
+            await ray_connection.ask_ray(ray.util.list_named_actors)
     finally:
         ray.goes_on.set()
-        rays._calls.begin()
+        ray_connection._calls.begin()
 
 
 class Own:
@@ -258,7 +258,7 @@ async def test_interrupt_while_our_ray_is_joined_ends_it(ray: Ray, monkeypatch: 
         over.wait(30)
 
     monkeypatch.setattr(ray_fleet, "_found_or_started", lambda *_: ray_fleet._Cluster(own.address, cast("Any", own)))
-    monkeypatch.setattr(rays, "connect", connect)
+    monkeypatch.setattr(ray_connection, "connect", connect)
     try:
         with anyio.CancelScope() as scope:
             asyncio.get_running_loop().call_later(0.05, scope.cancel)
@@ -267,7 +267,7 @@ async def test_interrupt_while_our_ray_is_joined_ends_it(ray: Ray, monkeypatch: 
         assert scope.cancelled_caught
         assert joining.is_set()
         assert own.ends == 1
-        assert rays._state.has_ended
+        assert ray_connection._state.has_ended
     finally:
         over.set()
 
@@ -313,7 +313,7 @@ def test_a_handler_beneath_that_of_python_is_replaced() -> None:
         beneath(signal.SIGTERM, int(signal.SIG_IGN))
         os.kill(os.getpid(), signal.SIGTERM)
         assert not seen
-        rays.take_sigterm_back()
+        ray_connection.take_sigterm_back()
         os.kill(os.getpid(), signal.SIGTERM)
         assert seen == [signal.SIGTERM]
     finally:
