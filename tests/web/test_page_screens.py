@@ -209,6 +209,24 @@ async def test_run_shows_the_pulse_and_applies(open_page: Opener, review: FakeRe
     await page.at("apply-result").get_by_text("Done.").wait_for()
 
 
+async def test_images_of_a_run_appear_in_find(open_page: Opener, review: FakeReview) -> None:
+    """What a run adds, or somebody removes, while the page is open; tiles that are looked at stay where they are."""
+    page = await open_page()
+    await page.ready()
+    await page.open_tab("find")
+    await page.page.locator("[data-testid=app][data-index-ready=true]").wait_for()
+    await page.page.keyboard.press("ArrowRight")
+    review.say(1, "keep")
+    del review.cards[40]
+    review.cards |= {number: card(number, f"birds/{number:03}.jpg") for number in (41, 42)}
+    await review.send("counts", {"images": 41, "waiting": 40})
+    await page.page.locator("[data-testid=found][data-count='41']").wait_for()
+    first = page.at("tile").first
+    assert (await first.get_attribute("data-id"), await first.get_attribute("aria-selected")) == ("1", "true")
+    await page.at("filter-text").fill("042")
+    await page.page.locator("[data-testid=tile][data-id='42']").wait_for()
+
+
 async def test_others_answers_appear_and_leave_the_line(open_page: Opener, review: FakeReview) -> None:
     """What another person answers goes out of one's line, and its tile has their verdict."""
     page = await open_page()
