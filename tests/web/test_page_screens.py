@@ -163,6 +163,9 @@ async def test_insights_show_figures_and_move_thresholds(open_page: Opener, revi
     await page.open_tab("insights")
     await page.page.locator("[data-testid=rule][data-rule='0']").wait_for()
     assert await page.attribute("would-keep", "count") == str(1000 - 25 * 25)
+    alternative = await page.at("histogram").get_attribute("aria-label")
+    assert alternative is not None
+    assert alternative.endswith(" 50 below.")  # the scores below the floor of a draw are not counted one by one
     await page.at("threshold-keep").focus()
     await page.page.keyboard.press("ArrowLeft")
     await page.page.locator(f"[data-testid=would-keep][data-count='{1000 - 25 * 24}']").wait_for()
