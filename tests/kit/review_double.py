@@ -50,6 +50,7 @@ class FakeReview:
         is_running: True while a run goes on: nothing is applied then.
         cards_go: Cleared while answers with cards, made before, are held back; ``held`` counts those.
         is_busy: True while answers are refused with ``busy``.
+        is_all_held: True while other people hold all images.
         images: Requests for pictures.
         name, token: Of the job and the reviewer; another job under the same address has others.
     """
@@ -65,7 +66,7 @@ class FakeReview:
         self.near: list[int] = []
         self.rules = [{"verdict": "keep", "text": "keep any of Robin from 85", "confidence": 85.0}]
         self.images: list[str] = []
-        self.is_away = self.is_busy = self.is_running = False
+        self.is_away = self.is_busy = self.is_running = self.is_all_held = False
         self.has_pictures = True
         self.cards_go = asyncio.Event()
         self.cards_go.set()
@@ -194,7 +195,8 @@ class FakeReview:
     async def _post(self, request: web.Request) -> web.Response:
         name, body = request.match_info["name"], json.loads(await request.read())
         if name == "take":
-            return _json({"ids": self._queue(body["queue"])[: body["n"]], "until": 0})
+            free = [] if self.is_all_held else self._queue(body["queue"])
+            return _json({"ids": free[: body["n"]], "until": 0})
         if name == "apply" and self.is_running:
             return _json({"error": "running", "message": "A run works on the images."}, 409)
         if name == "apply":

@@ -145,6 +145,22 @@ async def test_wholly_by_keys(open_page: Opener, review: FakeReview) -> None:
     assert len(stored(review)) == 2
 
 
+async def test_without_single_keys_a_button_makes_boxes(open_page: Opener, review: FakeReview) -> None:
+    """N and L are single keys too; what they do is done by buttons and fields, and arrows go on to move."""
+    page = await opened(open_page)
+    await page.at("help-open").click()
+    await page.at("keys-off").click()
+    await page.page.keyboard.press("Escape")
+    await page.at("help").wait_for(state="detached")
+    await page.at("box-new").click()
+    await page.page.locator("[data-testid=box][data-index='0']").wait_for()
+    for key in ("n", "l", "ArrowRight"):
+        await page.page.keyboard.press(key)
+    await page.at("boxes-done").click()
+    await page.saved()
+    assert stored(review) == [("Robin", 301, 225, 200, 150)]
+
+
 async def test_escape_closes_what_lies_on_top(open_page: Opener, review: FakeReview) -> None:
     """The help first, then the boxes below it."""
     page = await opened(open_page)

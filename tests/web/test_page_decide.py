@@ -268,6 +268,15 @@ async def test_passed_over_cards_are_offered_at_the_end(open_page: Opener, revie
     assert await page.attribute("rest", "count") == "0"
 
 
+async def test_what_others_hold_is_not_called_done(open_page: Opener, review: FakeReview) -> None:
+    """Nothing can be taken, but images wait: the page says that others have them."""
+    review.is_all_held = True
+    page = await open_page()
+    await page.at("empty").get_by_text("40 left: other people have them").wait_for()
+    await page.open_tab("sheet")
+    await page.at("empty").get_by_text("other people have what is left").wait_for()
+
+
 async def test_user_timing_is_left(open_page: Opener, review: FakeReview) -> None:
     """The first card and the index leave marks, each decision a measure."""
     page = await open_page()

@@ -163,6 +163,9 @@ async def test_insights_show_figures_and_move_thresholds(open_page: Opener, revi
     await page.open_tab("insights")
     await page.page.locator("[data-testid=rule][data-rule='0']").wait_for()
     assert await page.attribute("would-keep", "count") == str(1000 - 25 * 25)
+    alternative = await page.at("histogram").get_attribute("aria-label")
+    assert alternative is not None
+    assert alternative.endswith(" 50 below.")  # the scores below the floor of a draw are not counted one by one
     await page.at("threshold-keep").focus()
     await page.page.keyboard.press("ArrowLeft")
     await page.page.locator(f"[data-testid=would-keep][data-count='{1000 - 25 * 24}']").wait_for()
@@ -207,6 +210,24 @@ async def test_run_shows_the_pulse_and_applies(open_page: Opener, review: FakeRe
     await page.at("apply-counts").get_by_text("copied").wait_for()
     await page.at("apply-go").click()
     await page.at("apply-result").get_by_text("Done.").wait_for()
+
+
+async def test_images_of_a_run_appear_in_find(open_page: Opener, review: FakeReview) -> None:
+    """What a run adds, or somebody removes, while the page is open; tiles that are looked at stay where they are."""
+    page = await open_page()
+    await page.ready()
+    await page.open_tab("find")
+    await page.page.locator("[data-testid=app][data-index-ready=true]").wait_for()
+    await page.page.keyboard.press("ArrowRight")
+    review.say(1, "keep")
+    del review.cards[40]
+    review.cards |= {number: card(number, f"birds/{number:03}.jpg") for number in (41, 42)}
+    await review.send("counts", {"images": 41, "waiting": 40})
+    await page.page.locator("[data-testid=found][data-count='41']").wait_for()
+    first = page.at("tile").first
+    assert (await first.get_attribute("data-id"), await first.get_attribute("aria-selected")) == ("1", "true")
+    await page.at("filter-text").fill("042")
+    await page.page.locator("[data-testid=tile][data-id='42']").wait_for()
 
 
 async def test_others_answers_appear_and_leave_the_line(open_page: Opener, review: FakeReview) -> None:

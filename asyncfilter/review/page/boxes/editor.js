@@ -1,7 +1,7 @@
 // The editor of boxes: an SVG that lies exactly on the picture and counts in its pixels. Everything that the mouse does
 // the keys do too, and the number fields (fields.js) as well.
 import { html, useLayoutEffect, useRef } from "../vendor/preact.js";
-import { LEVEL, isTyping, useKeys } from "../keys.js";
+import { LEVEL, isTyping, keysOff, useKeys } from "../keys.js";
 import { Foreign } from "../parts.js";
 import { speak } from "../state.js";
 import { visible } from "../text.js";
@@ -86,7 +86,7 @@ function keyboard({ card, picture, svg, askedAs, onDone }, event) {
   const index = selected.value;
   const boxes = boxesOf(card);
   const box = boxes[index] && toPixels(boxes[index], picture);
-  const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
+  const plain = !keysOff.value && !event.ctrlKey && !event.metaKey && !event.altKey; // for letters
   if (event.key === "Enter") return (flush(), onDone(), true);
   if (plain && event.key.toLowerCase() === "n" && !event.repeat) return (addInTheMiddle({ card, picture, askedAs }), true);
   if (!box) return false;
@@ -104,7 +104,8 @@ function keyboard({ card, picture, svg, askedAs, onDone }, event) {
   return false;
 }
 
-function addInTheMiddle({ card, picture, askedAs }) {
+/** Make a box in the middle of the picture, selected. */
+export function addInTheMiddle({ card, picture, askedAs }) {
   flush();
   const boxes = boxesOf(card);
   if (boxes.length >= MOST_BOXES) return;

@@ -170,6 +170,14 @@ const EMPTY = {
   all: "There are no images.",
 };
 
+/** What an empty line means: other people may have all that is left. */
+function emptyWords(passed) {
+  if (passed) return ["The end of the queue"];
+  const left = line.rest.value;
+  if (!left) return [EMPTY[line.queue.value]];
+  return ["Nothing is free just now.", `${count(left)} left: other people have them, or they come in a moment.`];
+}
+
 function Empty() {
   useKeys((event, action) => {
     if (action === "undo") void takeBack();
@@ -179,9 +187,11 @@ function Empty() {
   });
   const passed = line.passedOver.value;
   const there = line.drained.value;
+  const [heading, why] = emptyWords(passed.length);
   return html`<div class="empty" data-testid=${there ? "empty" : "loading"} aria-busy=${String(!there)}>
     ${there && html`
-      <h2>${passed.length ? "The end of the queue" : EMPTY[line.queue.value]}</h2>
+      <h2>${heading}</h2>
+      ${why && html`<p class="faint">${why}</p>`}
       <p class="faint">${line.finished.value.size ? `${count(line.finished.value.size)} decided here.` : job.value.running ? "A run goes on: new images appear by themselves." : ""}</p>
       ${passed.length > 0 && html`<button onClick=${() => line.moveTo(passed[0])}>Look at the ${count(passed.length)} passed over</button>`}
       ${done.value.length > 0 && html`<button class="quiet" data-testid="undo" onClick=${takeBack}>Undo ${shortcut("undo")}</button>`}`}

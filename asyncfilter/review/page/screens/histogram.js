@@ -38,13 +38,16 @@ function Handle({ name, testid, value, low, high, onChange, chart }) {
   </div>`;
 }
 
-/** `bins[p]` are the images with a score from p to below p + 1, `atLeast(t)` is the number of those from t on. */
-export function Histogram({ bins, atLeast, keep, ask, onKeep, onAsk, words }) {
+/**
+ * `bins[p]` are the images with a score from p to below p + 1, `atLeast(t)` is the number of those from t on, `below` that
+ * of the images whose scores were not counted as they are below the floor.
+ */
+export function Histogram({ bins, atLeast, below = 0, keep, ask, onKeep, onAsk, words }) {
   const chart = useRef(null);
   const most = Math.max(1, ...bins.slice(1)); // 0 is "not seen at all", which would flatten all others
   const kept = atLeast(keep);
   const asked = atLeast(ask) - kept;
-  const left = atLeast(0) - kept - asked;
+  const left = atLeast(0) + below - kept - asked;
   const alternative = `${words}: ${count(kept)} images from ${keep} on, ${count(asked)} from ${ask} to ${keep}, ${count(left)} below.`;
   const tall = (number) => Math.min(BASE - 8, Math.max(1.5, (number / most) * (BASE - 8)));
   const zone = (percent) => (percent >= keep ? "kept" : percent >= ask ? "asked" : "left");

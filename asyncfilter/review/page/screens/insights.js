@@ -91,11 +91,11 @@ function Rule({ rule }) {
   const ask = useSignal(rule.ask_from ?? rule.floor ?? 0);
   const keep = useSignal(Math.max(ask.peek(), rule.keep_from ?? rule.floor ?? 0));
   const described = job.value.rules[rule.rule]?.text ?? `rule ${rule.rule}`;
-  const { taken } = rule.parts;
+  const { taken, rest } = rule.parts;
   return html`<section class="rule" data-testid="rule" data-rule=${rule.rule} aria-label=${`Rule ${rule.rule}`}>
     <h2><${Foreign} text=${described} /></h2>
     ${rule.outdated && html`<p class="why">This rule was changed since its draw.</p>`}
-    <${Histogram} bins=${binsOf(rule.thresholds)} atLeast=${atLeastOf(rule.thresholds)} keep=${keep.value} ask=${ask.value} onKeep=${(value) => (keep.value = value)}
+    <${Histogram} bins=${binsOf(rule.thresholds)} atLeast=${atLeastOf(rule.thresholds)} below=${rest?.images ?? 0} keep=${keep.value} ask=${ask.value} onKeep=${(value) => (keep.value = value)}
       onAsk=${(value) => (ask.value = value)} words="Images of the draw by score" />
     <${Shown} rule=${rule} keep=${keep.value} />
     <${Certificate} rule=${rule} />

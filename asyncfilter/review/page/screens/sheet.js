@@ -8,6 +8,7 @@ import { OF_OTHERS, QUEUES } from "../line.js";
 import { settled, unsaved } from "../outbox.js";
 import { Icon, Verdict } from "../parts.js";
 import { replaceState, route } from "../routes.js";
+import { counts } from "../state.js";
 import { WORDS, basename, count } from "../text.js";
 import { Thumb } from "../thumb.js";
 
@@ -152,7 +153,7 @@ export function Sheet() {
   }, [ids.value]);
   return html`<${Head} queue=${queue} size=${size} />
     ${state.value === "empty"
-      ? html`<div class="empty" data-testid="empty"><h2>Nothing waits in this queue.</h2></div>`
+      ? html`<div class="empty" data-testid="empty"><h2>${queue === "waiting" && counts.value.waiting ? "Nothing is free just now: other people have what is left." : "Nothing waits in this queue."}</h2></div>`
       : html`<div class="tiles" ref=${grid} role="grid" data-testid="sheet" tabindex="0" aria-label="Pictures to commit" aria-busy=${String(state.value === "loading")}
           aria-activedescendant=${ids.value.length ? `sheet-${ids.value[at.value]}` : null}>
           <div role="row" class="row">${ids.value.map((id, index) => html`<${Tile} key=${id} id=${id} index=${index} />`)}</div></div>`}`;
