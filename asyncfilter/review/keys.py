@@ -13,6 +13,7 @@ DEFAULT_KEYS: Mapping[str, Sequence[str]] = {
     "back": ("ArrowLeft",),
     "group": ("g",),
     "boxes": ("b",),
+    "newBox": ("n",),
     "machine": ("m",),
     "label": ("l",),
     "note": ("n",),

@@ -145,6 +145,24 @@ async def test_wholly_by_keys(open_page: Opener, review: FakeReview) -> None:
     assert len(stored(review)) == 2
 
 
+async def test_keys_of_boxes_are_changed(open_page: Opener, review: FakeReview) -> None:
+    """Those of the editor too; a key that means something else on the screen below may be taken, and stays there."""
+    page = await opened(open_page)
+    await page.page.keyboard.press("?")
+    for action, key in (("newBox", "g"), ("label", "e")):
+        await page.page.locator(f"[data-testid=rebind][data-action={action}]").click()
+        await page.page.keyboard.press(key)
+    assert await page.page.locator("[data-testid=rebind][data-action=group]").inner_text() == "G"
+    await page.page.keyboard.press("Escape")
+    await page.at("help").wait_for(state="detached")
+    await page.page.keyboard.press("g")
+    await page.saved()
+    assert len(stored(review)) == 1
+    await page.page.locator("[data-testid=box][data-index='0']:focus").wait_for()
+    await page.page.keyboard.press("e")
+    assert await page.look("document.activeElement.id") == "box-label"
+
+
 async def test_without_single_keys_a_button_makes_boxes(open_page: Opener, review: FakeReview) -> None:
     """N and L are single keys too; what they do is done by buttons and fields, and arrows go on to move."""
     page = await opened(open_page)

@@ -7,7 +7,7 @@ const ELSEWHERE = [
   ["Labels", "1 to 9 put the nth label on or off; in the field Enter adds, Esc closes"],
   ["Sheet", "arrows move, Space flips, Enter commits the page"],
   ["Find", "arrows move, Shift and arrows select, Ctrl A selects all, K R U decide the selection"],
-  ["Boxes", "N new, Tab next box, arrows move by a pixel (Shift: ten), Alt and arrows resize, Delete removes, Enter ends"],
+  ["Boxes", "Tab next box, arrows move by a pixel (Shift: ten), Alt and arrows resize, Delete removes, Enter ends"],
 ];
 
 /** Keys of the dialog itself: they scroll it and walk through it. */

@@ -7,7 +7,7 @@ import { signal, useLayoutEffect, useRef } from "./vendor/preact.js";
 const PLACE = "asyncfilter-keys";
 const OFF = "asyncfilter-keys-off";
 
-/** Every action in the order of the help, with its words and its keys. */
+/** Every action in the order of the help, with its words and its keys; `within`: only there, before the others. */
 export const ACTIONS = {
   keep: { words: "Keep", keys: ["k", "a"] },
   reject: { words: "Reject", keys: ["r", "x"] },
@@ -17,6 +17,7 @@ export const ACTIONS = {
   back: { words: "Back", keys: ["ArrowLeft"] },
   group: { words: "Group of look-alikes", keys: ["g"] },
   boxes: { words: "Draw boxes", keys: ["b"] },
+  newBox: { words: "New box, while boxes are drawn", keys: ["n"], within: "boxes" },
   machine: { words: "Show the machine's boxes", keys: ["m"] },
   label: { words: "Add a label", keys: ["l"] },
   note: { words: "Write a note", keys: ["n"] },
@@ -55,7 +56,8 @@ export function switchKeys(off) {
 
 /** Give an action one key of the person's own; another action that had it loses it. */
 export function bind(action, key) {
-  const rest = Object.entries(bindings.value).map(([name, keys]) => [name, keys.filter((one) => one !== key)]);
+  const { within } = ACTIONS[action];
+  const rest = Object.entries(bindings.value).map(([name, keys]) => [name, keys.filter((one) => one !== key || ACTIONS[name]?.within !== within)]);
   bindings.value = { ...Object.fromEntries(rest), [action]: [key] };
   localStorage.setItem(PLACE, JSON.stringify(bindings.value));
 }
@@ -92,10 +94,11 @@ export const isTyping = (element) => element instanceof Element && element.match
 /** Whether a key presses the control that has the focus: it must not mean anything else then. */
 const isPressing = ({ key, target }) => (key === " " || key === "Enter") && target instanceof Element && target.matches(PRESSING);
 
-function actionOf(event) {
+/** The action that an event means, or null; `within`: one that there is only there. */
+export function actionOf(event, within = undefined) {
   if (keysOff.value || event.ctrlKey || event.metaKey || event.altKey) return null;
   const key = keyOf(event);
-  return Object.keys(ACTIONS).find((action) => bindings.value[action].includes(key)) ?? null;
+  return Object.keys(ACTIONS).find((action) => ACTIONS[action].within === within && bindings.value[action].includes(key)) ?? null;
 }
 
 // A mouse that presses a control takes no focus, so that keys go on to mean decisions; who was typing has ended.

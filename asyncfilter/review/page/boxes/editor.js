@@ -1,7 +1,7 @@
 // The editor of boxes: an SVG that lies exactly on the picture and counts in its pixels. Everything that the mouse does
 // the keys do too, and the number fields (fields.js) as well.
 import { html, useLayoutEffect, useRef } from "../vendor/preact.js";
-import { LEVEL, isTyping, keysOff, useKeys } from "../keys.js";
+import { LEVEL, actionOf, isTyping, useKeys } from "../keys.js";
 import { Foreign } from "../parts.js";
 import { speak } from "../state.js";
 import { visible } from "../text.js";
@@ -82,13 +82,12 @@ function usePointer({ card, picture, svg, askedAs }) {
 }
 
 /** The same by keys; true for what was taken. */
-function keyboard({ card, picture, svg, askedAs, onDone }, event) {
+function keyboard({ card, picture, svg, askedAs, onDone }, event, action) {
   const index = selected.value;
   const boxes = boxesOf(card);
   const box = boxes[index] && toPixels(boxes[index], picture);
-  const plain = !keysOff.value && !event.ctrlKey && !event.metaKey && !event.altKey; // for letters
   if (event.key === "Enter") return (flush(), onDone(), true);
-  if (plain && event.key.toLowerCase() === "n" && !event.repeat) return (addInTheMiddle({ card, picture, askedAs }), true);
+  if (actionOf(event, "boxes") === "newBox" && !event.repeat) return (addInTheMiddle({ card, picture, askedAs }), true);
   if (!box) return false;
   if (event.key in ARROWS && !event.ctrlKey && !event.metaKey) {
     const step = event.shiftKey ? 10 : 1;
@@ -100,7 +99,7 @@ function keyboard({ card, picture, svg, askedAs, onDone }, event) {
     return true;
   }
   if (event.key === "Delete") return (removeBox({ card, askedAs, index }), true);
-  if (plain && event.key.toLowerCase() === "l") return (document.getElementById("box-label")?.focus(), true);
+  if (action === "label") return (document.getElementById("box-label")?.focus(), true);
   return false;
 }
 
@@ -152,7 +151,7 @@ function Handles({ box, picture, scale }) {
 
 /** While the editor is open: its keys come first, and it has the focus. */
 function useEditing({ editing, svg, ...rest }) {
-  useKeys((event) => editing && keyboard({ svg, ...rest }, event), LEVEL.editor);
+  useKeys((event, action) => editing && keyboard({ svg, ...rest }, event, action), LEVEL.editor);
   // With the editor, not behind its frame: a box that a key made meanwhile would lose the focus.
   useLayoutEffect(() => {
     if (!editing) return undefined;

@@ -3,7 +3,7 @@ import { html, useSignal } from "../vendor/preact.js";
 import { Combobox, knownLabels } from "../screens/labels.js";
 import { count } from "../text.js";
 import { boxesOf, flush, selected, setBox, setLabel } from "./drafts.js";
-import { keysOff } from "../keys.js";
+import { bindings, keyName, keysOff } from "../keys.js";
 import { addInTheMiddle, focusBox, removeBox } from "./editor.js";
 import { atLeastOnePixel, moved, toPixels } from "./geometry.js";
 
@@ -46,7 +46,7 @@ export function BoxFields({ card, picture, askedAs, onDone }) {
           least=${part === "w" || part === "h" ? 1 : 0} most=${picture[part === "x" || part === "w" ? 0 : 1]} onType=${set(part)} />`)}
         <button class="quiet" data-testid="box-delete" onClick=${() => removeBox({ card, askedAs, index })}>Delete box</button>`
       : html`<p class="faint">${boxes.length ? `${count(boxes.length)} here. ` : ""}Drag on the picture for a new box.</p>`}
-    <button class="quiet" data-testid="box-new" onClick=${() => addInTheMiddle({ card, picture, askedAs })}>New box ${!keysOff.value && html`<kbd>N</kbd>`}</button>
+    <button class="quiet" data-testid="box-new" onClick=${() => addInTheMiddle({ card, picture, askedAs })}>New box ${!keysOff.value && html`<kbd>${keyName(bindings.value.newBox[0] ?? "")}</kbd>`}</button>
     <button data-testid="boxes-done" onClick=${() => (flush(), onDone())}>Done <kbd>Enter</kbd></button>
   </div>`;
 }
