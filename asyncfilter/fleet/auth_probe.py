@@ -24,10 +24,13 @@ _MOST_BYTES = 1 << 20
 def wants_no_token(address: str) -> bool:
     """Whether the Ray at ``HOST:PORT`` answers who has no token; False also where that cannot be found out."""
     host, _, port = address.rpartition(":")
-    with suppress(OSError, ValueError), socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S) as way:
-        way.settimeout(_TIMEOUT_S)
-        way.sendall(_call(address))
-        return _is_answered(way)
+    with (
+        suppress(OSError, ValueError),
+        socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S) as connection,
+    ):
+        connection.settimeout(_TIMEOUT_S)
+        connection.sendall(_call(address))
+        return _is_answered(connection)
     return False
 
 
@@ -57,12 +60,12 @@ def _frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
     return struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body
 
 
-def _is_answered(way: socket.socket) -> bool:
+def _is_answered(connection: socket.socket) -> bool:
     """Whether a message comes before the end of the call."""
     for _ in range(_MOST_FRAMES):
-        head = _read(way, _HEAD_BYTES)
+        head = _read(connection, _HEAD_BYTES)
         kind, flags, stream = struct.unpack(">BBI", head[3:])
-        _read(way, int.from_bytes(head[:3]))
+        _read(connection, int.from_bytes(head[:3]))
         if stream == 1 and kind == _DATA:
             return True
         if kind == _GOAWAY or (stream == 1 and flags & _END_STREAM):
@@ -70,12 +73,12 @@ def _is_answered(way: socket.socket) -> bool:
     return False
 
 
-def _read(way: socket.socket, count: int) -> bytes:
+def _read(connection: socket.socket, count: int) -> bytes:
     if count > _MOST_BYTES:
         raise ValueError("a frame that is too large")
     found = b""
     while len(found) < count:
-        part = way.recv(count - len(found))
+        part = connection.recv(count - len(found))
         if not part:
             raise ConnectionResetError
         found += part
