@@ -57,6 +57,21 @@ async def test_undo_reaches_behind_a_reload(open_page: Opener, review: FakeRevie
 KEYDOWN = "(options) => document.body.dispatchEvent(new KeyboardEvent('keydown', { bubbles: true, ...options }))"
 
 
+ADDRESS = """async () => {
+    document.body.dispatchEvent(new KeyboardEvent("keydown", { bubbles: true, key: "k" }));
+    const card = document.querySelector("[data-testid=card]");
+    while (card.dataset.id === "1") await null;
+    return [card.dataset.id, location.hash];
+}"""
+
+
+async def test_the_address_changes_with_the_picture(open_page: Opener) -> None:
+    """A reload right behind a key shows the next picture: the address never lags behind the card."""
+    page = await open_page()
+    assert await page.ready() == 1
+    assert await page.look(ADDRESS) == ["2", "#decide/2"]
+
+
 SEEN = """(press) => new Promise((done) => {
     let shown = null;
     const before = document.querySelector("[data-testid=card]").dataset.id;

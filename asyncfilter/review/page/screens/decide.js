@@ -206,9 +206,10 @@ function useLine() {
     if (name !== line.queue.value || (!line.line.value.length && !line.drained.value)) void line.begin(name, id).catch(() => {});
     else if (id !== null && id !== line.current.value) void line.show(id);
   }, [name, arrivals.value]);
-  // The address follows the picture, so that a reload and a copied address show it again.
+  // The address follows the picture, so that a reload and a copied address show it again: with the picture itself, as a
+  // reload just after a key would show the picture that this key decided.
   const now = line.current.value;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (now !== null && now !== route.value.id && route.value.tab === "decide") replaceState("decide", now, route.value.state);
   }, [now]);
   // At the end of the line: ask again now and then, as a run or another person may add to it.
