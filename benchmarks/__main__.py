@@ -41,13 +41,15 @@ def _measure(bench: Bench, names: list[str], out: Path, *, is_partial: bool) -> 
     if document.get("name") != bench.sizes.name:
         document = {"name": bench.sizes.name, "workloads": {}}
     document["answers"] = bench.answers.name
-    document["machine"] = machine.facts()
+    facts = document["machine"] = machine.facts()
     for name in names:
         at, load, began_s = machine.now(), machine.load(), time.monotonic()
         print(f"{at} {name} (load {load:g})", file=sys.stderr, flush=True)
         measured = WORKLOADS[name](bench)
         took_s = round(time.monotonic() - began_s, 1)
         conditions = {"at": at, "commit": machine.commit(), "load": load, "took_s": took_s}
+        # A run in parts may be made on several machines.
+        conditions["processor"] = facts["processor"]
         document["workloads"][name] = {**conditions, "figures": measured}
         files.write(document, out)
     print(summary(document))

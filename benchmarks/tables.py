@@ -55,10 +55,10 @@ def placed(text: str, block: str) -> str:
 
 def provenance(document: Document) -> str:
     """One sentence with machine, commit and date."""
-    machine = document["machine"]
-    where = f"{machine['processor']}, {machine['cores_usable']} cores, Python {machine['python']}"
+    machine, conditions = document["machine"], document["workloads"].values()
+    processors = " and ".join(sorted({one["processor"] for one in conditions}))
+    where = f"{processors}, {machine['cores_usable']} cores, Python {machine['python']}"
     pinned = "client and server on a core each" if machine["client_core"] is not None else "all on one core"
-    conditions = document["workloads"].values()
     loudest, day = max(one["load"] for one in conditions), min(one["at"] for one in conditions)
     commits = " and ".join(sorted({one["commit"] or "unknown" for one in conditions}))
     text = f"A {document['name']} run of {day} at commit {commits}: {where}, {pinned};"
@@ -340,11 +340,13 @@ def _rounds(measured: Document) -> str:
 
 def _conditions(document: Document) -> str:
     rows = [
-        (name, one["at"], one["commit"], f"{one['took_s']:.0f}", one["load"])
+        (name, one["at"], one["commit"], one["processor"], f"{one['took_s']:.0f}", one["load"])
         for name, one in document["workloads"].items()
     ]
     versions = ", ".join(f"{part} {number}" for part, number in document["machine"]["versions"].items())
-    return f"## Conditions\n\n{versions}.\n\n" + table(("workload", "at", "commit", "took s", "load before"), rows)
+    return f"## Conditions\n\n{versions}.\n\n" + table(
+        ("workload", "at", "commit", "processor", "took s", "load before"), rows
+    )
 
 
 _SECTIONS: dict[str, tuple[str, Callable[[Document], str]]] = {
