@@ -14,7 +14,7 @@ import msgspec
 
 from asyncfilter.answers.schema import ID, MERGED
 from asyncfilter.checkpoint import sql
-from asyncfilter.checkpoint.errors import CorruptRowError
+from asyncfilter.checkpoint.errors import UNREADABLE_ROW, CorruptRowError
 from asyncfilter.policy.answers.identity import Images, marks_of
 from asyncfilter.records.answers import (
     Answer,
@@ -59,7 +59,7 @@ def merged_ids(db: sqlite3.Connection) -> frozenset[str]:
     row = db.execute("SELECT value FROM setting WHERE key = ?", (MERGED,)).fetchone()
     try:
         return frozenset() if row is None else frozenset(msgspec.json.decode(row[0], type=list[str]))
-    except msgspec.DecodeError as exc:
+    except (TypeError, *UNREADABLE_ROW) as exc:
         raise CorruptRowError(f"{MERGED} of setting: {exc}") from exc
 
 
@@ -286,5 +286,5 @@ def _answer(row: Sequence[Any], subjects: dict[int, Subject]) -> Answer:
             saw=None if saw is None else _saw.decode(saw),
             undoes=undoes,
         )
-    except (KeyError, msgspec.DecodeError) as exc:
+    except (KeyError, TypeError, *UNREADABLE_ROW) as exc:
         raise CorruptRowError(f"row {serial} of answer: {exc}") from exc
