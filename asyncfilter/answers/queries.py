@@ -193,6 +193,9 @@ def _joined(
 
 def _subject(row: Sequence[Any]) -> FoundSubject:
     id_, bucket, key, etag, size_bytes, content = row
+    texts = (bucket, key, etag) if content is None else (bucket, key, etag, content)
+    if not (all(type(text) is str for text in texts) and type(size_bytes) is int):
+        raise CorruptRowError(f"row {id_} of subject: a value is of another type")
     return FoundSubject(id_, Subject(bucket=bucket, key=key, etag=etag, size_bytes=size_bytes, content=content))
 
 
@@ -268,6 +271,10 @@ def _answer(row: Sequence[Any], subjects: dict[int, Subject]) -> Answer:
         saw,
         undoes,
     ) = row
+    texts = (uid, reviewer, *(text for text in (note, undoes) if text is not None))
+    is_sound = all(type(text) is str for text in texts) and type(at_unix_s) is float
+    if not (is_sound and type(blind) is int and (shown_ms is None or type(shown_ms) is int)):
+        raise CorruptRowError(f"row {serial} of answer: a value is of another type")
     try:
         return Answer(
             serial=serial,
