@@ -7,7 +7,7 @@ so that rows written meanwhile do not change its result.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -208,7 +208,7 @@ def rows_with(db: sqlite3.Connection, uids: Sequence[str]) -> dict[str, Answer]:
     for some in sql.chunks(uids, sql.VALUES_PER_STATEMENT):
         query = f"SELECT {_ROW} WHERE uid IN ({sql.marks(len(some))})"
         rows = db.execute(query, list(some)).fetchall()
-        subjects = _by_id(db, sorted({row[2] for row in rows}))
+        subjects = _by_id(db, {row[2] for row in rows})
         found.update((row[1], _answer(row, subjects)) for row in rows)
     return found
 
@@ -221,14 +221,16 @@ def all_rows(db: sqlite3.Connection, *, after: int = 0, up_to: int, batch: int =
         (at, up_to, batch),
     ).fetchall():
         at = rows[-1][0]
-        subjects = _by_id(db, sorted({row[2] for row in rows}))
+        subjects = _by_id(db, {row[2] for row in rows})
         for row in rows:
             yield _answer(row, subjects)
 
 
-def _by_id(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, Subject]:
+def _by_id(db: sqlite3.Connection, ids: Collection[int]) -> dict[int, Subject]:
+    if not all(type(one) is int for one in ids):
+        raise CorruptRowError("subject of answer is no number")
     found: dict[int, Subject] = {}
-    for some in sql.chunks(ids, sql.VALUES_PER_STATEMENT):
+    for some in sql.chunks(sorted(ids), sql.VALUES_PER_STATEMENT):
         query = f"SELECT id, bucket, key, etag, size_bytes, content FROM subject WHERE id IN ({sql.marks(len(some))})"  # noqa: S608
         found.update(_subject(row) for row in db.execute(query, list(some)))
     return found
