@@ -58,7 +58,7 @@ browser:
 	|| echo 'No chromium: the tests of the review page are skipped. Install it: apt-get install chromium'
 
 fuzz: $(READY)   ## 10,000 damaged documents for every reader of foreign bytes; EXAMPLES=N for another number
-	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -k fuzz tests/property
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -k fuzz tests/property tests/unit
 
 audit: $(AUDITED) ## known vulnerabilities of the dependencies, and of the code
 	$(AUDIT)/bin/bandit --quiet --configfile pyproject.toml --recursive asyncfilter

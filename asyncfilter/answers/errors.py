@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from asyncfilter.checkpoint.errors import CorruptRowError, cause_of, is_damage
+from asyncfilter.checkpoint.errors import UNREADABLE_ROW, CorruptRowError, cause_of, is_damage
 from asyncfilter.errors import AnswersError, AnswersLockedError
 
 _DAMAGE_HINT = "Restore the file from a copy, or name another one (`answers:` in the job, or --answers FILE)."
@@ -46,7 +46,7 @@ def sqlite_translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.IntegrityError:  # a defect of the caller, not of the file
         raise
-    except CorruptRowError as exc:
+    except (CorruptRowError, *UNREADABLE_ROW) as exc:
         raise unreadable(path, f"the file is damaged ({exc})") from exc
     except sqlite3.Error as exc:
         raise _from_sqlite(path, exc) from exc

@@ -7,14 +7,14 @@ so that rows written meanwhile do not change its result.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from asyncfilter.answers.schema import ID, MERGED
 from asyncfilter.checkpoint import sql
-from asyncfilter.checkpoint.errors import CorruptRowError
+from asyncfilter.checkpoint.errors import UNREADABLE_ROW, CorruptRowError
 from asyncfilter.policy.answers.identity import Images, marks_of
 from asyncfilter.records.answers import (
     Answer,
@@ -59,7 +59,7 @@ def merged_ids(db: sqlite3.Connection) -> frozenset[str]:
     row = db.execute("SELECT value FROM setting WHERE key = ?", (MERGED,)).fetchone()
     try:
         return frozenset() if row is None else frozenset(msgspec.json.decode(row[0], type=list[str]))
-    except msgspec.DecodeError as exc:
+    except (TypeError, *UNREADABLE_ROW) as exc:
         raise CorruptRowError(f"{MERGED} of setting: {exc}") from exc
 
 
@@ -193,6 +193,9 @@ def _joined(
 
 def _subject(row: Sequence[Any]) -> FoundSubject:
     id_, bucket, key, etag, size_bytes, content = row
+    texts = (bucket, key, etag) if content is None else (bucket, key, etag, content)
+    if not (all(type(text) is str for text in texts) and type(size_bytes) is int):
+        raise CorruptRowError(f"row {id_} of subject: a value is of another type")
     return FoundSubject(id_, Subject(bucket=bucket, key=key, etag=etag, size_bytes=size_bytes, content=content))
 
 
@@ -205,7 +208,7 @@ def rows_with(db: sqlite3.Connection, uids: Sequence[str]) -> dict[str, Answer]:
     for some in sql.chunks(uids, sql.VALUES_PER_STATEMENT):
         query = f"SELECT {_ROW} WHERE uid IN ({sql.marks(len(some))})"
         rows = db.execute(query, list(some)).fetchall()
-        subjects = _by_id(db, sorted({row[2] for row in rows}))
+        subjects = _by_id(db, {row[2] for row in rows})
         found.update((row[1], _answer(row, subjects)) for row in rows)
     return found
 
@@ -218,14 +221,16 @@ def all_rows(db: sqlite3.Connection, *, after: int = 0, up_to: int, batch: int =
         (at, up_to, batch),
     ).fetchall():
         at = rows[-1][0]
-        subjects = _by_id(db, sorted({row[2] for row in rows}))
+        subjects = _by_id(db, {row[2] for row in rows})
         for row in rows:
             yield _answer(row, subjects)
 
 
-def _by_id(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, Subject]:
+def _by_id(db: sqlite3.Connection, ids: Collection[int]) -> dict[int, Subject]:
+    if not all(type(one) is int for one in ids):
+        raise CorruptRowError("subject of answer is no number")
     found: dict[int, Subject] = {}
-    for some in sql.chunks(ids, sql.VALUES_PER_STATEMENT):
+    for some in sql.chunks(sorted(ids), sql.VALUES_PER_STATEMENT):
         query = f"SELECT id, bucket, key, etag, size_bytes, content FROM subject WHERE id IN ({sql.marks(len(some))})"  # noqa: S608
         found.update(_subject(row) for row in db.execute(query, list(some)))
     return found
@@ -268,6 +273,10 @@ def _answer(row: Sequence[Any], subjects: dict[int, Subject]) -> Answer:
         saw,
         undoes,
     ) = row
+    texts = (uid, reviewer, *(text for text in (note, undoes) if text is not None))
+    is_sound = all(type(text) is str for text in texts) and type(at_unix_s) is float
+    if not (is_sound and type(blind) is int and (shown_ms is None or type(shown_ms) is int)):
+        raise CorruptRowError(f"row {serial} of answer: a value is of another type")
     try:
         return Answer(
             serial=serial,
@@ -286,5 +295,5 @@ def _answer(row: Sequence[Any], subjects: dict[int, Subject]) -> Answer:
             saw=None if saw is None else _saw.decode(saw),
             undoes=undoes,
         )
-    except (KeyError, msgspec.DecodeError) as exc:
+    except (KeyError, TypeError, *UNREADABLE_ROW) as exc:
         raise CorruptRowError(f"row {serial} of answer: {exc}") from exc

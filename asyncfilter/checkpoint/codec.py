@@ -30,6 +30,9 @@ _WIDTHS = (("B", 1), ("H", 2), ("I", 4))
 _EXTRA = 0x10
 _NUMBERS_PER_BOX = 5
 
+MOST_EXTRA_BYTES = 16 << 20
+"""Largest extra part of a detection, inflated: an answer has at most 4 MB."""
+
 _ROUNDER = 6755399441055744.0
 """1.5 * 2**52: adding and subtracting it rounds a double below 2**51 to an integer, half to even."""
 
@@ -142,8 +145,17 @@ def _decode(stored: bytes, labels: Interned[LabelDefinition], words: Interned[st
         # Not strict: the numbers of the boxes follow the confidences in `values`.
         for number, confidence_pct, boxes in zip(ours, values, instances, strict=False)
     ]
-    extra = zlib.decompress(stored[at:]) if flags & _EXTRA else b""
+    extra = _inflated(stored[at:]) if flags & _EXTRA else b""
     return Detection(tuple(found), words.values(model + 1)[model], extra)
+
+
+def _inflated(stored: bytes) -> bytes:
+    """The extra part of a detection; a file that somebody else made may hold what inflates without end."""
+    inflating = zlib.decompressobj()
+    found = inflating.decompress(stored, MOST_EXTRA_BYTES)
+    if not inflating.eof:
+        raise ValueError(f"its extra part is cut off, or has over {MOST_EXTRA_BYTES:,} bytes")
+    return found
 
 
 _NOTHING_ASKED = Detection(())

@@ -50,6 +50,10 @@ class CorruptRowError(Exception):
     """A value in the file cannot have been written by asyncfilter."""
 
 
+UNREADABLE_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding a value raises that another program has written: no JSON or MessagePack, no UTF-8, nested without end."""
+
+
 def unreadable(path: Path, what: str) -> CheckpointUnreadableError:
     """The error for a file that is not, or no longer, a checkpoint."""
     return CheckpointUnreadableError(f"{path}: {what}; it was left as it is", hint=FRESH_HINT)
@@ -65,7 +69,7 @@ def translated(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (CorruptRowError, msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (CorruptRowError, *UNREADABLE_ROW) as exc:
         # SQLite's own messages quote names of a damaged schema, which need not be UTF-8.
         raise unreadable(path, f"the file is damaged ({exc})") from exc
     except sqlite3.Error as exc:

@@ -151,7 +151,7 @@ def holder(path: Path) -> Holder | None:
 def _read_holder(fd: int) -> Holder:
     try:
         return msgspec.json.decode(os.pread(fd, 4096, 0), type=Holder)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Holder()
 
 

@@ -213,8 +213,15 @@ def check_content(db: sqlite3.Connection, path: Path) -> None:
 
 
 def stored_identity(db: sqlite3.Connection) -> dict[str, str]:
-    """Source and detector settings that the checkpoint is bound to."""
-    return dict(db.execute("SELECT key, value FROM identity"))
+    """Source and detector settings that the checkpoint is bound to.
+
+    Raises:
+        CorruptRowError: One of them is no text.
+    """
+    found = dict(db.execute("SELECT key, value FROM identity"))
+    if not all(isinstance(text, str) for pair in found.items() for text in pair):
+        raise CorruptRowError("a setting of identity is no text")
+    return found
 
 
 def sync_folder(path: Path) -> None:
@@ -330,6 +337,8 @@ def _take_over(
             log.opened(epoch)
     # Not the highest id in the table: rows are deleted, and `same_as` and the removal journal still refer to their ids.
     (last_id,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'image'").fetchone()
+    if not isinstance(last_id, int):
+        raise CorruptRowError("seq of sqlite_sequence is no number")
     return Opened(
         watermark=watermark,
         totals=totals,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from asyncfilter.checkpoint import sql
+from asyncfilter.checkpoint.errors import CorruptRowError
 from asyncfilter.records.images import StoredReference
 from asyncfilter.records.listing_ranges import ListingRanges
 
@@ -68,8 +69,11 @@ def read_state(db: sqlite3.Connection, key: str, type_: type[Value]) -> Value | 
 
     Raises:
         msgspec.DecodeError: What is stored there is something else.
+        CorruptRowError: It is no text.
     """
     row = db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+    if row is not None and not isinstance(row[0], str):
+        raise CorruptRowError(f"{key} of state is no text")
     return None if row is None else msgspec.json.decode(row[0], type=type_)
 
 

@@ -11,10 +11,11 @@ from asyncfilter.custom_labels.import_log import Import, ImportMode
 from asyncfilter.custom_labels.importing import FAILED, ImportWish, ManifestSource, once_ready
 from asyncfilter.custom_labels.manifest_lines import MissingLine, PresentLines, source_ref_of
 from asyncfilter.custom_labels.messages import code_of
+from asyncfilter.custom_labels.pages import items_of
 from asyncfilter.custom_labels.training_errors import code_and_message, error_lists
 from asyncfilter.custom_labels.waiting import Waiter
 from asyncfilter.job.model_names import ProjectName
-from asyncfilter.ports.model_service import Dataset, DatasetType, ModelService
+from asyncfilter.ports.model_service import Dataset, DatasetType, ModelService, Page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,21 +141,15 @@ class Counter:
             return []
         return [error async for entry in self._entries(dataset, has_errors=True) for error in _of_entry(entry, source)]
 
-    async def _entries(self, dataset: Dataset, *, has_errors: bool | None = None) -> AsyncIterator[str]:
-        token: str | None = None
-        while True:
-            page = await once_ready(
+    def _entries(self, dataset: Dataset, *, has_errors: bool | None = None) -> AsyncIterator[str]:
+        async def page(token: str | None) -> Page[str]:
+            return await once_ready(
                 self._waiter,
                 "entries",
-                lambda token=token: self._service.list_entries(  # type: ignore[misc]
-                    dataset.arn, token=token, has_errors=has_errors
-                ),
+                lambda: self._service.list_entries(dataset.arn, token=token, has_errors=has_errors),
             )
-            for entry in page.items:
-                yield entry
-            token = page.token
-            if token is None:
-                return
+
+        return items_of("entries", page)
 
 
 def _of_entry(entry: str, source: ManifestSource | None) -> Iterator[LineError]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
+from asyncfilter.custom_labels.pages import items_of
 from asyncfilter.errors import ResourceMissingError
 from asyncfilter.job.model_names import ProjectName, VersionName
-from asyncfilter.ports.model_service import ModelService, Page, Project, Version
-
-T = TypeVar("T")
+from asyncfilter.ports.model_service import ModelService, Project, Version
 
 MISSING = "ResourceNotFoundException"
 
@@ -70,20 +66,11 @@ async def the_version(service: ModelService, project: Project, wanted: VersionNa
 
 async def all_projects(service: ModelService) -> list[Project]:
     """All projects of the account in the service's region."""
-    return await _all(lambda token: service.describe_projects(token=token))
+    pages = items_of("projects", lambda token: service.describe_projects(token=token))
+    return [one async for one in pages]
 
 
 async def all_versions(service: ModelService, project: Project) -> list[Version]:
     """All versions of a project, newest first."""
-    return await _all(lambda token: service.describe_versions(project.arn, token=token))
-
-
-async def _all(page_of: Callable[[str | None], Awaitable[Page[T]]]) -> list[T]:
-    items: list[T] = []
-    token: str | None = None
-    while True:
-        page = await page_of(token)
-        items += page.items
-        token = page.token
-        if token is None:
-            return items
+    pages = items_of(f"versions of {project.name}", lambda token: service.describe_versions(project.arn, token=token))
+    return [one async for one in pages]

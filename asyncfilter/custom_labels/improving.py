@@ -14,7 +14,7 @@ A command that begins at any of them goes on from what ledger and service say.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -25,6 +25,7 @@ from asyncfilter.custom_labels.import_log import ImportLog, ImportState
 from asyncfilter.custom_labels.importing import FAILED, ImportBy, Importer, ImportWish, ManifestSource, once_ready
 from asyncfilter.custom_labels.improvement_log import Improvement, ImprovementLog, ImprovementState
 from asyncfilter.custom_labels.manifest_lines import source_ref_of
+from asyncfilter.custom_labels.pages import items_of
 from asyncfilter.custom_labels.training import TRAINING_OPEN, Trained, Trainer, TrainingPlan, TrainingWish
 from asyncfilter.custom_labels.training_log import TrainingLog, TrainingState
 from asyncfilter.custom_labels.waiting import Waiter
@@ -272,21 +273,11 @@ class Improver:
         self._waiter.tell(f"reading the {dataset.entries} entries of the test dataset")
         refs = RefIndex()
         number = 0
-        async for entry in self._entries(dataset):
+        async for entry in items_of("entries", lambda token: self._page(dataset, token)):
             number += 1
             if (source_ref := source_ref_of(entry)) is not None:
                 refs.add(source_ref, number)
         return refs
-
-    async def _entries(self, dataset: Dataset) -> AsyncIterator[str]:
-        token: str | None = None
-        while True:
-            page = await self._page(dataset, token)
-            for entry in page.items:
-                yield entry
-            token = page.token
-            if token is None:
-                return
 
     async def _page(self, dataset: Dataset, token: str | None) -> Page[str]:
         return await once_ready(self._waiter, "entries", lambda: self._service.list_entries(dataset.arn, token=token))

@@ -176,7 +176,7 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.IntegrityError:  # a defect of the caller, not of the file
         raise
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _unreadable(path, f"the file is damaged ({exc})") from exc
     except sqlite3.DatabaseError as exc:
         cause = cause_of(exc)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from asyncfilter.fleet.beside import read_beside, write_beside
 from asyncfilter.model import Workers
 
 _EVERY_S = 1.0
@@ -25,22 +25,15 @@ async def keep_noted(path: Path, workers: Callable[[], Workers], sleep: Callable
     A file that cannot be written costs nothing but the line in ``status``.
     """
     last: Workers | None = None
-    draft = path.with_name(f"{path.name}.new")
     try:
         while True:
             now = workers()
             if now != last:
                 with suppress(OSError):
-                    draft.write_bytes(msgspec.json.encode(now))
-                    os.replace(draft, path)  # noqa: PTH105  atomic, which is the point
+                    write_beside(path, msgspec.json.encode(now))
                     last = now
             await sleep(_EVERY_S)
     finally:
-        _remove(path, draft)
-
-
-def _remove(*paths: Path) -> None:
-    for path in paths:
         with suppress(OSError):
             path.unlink(missing_ok=True)
 
@@ -56,6 +49,6 @@ def read_noted(checkpoint: Path, *, since_unix_s: float) -> Workers | None:
     try:
         if path.stat().st_mtime < since_unix_s:
             return None
-        return msgspec.json.decode(path.read_bytes(), type=Workers)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(read_beside(path), type=Workers)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -17,6 +17,7 @@ import msgspec
 from anyio import from_thread
 
 from asyncfilter.errors import AccessError
+from asyncfilter.fleet.beside import read_beside, write_beside
 from asyncfilter.fleet.keeper import ENVIRONMENT
 
 START_S = 180.0
@@ -58,8 +59,8 @@ class OwnRay:
     def found(cls, note: Path) -> OwnRay | None:
         """The Ray that a killed run over the same checkpoint has left; None where there is none."""
         try:
-            folder = Path(msgspec.json.decode(note.read_bytes(), type=_Note).folder)
-        except (OSError, msgspec.DecodeError):
+            folder = Path(msgspec.json.decode(read_beside(note), type=_Note).folder)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         address = _address(folder)
         if address is None or folder.stat().st_uid != os.getuid():
@@ -104,8 +105,7 @@ class OwnRay:
                 )
                 started.address = _awaited(folder, keeper, log)
             note.parent.mkdir(parents=True, exist_ok=True)
-            note.touch(mode=0o600)
-            note.write_bytes(msgspec.json.encode(_Note(str(folder))))
+            write_beside(note, msgspec.json.encode(_Note(str(folder))))
         except BaseException:
             started.stop()
             raise

@@ -17,6 +17,7 @@ MAX_NAME = 1000
 
 _COMMON_NAME = re.compile(r"(?P<latin>.+) \((?P<common>.+)\)")
 _JSON = ".json"
+_NUMBER = re.compile("[0-9]{1,8}")
 
 
 class Name(NamedTuple):
@@ -91,12 +92,12 @@ def _in_text(content: bytes, path: str) -> list[str]:
 def _in_json(content: bytes, path: str) -> list[str]:
     try:
         document: Any = msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise OwnModelError("labels", f"{path}: expected JSON in UTF-8 ({exc})") from exc
     labels = document.get("id2label") if isinstance(document, dict) else None
     if not isinstance(labels, dict) or not labels:
         raise OwnModelError("labels", f"{path}: expected id2label, as in config.json of Hugging Face, found none")
-    by_number = {int(key): name for key, name in labels.items() if key.isascii() and key.isdigit()}
+    by_number = {int(key): name for key, name in labels.items() if _NUMBER.fullmatch(key)}
     if sorted(by_number) != list(range(len(labels))):
         raise OwnModelError("labels", f"{path}: expected id2label with the numbers 0 to {len(labels) - 1}, each once")
     names = [by_number[number] for number in range(len(labels))]

@@ -20,6 +20,8 @@ from asyncfilter.onnx.frames import MAX_SIDE, Frame
 KEY = "preprocess"
 BILINEAR = 2
 _FILTERS = 6
+_SHOWN = 200
+"""Characters of a message that may quote a file."""
 _COLORS = ("RGB", "BGR")
 _SILENT = frozenset(
     {
@@ -118,7 +120,7 @@ def read_preprocess_file(path: str) -> tuple[Preprocess, list[str]]:
     content = read_file(path, key=KEY, most_bytes=MAX_TEXT_BYTES)
     try:
         document: Any = msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise OwnModelError(KEY, f"{path}: expected JSON in UTF-8 ({exc})") from exc
     if not isinstance(document, dict):
         raise OwnModelError(KEY, f"{path}: expected a mapping, as in preprocessor_config.json of Hugging Face")
@@ -153,7 +155,7 @@ def preprocess_of(values: Mapping[str, Any], *, where: str, is_shortest: bool = 
         try:
             found.update(_READERS[name](name, value))
         except ValueError as exc:
-            raise OwnModelError(KEY, f"{where}: {name}: {exc}") from exc
+            raise OwnModelError(KEY, f"{where}: {name}: {str(exc)[:_SHOWN]}") from exc
     if is_shortest and isinstance(values.get("size"), int):
         found["shortest"] = found.pop("size")[0]
     return Preprocess(**found)
@@ -216,9 +218,13 @@ def _by_channel(name: str, value: object) -> Iterator[tuple[str, object]]:
 
 
 def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    try:
+        found = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number beyond those of ``float``
+        found = math.inf
+    if not math.isfinite(found):
         raise ValueError(f"expected a number, found {value!r}")
-    return float(value)
+    return found
 
 
 def _color(name: str, value: object) -> Iterator[tuple[str, object]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +16,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asyncfilter.checkpoint.codec import AskedLabels, decode, encode
+from asyncfilter.checkpoint.codec import MOST_EXTRA_BYTES, AskedLabels, decode, encode
 from asyncfilter.checkpoint.errors import CorruptRowError
 from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.model import Box, Detection, Instance, Label
+from tests.kit.fuzzing import bounded
 
 RECORDED = (
     Path(__file__).resolve().parents[2].parent / "shared" / "data" / "rekognition" / "detect_labels_recorded.jsonl"
@@ -153,6 +155,20 @@ def test_any_bytes_are_read_or_called_damaged(stored: bytes) -> None:
     selected.catch_up()
     with suppress(CorruptRowError):
         selected.decode(stored)
+
+
+def test_an_extra_part_that_inflates_without_end_is_damage() -> None:
+    """A row of 200 KB that would need 200 MB is refused within little more than the bound; the largest one is read."""
+    largest = Detection((), "", b"x" * MOST_EXTRA_BYTES)
+    tables = Tables()
+    labels, texts = tables.process()
+    stored = encode(largest, labels, texts)
+    tables.stored_texts += [value for _, value in texts.unsaved]
+    assert decode(stored, *tables.process()) == largest
+    bomb = encode(Detection((), ""), *tables.process())
+    bomb = bytes([bomb[0] | 0x10]) + bomb[1:] + zlib.compress(bytes(200_000_000))
+    with bounded(3 * MOST_EXTRA_BYTES), pytest.raises(CorruptRowError, match="extra"):
+        decode(bomb, *tables.process())
 
 
 def test_labels_of_another_table_are_damage() -> None:

@@ -195,6 +195,7 @@ def check_everything(summary_body: bytes, snapshot_body: bytes) -> None:
 
 @given(damaged(SUMMARIES, TOKENS), damaged(SNAPSHOTS, TOKENS))
 @example(SUMMARIES[0], SNAPSHOTS[0])
+@pytest.mark.fuzz
 @few
 def test_no_file_stops_the_reader(summary_body: bytes, snapshot_body: bytes) -> None:
     """Both files damaged."""

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncfilter.checkpoint import read_images, read_status
@@ -22,7 +22,7 @@ from asyncfilter.state.head import MOST_HEAD_BYTES, Head, Segment, Snapshot, dec
 from asyncfilter.state.names import ObjectKind, StatePlace, new_id, state_place
 from asyncfilter.state.restore import restore
 from asyncfilter.testing.state_store import MemoryStateStore
-from tests.kit.fuzzing import few
+from tests.kit.fuzzing import few, fuzz
 from tests.kit.states import PLACE, SOMEBODY, HandMade, contents_of, new_head
 
 DIGEST = "0" * 64
@@ -73,6 +73,8 @@ def test_a_head_is_read_as_it_was_written() -> None:
     assert decode_head(encode_head(head), PLACE) == head
 
 
+@pytest.mark.fuzz
+@fuzz
 @given(st.binary(max_size=200))
 @example(b"{}")
 @example(b"[" * 200_000)
@@ -86,7 +88,8 @@ def test_any_bytes_are_refused_as_a_head(body: bytes) -> None:
         decode_head(body, PLACE)
 
 
-@settings(max_examples=50)
+@pytest.mark.fuzz
+@fuzz
 @given(st.data())
 def test_a_changed_head_is_refused_or_sane(data: st.DataObject) -> None:
     """One value anywhere in a head replaced by another, or left out."""
@@ -230,6 +233,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return Prepared(tmp_path_factory.mktemp("state"))
 
 
+@pytest.mark.fuzz
 @few
 @given(st.binary(max_size=60))
 @example(b"\xdd\xff\xff\xff\xff")
@@ -239,6 +243,7 @@ def test_any_bytes_are_refused_as_a_segment(prepared: Prepared, plain: bytes) ->
     prepared.check(plain)
 
 
+@pytest.mark.fuzz
 @few
 @given(st.data())
 def test_a_changed_segment_is_refused_or_applied(prepared: Prepared, data: st.DataObject) -> None:

@@ -54,6 +54,7 @@ def test_every_case_has_the_same_fate(case: Case) -> None:
         compare(judged, checked_line(case.content))
 
 
+@pytest.mark.fuzz
 @fuzz
 @given(documents())
 def test_any_line_has_the_same_fate(line: dict[str, object]) -> None:
@@ -62,6 +63,7 @@ def test_any_line_has_the_same_fate(line: dict[str, object]) -> None:
     compare(judge(content), checked_line(content))
 
 
+@pytest.mark.fuzz
 @fuzz
 @given(documents())
 def test_what_is_added_can_be_taken_away(line: dict[str, object]) -> None:

@@ -61,6 +61,7 @@ def test_one_picture_in_all_orientations() -> None:
 PICTURES = [picture(30, 20, "RGB", "JPEG", 6), picture(30, 20, "RGBA", "PNG", 6), picture(9, 9, "L", "JPEG", None)]
 
 
+@pytest.mark.fuzz
 @fuzz
 @given(
     damaged(PICTURES, [b"\xff", b"\xff\xe1\xff\xff", b"Exif\0\0II*\0", b"\0\0\0\x08\xff\xff", b"\x01\x12"]),

@@ -13,6 +13,7 @@ from asyncfilter import errors
 from asyncfilter.fleet import messages as m
 from asyncfilter.fleet.faults import error_of, fault_of
 from asyncfilter.model import Box, Detection, Instance, Label, ObjectRef
+from tests.kit.fuzzing import fuzz
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 SHARE = st.floats(-1, 2)
@@ -88,6 +89,8 @@ def test_answer_that_does_not_fit_is_refused(body: bytes) -> None:
         m.decode_answer(body)
 
 
+@pytest.mark.fuzz
+@fuzz
 @given(st.binary(max_size=300))
 def test_frames_of_noise_are_refused_or_harmless(noise: bytes) -> None:
     """Any bytes are a frame or a ``FrameError``."""
@@ -98,6 +101,8 @@ def test_frames_of_noise_are_refused_or_harmless(noise: bytes) -> None:
             continue
 
 
+@pytest.mark.fuzz
+@fuzz
 @given(st.data())
 def test_damaged_frames_are_refused_or_typed(data: st.DataObject) -> None:
     """A frame with a changed byte is a frame of the right types, or refused."""

@@ -145,6 +145,42 @@ async def test_spot_notice(has_notice: bool, monkeypatch: pytest.MonkeyPatch) ->
         await runner.cleanup()
 
 
+ODD_TOKENS = {
+    "line break": web.Response(body=b"secret\r\nX-Injected: 1"),
+    "no text": web.Response(body=b"\xff\xfe"),
+    "empty": web.Response(body=b""),
+    "a page": web.Response(body=b"<html>sign in</html>"),
+    "too long": web.Response(body=b"x" * 100_000),
+}
+
+
+@pytest.mark.parametrize("name", [*ODD_TOKENS, "redirect"])
+async def test_what_is_no_metadata_service_is_not_asked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever answers in its place: nothing it says is sent on, no redirect is followed, and the worker goes on."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path != "/latest/api/token":
+            return web.Response(status=200)
+        return ODD_TOKENS.get(name) or web.Response(status=307, headers={"Location": "/elsewhere"})
+
+    runner = web.ServerRunner(web.Server(answer))  # type: ignore[arg-type]  a request of its own kind
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
+    try:
+        with anyio.move_on_after(0.2) as scope:
+            await wait_notice(anyio.sleep, anyio.current_time)
+        assert scope.cancelled_caught
+        assert asked == ["/latest/api/token"]
+    finally:
+        await runner.cleanup()
+
+
 async def test_what_is_no_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port at which something else listens: exit 4 with the address; Ray itself would wait for minutes."""
     is_over = threading.Event()

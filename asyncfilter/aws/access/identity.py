@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from asyncfilter.aws.access.requests import ask
 from asyncfilter.aws.clients.error_response import Operation
 from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.transport_errors import undecodable_translated
 from asyncfilter.errors import AccessError, AsyncFilterError
 
 _SSO_ROLE = "AWSReservedSSO_"
 _SSO_PATH = "aws-reserved/sso.amazonaws.com/"
 """Path of the roles that IAM Identity Center makes; in regions other than us-east-1 the region follows."""
+
+_LEAST_COLONS = 5
+"""Of an ARN: ``arn:partition:service:region:account:name``."""
+
+_SHOWN = 100
+"""Characters of a response in a message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +70,24 @@ async def identify(session: AwsSession, region: str | None = None) -> Caller:
 
     Raises:
         AccessError: AWS does not accept the credentials, or STS cannot be reached.
-        CallError: The attempt failed.
+        CallError: The attempt failed, or the response does not say who the caller is.
     """
     found = await ask(session, "sts", Operation.GET_CALLER_IDENTITY, "the caller", region=region)
-    return Caller(arn=str(found["Arn"]), account=str(found["Account"]))
+    with undecodable_translated(f"{Operation.GET_CALLER_IDENTITY} on the caller"):
+        return _caller(found)
+
+
+def _caller(found: Mapping[str, Any]) -> Caller:
+    """The caller in a response.
+
+    Raises:
+        LookupError: A field is missing.
+        ValueError: The ARN is none.
+    """
+    arn, account = str(found["Arn"]), str(found["Account"])
+    if not arn.startswith("arn:") or arn.count(":") < _LEAST_COLONS:
+        raise ValueError(f"{arn[:_SHOWN]!r} is no ARN")
+    return Caller(arn=arn, account=account)
 
 
 async def policy_sources(session: AwsSession, caller: Caller) -> list[str]:
@@ -86,9 +109,10 @@ async def policy_sources(session: AwsSession, caller: Caller) -> list[str]:
         )
     try:
         found = await ask(session, "iam", Operation.GET_ROLE, f"role {role}", RoleName=role)
+        with undecodable_translated(f"{Operation.GET_ROLE} on role {role}"):
+            return [str(found["Role"]["Arn"])]
     except AsyncFilterError:
         start = f"arn:{caller.partition}:iam::{caller.account}:role/"
         region = f"{session.region}/" if session.region else ""
         paths = (_SSO_PATH, _SSO_PATH + region) if role.startswith(_SSO_ROLE) else ("",)
         return [f"{start}{path}{role}" for path in dict.fromkeys(paths)]
-    return [str(found["Role"]["Arn"])]

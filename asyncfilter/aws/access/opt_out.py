@@ -14,6 +14,7 @@ from asyncfilter.aws.access.requests import ask_raw
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.transport_errors import UNREADABLE
 from asyncfilter.errors import AsyncFilterError
 
 POLICY_TYPE = "AISERVICES_OPT_OUT_POLICY"
@@ -23,6 +24,9 @@ _NONE = {
     "EffectivePolicyNotFoundException": "the organisation has no policy for that",
 }
 """What error codes say about the account."""
+
+_SHOWN = 200
+"""Characters of a message that may quote the response."""
 
 
 class OptOutState(StrEnum):
@@ -53,15 +57,14 @@ async def opt_out(session: AwsSession) -> OptOut:
         return OptOut(OptOutState.UNKNOWN, str(classify(exc.response)))
     except AsyncFilterError as error:
         return OptOut(OptOutState.UNKNOWN, error.message)
-    except (LookupError, TypeError, msgspec.DecodeError) as exc:
-        return OptOut(OptOutState.UNKNOWN, f"the policy cannot be read ({type(exc).__name__}: {exc})")
+    except UNREADABLE as exc:
+        return OptOut(OptOutState.UNKNOWN, f"the policy cannot be read ({type(exc).__name__}: {exc})"[:_SHOWN])
 
 
 def _read(content: str) -> OptOut:
     services: dict[str, Any] = msgspec.json.decode(content)["services"]
-    choice = next((services[name][_CHOICE] for name in (_SERVICE, _DEFAULT) if name in services), None)
+    choice = next((str(services[name][_CHOICE]) for name in (_SERVICE, _DEFAULT) if name in services), None)
     if choice == "optOut":
         return OptOut(OptOutState.OUT, "the organisation's policy")
-    return OptOut(
-        OptOutState.IN, f"the organisation's policy ({choice or 'it names neither Rekognition nor a default'})"
-    )
+    said = choice[:_SHOWN] if choice else "it names neither Rekognition nor a default"
+    return OptOut(OptOutState.IN, f"the organisation's policy ({said})")

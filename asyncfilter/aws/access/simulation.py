@@ -15,11 +15,15 @@ from asyncfilter.aws.access.requests import ask_raw
 from asyncfilter.aws.clients.error_response import ErrorResponseError, Operation
 from asyncfilter.aws.errors import classify
 from asyncfilter.aws.session import AwsSession
+from asyncfilter.aws.transport_errors import undecodable_translated
 from asyncfilter.errors import AccessError
 
 _MISSING = frozenset({"NoSuchEntity", "NoSuchEntityException"})
 _MIXED = frozenset({"InvalidInput", "InvalidInputException"})
 """Codes for actions that IAM does not simulate together: those of different services and kinds of resources."""
+
+_MOST_PAGES = 100
+"""Pages of one answer that are read: some ten actions are asked for at once."""
 
 
 class Question(NamedTuple):
@@ -49,7 +53,7 @@ async def simulate(session: AwsSession, caller: Caller, questions: Iterable[Ques
     Raises:
         PermissionDeniedError: The caller may not ask.
         AccessError: IAM cannot simulate this caller, or cannot be reached.
-        CallError: An attempt failed.
+        CallError: An attempt failed, or its response cannot be read.
     """
     groups: dict[tuple[str, str, str | None], list[Question]] = {}
     for one in dict.fromkeys(questions):
@@ -102,15 +106,20 @@ class _Simulation:
         by_action = {question.action.lower(): question for question in group}
         parameters = _parameters(source, group)
         answers: dict[Question, Evaluation] = {}
+        operation = Operation.SIMULATE_PRINCIPAL_POLICY
         marker: dict[str, str] = {}
-        while True:
-            operation = Operation.SIMULATE_PRINCIPAL_POLICY
+        for _ in range(_MOST_PAGES):
             page = await ask_raw(self._session, "iam", operation, source, **parameters, **marker)
-            for result in page.get("EvaluationResults", ()):
-                answers[by_action[str(result["EvalActionName"]).lower()]] = Evaluation(result["EvalDecision"])
-            if not page.get("IsTruncated") or not page.get("Marker"):
-                return answers
-            marker = {"Marker": str(page["Marker"])}
+            with undecodable_translated(f"{operation} on {source}"):
+                for result in page.get("EvaluationResults", ()):
+                    answers[by_action[str(result["EvalActionName"]).lower()]] = Evaluation(result["EvalDecision"])
+                if not page.get("IsTruncated") or not page.get("Marker"):
+                    return answers
+                marker = {"Marker": str(page["Marker"])}
+        raise AccessError(
+            f"IAM does not end its answer about {source}: {_MOST_PAGES} pages, and more are said to follow",
+            hint="Check AWS_ENDPOINT_URL_IAM: this is not how IAM answers.",
+        )
 
 
 def _parameters(source: str, group: Sequence[Question]) -> dict[str, Any]:

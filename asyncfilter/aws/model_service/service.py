@@ -87,7 +87,7 @@ class CustomLabelsService:
         )
         async with self._attempt(Operation.LIST_DATASET_ENTRIES, dataset_arn) as client:
             found = await client.list_dataset_entries(DatasetArn=dataset_arn, MaxResults=PAGE_ENTRIES, **asked)
-            return Page(items=tuple(found.get("DatasetEntries", ())), token=found.get("NextToken") or None)
+            return Page(items=tuple(map(str, found.get("DatasetEntries", ()))), token=found.get("NextToken") or None)
 
     async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> Page[DatasetLabel]:
         """See ``ModelService``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ LABELS = "labels"
 CLASSES = "classes.txt"
 DATA = "data.yaml"
 _YAMLS = (DATA, "data.yml")
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def yolo_images(folder: Path, images: ImageFolder, rejects: Rejects) -> Iterator[BoxedImage]:
@@ -100,7 +102,7 @@ def _boxes(
         except Exception as error:  # noqa: BLE001  globox raises assertions and errors of its own for bad boxes
             rejects.add(where, "BAD_BOX", f"not class, centre, width and height: {error}")
             continue
-        label = labels.get(int(box.label)) if box.label.isascii() and box.label.isdecimal() else None
+        label = labels.get(int(box.label)) if _NUMBER.fullmatch(box.label) else None
         found = edges_of(box, label or "")
         if label is None:
             rejects.add(where, "NO_LABEL", f"there is no class {box.label}")

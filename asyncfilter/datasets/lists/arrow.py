@@ -33,8 +33,7 @@ class ArrowTable:
         self._name = name
         self._is_orc = is_orc
         self._file: Any = self._checked(lambda: self._opened(stream))
-        schema = self._file.schema if is_orc else self._file.schema_arrow
-        self.names: tuple[str, ...] = tuple(schema.names)
+        self.names: tuple[str, ...] = self._checked(self._names)
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[object, ...]]:
         """The values of ``columns``, row by row.
@@ -52,6 +51,10 @@ class ArrowTable:
             return
         for stripe in range(self._file.nstripes):
             yield self._file.read_stripe(stripe, columns=columns)
+
+    def _names(self) -> tuple[str, ...]:
+        schema = self._file.schema if self._is_orc else self._file.schema_arrow
+        return tuple(schema.names)
 
     def _opened(self, stream: BinaryIO) -> Any:  # noqa: ANN401  pyarrow has no types
         if self._is_orc:

@@ -74,7 +74,7 @@ def read_manifest(name: str, content: bytes) -> InventoryManifest:
     """
     try:
         read = msgspec.json.decode(content, type=_Manifest)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{name}: no manifest of an S3 Inventory: {error}", hint=_FILE_HINT) from error
     arn = _ARN.match(read.destination_bucket)
     if arn is None:

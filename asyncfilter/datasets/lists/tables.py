@@ -94,7 +94,7 @@ def json_rows(name: str, stream: BinaryIO) -> Iterator[Row]:
             raise UsageError(f"{where}: the line is longer than {MAX_HELD_BYTES:,} bytes")
         try:
             yield where, decode(content)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(
                 f"{where}: expected a JSON object: {error}", hint="Correct the line, or take it out of the list."
             ) from error
