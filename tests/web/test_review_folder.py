@@ -157,9 +157,12 @@ async def test_two_people_never_decide_one_image(pages: Pages, serve: Serve, tmp
     """Two pages at once: no image is decided by both, and nothing is left."""
     folder = fill(tmp_path / "photos", 60)
     server = serve(folder)
+    opened = {reviewer: await pages.open(server, reviewer) for reviewer in ("anna", "ben")}
+    for page in opened.values():
+        await page.ready()  # both have images before one of them can have decided all
 
     async def work(reviewer: str) -> list[str]:
-        page = await pages.open(server, reviewer)
+        page = opened[reviewer]
         done: list[str] = []
         finished = page.page.locator("[data-testid=card][data-ready=true], [data-testid=empty]")
         while True:
