@@ -264,7 +264,8 @@ class Review:
             self._note_equal(rows)
             free = [row for row in rows if is_free(row.id)]
             leased = await self.leasing.lease(free, count - len(taken), reviewer, until)
-            await self.take_answers()  # an answer ends its lease: one that came since the look above left its image free
+            # An answer ends its lease: one that came since the look above has left its image free.
+            await self.take_answers()
             late = {id_ for id_ in leased if not is_free(id_)}
             await self.leasing.give_back([row for row in free if row.id in late], reviewer)
             taken += [id_ for id_ in leased if id_ not in late]

@@ -26,7 +26,7 @@ async def _listed() -> Sequence[Subject]:
 
 
 async def test_an_answer_of_this_moment_frees_nothing(tmp_path: Path) -> None:
-    """Ben's answer, which ends his lease, comes while Anna takes images: hers are others, and his is leased to nobody."""
+    """Ben's answer, which ends his lease, comes while Anna takes images: she is given others."""
     log, rows = AnswerLog(tmp_path / "one.answers.db"), FolderRows(_listed)
     asked = Asked(lambda: AskedNow(first=(), second=()), rows, ("anna", "ben"))
     review = Review(rows, log, asked=asked, events=Events(), of_folder=True, warn=print)

@@ -82,7 +82,7 @@ async def test_a_screen_is_left_between_two_frames(open_page: Opener, review: Fa
 
 
 async def test_a_sheet_of_before_takes_no_key(open_page: Opener, review: FakeReview) -> None:
-    """Pictures that were on the sheet when it was left are neither committed nor marked while others are on their way."""
+    """Pictures that were on the sheet when it was left are neither committed nor marked while others come."""
     page = await open_page()
     await page.ready()
     await page.open_tab("sheet")
