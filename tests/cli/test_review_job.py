@@ -58,7 +58,7 @@ def audited(tmp_path: Path) -> AuditedJob:
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """A client."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as opened:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PATIENCE_S)) as opened:
         yield opened
 
 
@@ -124,7 +124,7 @@ async def test_answers_are_planned_and_applied(
             assert (started.status, started.json) == (202, {"started": True})
             seen = b""
             while b'"state":"done"' not in seen:
-                seen += await asyncio.wait_for(stream.content.readany(), 60)
+                seen += await asyncio.wait_for(stream.content.readany(), PATIENCE_S)
         assert b'"exit_code":' in seen
     after = await asyncio.to_thread(workspace.json, "status", str(workspace.job))
     assert (after["keep"], after["copied"]) == (before["keep"] + 1, before["copied"] + 1)
