@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.kit.browser import PATIENCE_MS
 from tests.kit.review_double import FakeReview, card
-from tests.kit.review_page import PATIENCE_MS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -227,7 +227,7 @@ async def test_images_of_a_run_appear_in_find(open_page: Opener, review: FakeRev
     review.cards |= {number: card(number, f"birds/{number:03}.jpg") for number in (41, 42)}
     await review.send("counts", {"images": 41, "waiting": 40})
     # The page reads its index again in a twentieth of the time: as late as it took long to read it.
-    await page.page.locator("[data-testid=found][data-count='41']").wait_for(timeout=10 * PATIENCE_MS)
+    await page.page.locator("[data-testid=found][data-count='41']").wait_for(timeout=3 * PATIENCE_MS)
     first = page.at("tile").first
     assert (await first.get_attribute("data-id"), await first.get_attribute("aria-selected")) == ("1", "true")
     await page.at("filter-text").fill("042")
