@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS lease (
 """Made when it is needed first: most answers files are never served."""
 
 _IS = "bucket = ? AND key = ? AND etag = ? AND size_bytes = ?"
+_END = f"DELETE FROM lease WHERE {_IS} AND reviewer = ?"  # noqa: S608  constants
 _PUT = "INSERT OR REPLACE INTO lease (bucket, key, etag, size_bytes, reviewer, until_unix_s)"
 
 
@@ -47,6 +48,12 @@ def put_leases(writing: Writing, subjects: Sequence[Subject], reviewer: str, *, 
     sql.insert(writing.db, _PUT, [(*name_of(one), reviewer, until_unix_s) for one in subjects])
 
 
+def end_leases(writing: Writing, subjects: Sequence[Subject], reviewer: str) -> None:
+    """End the leases of a person on images."""
+    writing.db.execute(TABLE)
+    writing.db.executemany(_END, [(*name_of(one), reviewer) for one in subjects])
+
+
 def follow_answers(writing: Writing, rows: Sequence[NewAnswer], *, until_unix_s: float) -> None:
     """Let leases follow answers: who gave a verdict is done, who took one back has the image again if it is free.
 
@@ -56,8 +63,7 @@ def follow_answers(writing: Writing, rows: Sequence[NewAnswer], *, until_unix_s:
         until_unix_s: Until when new leases hold.
     """
     writing.db.execute(TABLE)
-    done = [(*name_of(row.subject), row.reviewer) for row in rows if row.verdict is not None]
-    writing.db.executemany(f"DELETE FROM lease WHERE {_IS} AND reviewer = ?", done)  # noqa: S608  constants
+    writing.db.executemany(_END, [(*name_of(row.subject), row.reviewer) for row in rows if row.verdict is not None])
     again = [(*name_of(row.subject), row.reviewer, until_unix_s) for row in rows if row.undoes is not None]
     writing.db.executemany("INSERT OR IGNORE INTO lease VALUES (?, ?, ?, ?, ?, ?)", again)
 

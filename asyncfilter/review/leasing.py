@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from asyncfilter.answers import Writing
-from asyncfilter.answers.leases import LEASE_S, leases, put_leases, renew_leases
+from asyncfilter.answers.leases import LEASE_S, end_leases, leases, put_leases, renew_leases
 from asyncfilter.errors import AnswersError
 from asyncfilter.policy.answers.identity import Name, marks_of, name_of
 from asyncfilter.records.answers import Subject
@@ -71,6 +71,11 @@ class Leasing:
                 lambda writing: renew_leases(writing, subjects, reviewer, now_unix_s=now, until_unix_s=now + LEASE_S)
             )
             self._note(due, reviewer)
+
+    async def give_back(self, rows: Sequence[CardRow], reviewer: str) -> None:
+        """End the leases of a person on some images."""
+        if rows:
+            await self._log.write(lambda writing: end_leases(writing, [row.subject for row in rows], reviewer))
 
     async def remember(self) -> None:
         """Note the leases that a former server left, so that they are renewed."""

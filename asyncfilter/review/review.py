@@ -263,7 +263,12 @@ class Review:
             rows = await self._with_contents(await self.card_rows(some))
             self._note_equal(rows)
             free = [row for row in rows if is_free(row.id)]
-            taken += await self.leasing.lease(free, count - len(taken), reviewer, until)
+            leased = await self.leasing.lease(free, count - len(taken), reviewer, until)
+            # An answer ends its lease: one that came since the look above has left its image free.
+            await self.take_answers()
+            late = {id_ for id_ in leased if not is_free(id_)}
+            await self.leasing.give_back([row for row in free if row.id in late], reviewer)
+            taken += [id_ for id_ in leased if id_ not in late]
         if taken:
             self.events.send("lease", {"ids": taken, "reviewer": reviewer, "until": until})
         return taken, until

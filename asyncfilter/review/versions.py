@@ -23,7 +23,8 @@ TRUSTED_S = 30.0
 """What was read or looked at is not looked at again for so long before a picture is shown."""
 _SLOW_LOOK_S = 1.0
 _NO_LOOKS_S = 30.0
-"""After slow looks there are none for so long: nothing must wait for a store that is away."""
+"""After a look without an end, or two slow ones in a row, there are none for so long: nothing must wait for a store
+that is away. The first look opens connections and may ask for keys, which takes long where nothing is wrong."""
 _MOST_KNOWN = 10_000
 _MOST_REPLACED = 100_000
 
@@ -64,6 +65,7 @@ class Versions:
         self._gone: dict[Subject, float] = {}
         self._trusted: dict[Subject, float] = {}
         self._looks_from_s = 0.0
+        self._was_slow_s: float | None = None
 
     def trust(self, row: CardRow) -> None:
         """Note that a version was there just now."""
@@ -96,12 +98,17 @@ class Versions:
         began_s = time.monotonic()
         if began_s < self._looks_from_s:
             return
-        with anyio.move_on_after(LOOK_S):
+        with anyio.move_on_after(LOOK_S) as scope:
             async with anyio.create_task_group() as tasks:
                 for row in rows:
                     tasks.start_soon(self._look, row)
-        if time.monotonic() - began_s > _SLOW_LOOK_S:
-            self._looks_from_s = time.monotonic() + _NO_LOOKS_S
+        now_s = time.monotonic()
+        if now_s - began_s <= _SLOW_LOOK_S:
+            self._was_slow_s = None
+        elif scope.cancelled_caught or (self._was_slow_s is not None and began_s >= self._was_slow_s):
+            self._looks_from_s, self._was_slow_s = now_s + _NO_LOOKS_S, None
+        elif self._was_slow_s is None:
+            self._was_slow_s = now_s
 
     async def _look(self, row: CardRow) -> None:
         if row.subject in self._replaced:

@@ -20,12 +20,14 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.test_utils import make_mocked_request
 from PIL import Image
 
+from asyncfilter.answers.leases import LEASE_S
 from asyncfilter.cli.app import command_line
 from asyncfilter.review.gate import Call, Gate, Route
 from asyncfilter.review.links import Link, LinkFile
 from asyncfilter.review.replies import CONTENT_SECURITY_POLICY, json_reply
 from asyncfilter.review.server import answerer, bind, serving
-from tests.kit.review import Answer, Page, ReviewProcess, given, picture_folder
+from tests.kit.review import Answer, Page, ReviewProcess, given, lasting_port, picture_folder
+from tests.kit.workspace import PATIENCE_S
 
 PICTURES = 8
 
@@ -41,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewProcess]:
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """A client."""
-    async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(30)) as opened:
+    async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(PATIENCE_S)) as opened:
         yield opened
 
 
@@ -445,11 +447,12 @@ async def test_two_reviewers_never_hold_one_image(tmp_path: Path, session: aioht
             pages = {name: Page(session, server, name) for name in taken}
             await pages["anna"].waiting()
             for count in (1, 3, 5):
+                asked_at_s = time.time()
                 replies = await asyncio.gather(
                     *(page.post("/api/take", {"queue": "waiting", "n": count}) for page in pages.values())
                 )
                 for name, reply in zip(pages, replies, strict=True):
-                    assert reply.json["until"] > time.time() + 290
+                    assert reply.json["until"] >= asked_at_s + LEASE_S
                     taken[name] |= set(reply.json["ids"])
             if not start:
                 server.process.kill()  # leases are in the file: the next server knows them
@@ -535,7 +538,7 @@ async def test_events_tell_other_pages(
             f'event: answer\ndata: {{"id":{id_},"serial":{stored["serial"]},"reviewer":"anna"}}\n\n'.encode()
             not in seen
         ):
-            seen += await asyncio.wait_for(stream.content.readany(), 10)
+            seen += await asyncio.wait_for(stream.content.readany(), PATIENCE_S)
     assert b"event: counts\n" in seen
 
 
@@ -584,7 +587,7 @@ async def test_a_signal_ends_the_server_with_success(
 def test_links_stay_the_same_until_new_ones_are_made(tmp_path: Path) -> None:
     """Links stay the same until new ones are made."""
     folder = picture_folder(tmp_path / "photos", 1)
-    with ReviewProcess(folder) as first:
+    with ReviewProcess(folder, "--port", str(lasting_port())) as first:
         assert all(re.fullmatch(r"http://127\.0\.0\.1:\d+/#t=[A-Za-z0-9_-]{43}", url) for url in first.urls.values())
         assert len(set(first.urls.values())) == 2
         assert set(first.found) == {"urls", "port", "pid", "answers", "images"}
@@ -608,7 +611,7 @@ def review(*arguments: str | Path) -> int:
 def test_ports_in_use(tmp_path: Path) -> None:
     """By our own server: exit 3, or beside it on another port; by others: another port, and a word; --port: exit 2."""
     folder = picture_folder(tmp_path / "photos", 1)
-    with ReviewProcess(folder) as first:
+    with ReviewProcess(folder, "--port", str(lasting_port())) as first:
         assert review(folder) == 3
         assert review(folder, "--port", str(first.port)) == 2
         with ReviewProcess(folder, "--port", "0") as beside:

@@ -92,7 +92,7 @@ async def test_throttles_reach_the_engine(client: ClientKind, tmp_path: Path) ->
     """A refused attempt with bytes has the same error as for any image."""
     file = tmp_path / "x.jpg"
     file.write_bytes(picture("red"))
-    async with serve(tps=1.0) as _, references(client, str(file)) as port:
+    async with serve(tps=0.01) as _, references(client, str(file)) as port:
         listed = await port.head(str(file))
         await port.detect(as_image(listed))
         with pytest.raises(ThrottledError):

@@ -19,6 +19,7 @@ from asyncfilter.sandbox.custom_labels.operations import OPERATIONS
 from asyncfilter.sandbox.faults import LATE_S
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.contract.test_sandbox_rekognition import refusal
+from tests.kit.pace import one_moment
 from tests.kit.pictures import plain
 
 Open = Callable[..., Sandbox]
@@ -528,15 +529,18 @@ def test_faults_and_denials_reach_single_resources(open_service: Callable[..., S
     assert code(stop) == "AccessDeniedException"
 
 
-def test_the_quota_of_the_control_plane(open_service: Callable[..., Service], client: Client) -> None:
+def test_the_quota_of_the_control_plane(
+    open_service: Callable[..., Service], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Five calls a second of one operation; boto3's own repetition gets over it."""
     service = open_service(control_tps=5)
     project = service.project()
     call = partial(service.api.describe_project_versions, ProjectArn=project)
-    for _ in range(5):
-        call()
-    assert code(call) == "ProvisionedThroughputExceededException"
-    service.api.describe_projects()
+    with one_moment(monkeypatch):
+        for _ in range(5):
+            call()
+        assert code(call) == "ProvisionedThroughputExceededException"
+        service.api.describe_projects()
     patient = client("rekognition", service.sandbox, config=Config(retries={"total_max_attempts": 6}))
     patient.describe_project_versions(ProjectArn=project)
 

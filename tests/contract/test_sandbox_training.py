@@ -23,6 +23,7 @@ from asyncfilter.sandbox.pictures import draw_picture
 from tests.contract.test_sandbox_custom_labels import Client, Open, Service, code, label_line, manifest
 from tests.contract.test_sandbox_rekognition import s3_image
 from tests.kit.manifests import box, box_metadata, size
+from tests.kit.pace import one_moment
 from tests.kit.pictures import encoded, plain
 
 # numpy is not imported here: a training does so with one thread, which is faster than many.
@@ -395,7 +396,7 @@ def test_detections_of_a_trained_model(open_service: Callable[..., Service]) -> 
     assert code(partial(detect, test[0][0])) == "ResourceNotReadyException"
 
 
-def test_inference_units_bound_the_rate(open_service: Callable[..., Service]) -> None:
+def test_inference_units_bound_the_rate(open_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit takes its rate at once and no more; two units, also as the most of a scaled model, take twice as much."""
     service = open_service(unit_tps=3)
     train, test = draw_birds(service.sandbox, 16)
@@ -414,8 +415,8 @@ def test_inference_units_bound_the_rate(open_service: Callable[..., Service]) ->
     for units, most in ((1, {}), (2, {}), (1, {"MaxInferenceUnits": 2})):
         service.start(arn, units, **most)
         service.wait(480)
-        least = 3 * max(units, *most.values(), 1)
-        assert least <= taken() < 100
+        with one_moment(monkeypatch):
+            assert taken() == 3 * max(units, *most.values(), 1)
         service.api.stop_project_version(ProjectVersionArn=arn)
         service.wait(120)
     stats = service.sandbox.stats().operations["DetectCustomLabels"]

@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.kit.workspace import PATIENCE_S
+
 if TYPE_CHECKING:
     from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
+PATIENCE_MS = 1000 * PATIENCE_S
+"""Of a condition that a slow machine fulfils late."""
 ARGUMENTS = (
     "--no-sandbox",  # Chromium refuses to run as root with it, and containers often run as root
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
@@ -45,7 +49,7 @@ async def browser(*arguments: str) -> AsyncIterator[Browser]:
 
     async with async_playwright() as playwright:
         opened = await playwright.chromium.launch(
-            executable_path=path, args=[ARGUMENTS[0], *(arguments or ARGUMENTS[1:])]
+            executable_path=path, args=[ARGUMENTS[0], *(arguments or ARGUMENTS[1:])], timeout=PATIENCE_MS
         )
         try:
             yield opened

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -144,6 +147,14 @@ class Page:
         assert reply.status == 200, reply.body
         found: list[dict[str, Any]] = reply.json["results"]
         return found
+
+
+def lasting_port() -> int:
+    """A free port that no outgoing connection is given: a server that ends finds it free when it starts again."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def given(id_: int, uid: str, verdict: str | None = "keep", **more: Any) -> dict[str, Any]:

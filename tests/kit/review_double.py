@@ -50,7 +50,7 @@ class FakeReview:
         is_running: True while a run goes on: nothing is applied then.
         cards_go: Cleared while answers with cards, made before, are held back; ``held`` counts those.
         is_busy: True while answers are refused with ``busy``.
-        is_all_held: True while other people hold all images.
+        of_others: Images that other people hold.
         images: Requests for pictures.
         name, token: Of the job and the reviewer; another job under the same address has others.
     """
@@ -66,7 +66,8 @@ class FakeReview:
         self.near: list[int] = []
         self.rules = [{"verdict": "keep", "text": "keep any of Robin from 85", "confidence": 85.0}]
         self.images: list[str] = []
-        self.is_away = self.is_busy = self.is_running = self.is_all_held = False
+        self.is_away = self.is_busy = self.is_running = False
+        self.of_others: set[int] = set()
         self.has_pictures = True
         self.cards_go = asyncio.Event()
         self.cards_go.set()
@@ -77,7 +78,7 @@ class FakeReview:
         self._serial = itertools.count(1)
         self._by_uid: dict[str, dict[str, Any]] = {}
         self._streams: set[asyncio.Queue[tuple[str, Any]]] = set()
-        self._has_page = asyncio.Event()
+        self._opening = asyncio.Condition()
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -106,9 +107,10 @@ class FakeReview:
             stream.put_nowait(("end", None))
         await self._runner.cleanup()
 
-    async def send(self, name: str, data: object) -> None:
-        """An event to every open page, once there is one."""
-        await self._has_page.wait()
+    async def send(self, name: str, data: object, pages: int = 1) -> None:
+        """An event to every open page, once there are so many: a page that is not there yet misses it."""
+        async with self._opening:
+            await self._opening.wait_for(lambda: len(self._streams) >= pages)
         for stream in self._streams:
             stream.put_nowait((name, data))
 
@@ -123,6 +125,7 @@ class FakeReview:
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        await request.read()  # a request counts once it is here as a whole: the states below belong to one moment
         if self.is_away or (request.path.startswith(("/image/", "/api/look")) and not self.has_pictures):
             self.images.append(request.path)
             assert request.transport is not None
@@ -195,7 +198,7 @@ class FakeReview:
     async def _post(self, request: web.Request) -> web.Response:
         name, body = request.match_info["name"], json.loads(await request.read())
         if name == "take":
-            free = [] if self.is_all_held else self._queue(body["queue"])
+            free = [one for one in self._queue(body["queue"]) if one not in self.of_others]
             return _json({"ids": free[: body["n"]], "until": 0})
         if name == "apply" and self.is_running:
             return _json({"error": "running", "message": "A run works on the images."}, 409)
@@ -255,7 +258,8 @@ class FakeReview:
         await reply.prepare(request)
         stream: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         self._streams.add(stream)
-        self._has_page.set()
+        async with self._opening:
+            self._opening.notify_all()
         try:
             while (event := await stream.get())[0] != "end":
                 await reply.write(f"event: {event[0]}\ndata: {json.dumps(event[1])}\n\n".encode())

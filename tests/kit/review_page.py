@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.kit.browser import Watched
+from tests.kit.browser import PATIENCE_MS, Watched
 
 if TYPE_CHECKING:
     from playwright.async_api import Locator, Page
-
-PATIENCE_MS = 30_000
 
 _SETTLED = """async (width) => {
     const parts = () => [...document.querySelectorAll(".looking, .frame")];
@@ -31,7 +29,7 @@ class ReviewPage:
     def __init__(self, watched: Watched) -> None:
         self.watched = watched
         self.page: Page = watched.page
-        self.page.set_default_timeout(PATIENCE_MS)
+        self.page.context.set_default_timeout(PATIENCE_MS)  # other tabs wait as patiently
 
     def at(self, testid: str) -> Locator:
         """The elements with a test id."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -23,14 +24,33 @@ from asyncfilter.aws.deadline import Deadline, fail_after
 from asyncfilter.job.spec import Aws, DetectorSpec
 from tests.kit.services import aws_settings
 
-TIMEOUT_S = 0.6
-LATENCY_S = 0.15
-STILL_S = 1.2
+TIMEOUT_S = 30.0
+AWAY_S = 60.0
+"""By so much the loop's clock goes on while the loop stands still: no machine is so slow that it needs the timeout."""
+STILL_S = 0.2
+"""For so long it really stands still, in which answers come into the sockets."""
 BODIES = {"small": b'{"Labels": []}', "large": b'{"Labels": [' + b" " * 3_000_000 + b"]}"}
 
 
+class Server(socketserver.ThreadingTCPServer):
+    """Answers while ``goes`` is set; counts the requests that came, and the answers of which a part was sent."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.answer = answer
+        self.goes = threading.Event()
+        self.goes.set()
+        self.came, self.went = threading.Semaphore(0), threading.Semaphore(0)
+        self.origin = f"http://127.0.0.1:{self.server_address[1]}"
+
+
 class Answers(socketserver.BaseRequestHandler):
-    """Answers each request on a connection after a while."""
+    """Answers each request on a connection."""
+
+    server: Server
 
     def handle(self) -> None:
         """One connection."""
@@ -39,27 +59,39 @@ class Answers(socketserver.BaseRequestHandler):
             received += part
             if b"\r\n\r\n" in received:
                 received = b""
-                time.sleep(LATENCY_S)
-                self.request.sendall(self.server.answer)  # type: ignore[attr-defined]
+                self.server.came.release()
+                self.server.goes.wait()
+                sent = self.request.send(self.server.answer)
+                self.server.went.release()
+                self.request.sendall(self.server.answer[sent:])
 
 
 @contextmanager
-def answering(body: bytes) -> Iterator[str]:
-    """A server in a thread, which goes on while the loop of the test stands still; yields its origin."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answers) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {len(body)}\r\n\r\n"
-        server.answer = head.encode() + body  # type: ignore[attr-defined]
+def answering(body: bytes) -> Iterator[Server]:
+    """A server in a thread, which goes on while the loop of the test stands still."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+    with Server(head.encode() + body) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            yield server
         finally:
             server.shutdown()
 
 
-def stop_like_a_signal() -> None:
+Meanwhile = Callable[[], object]
+
+
+def stand(meanwhile: Meanwhile) -> None:
+    """Let time pass for the loop, in which something is done."""
+    loop = asyncio.get_running_loop()
+    real = loop.time
+    meanwhile()
+    time.sleep(STILL_S)
+    loop.time = lambda: real() + AWAY_S  # type: ignore[method-assign]
+
+
+def stop_like_a_signal(meanwhile: Meanwhile) -> None:
     """Stand still in the wait for sockets, which then ends without a result, as after SIGSTOP and SIGCONT."""
     selector: Any = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
     real = selector.select
@@ -67,15 +99,15 @@ def stop_like_a_signal() -> None:
     def select(timeout: float | None = None) -> list[Any]:
         del selector.select
         real(0)
-        time.sleep(STILL_S)
+        stand(meanwhile)
         return []
 
     selector.select = select
 
 
-def block_the_loop() -> None:
+def block_the_loop(meanwhile: Meanwhile) -> None:
     """Stand still in a callback: the next wait for sockets returns at once, together with the timers."""
-    time.sleep(STILL_S)
+    stand(meanwhile)
 
 
 Exchange = Callable[[], Coroutine[Any, Any, object]]
@@ -117,29 +149,39 @@ async def through(client: str, origin: str, use: Callable[[Exchange], Awaitable[
 @pytest.mark.parametrize("stand_still", [stop_like_a_signal, block_the_loop])
 @pytest.mark.parametrize("client", ["pool", "proxied", "aioboto3"])
 async def test_a_response_that_came_while_the_process_stood_still_is_read(
-    client: str, stand_still: Callable[[], None], size: str
+    client: str, stand_still: Callable[[Meanwhile], None], size: str
 ) -> None:
     """The deadline has passed when the process goes on; the response is in the socket, and is the result."""
 
+    def answer(server: Server) -> None:
+        server.goes.set()
+        for _ in range(3):
+            server.went.acquire()
+
     async def use(exchange: Exchange) -> None:
-        await exchange()  # the connection is there, so that the next request is sent at once
+        await exchange()
+        assert server.came.acquire(blocking=False)
+        server.went.acquire()
+        server.goes.clear()
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(exchange)
-            await anyio.sleep(LATENCY_S / 2)
-            stand_still()
+            for _ in range(3):
+                while not server.came.acquire(blocking=False):  # noqa: ASYNC110  of another thread
+                    await anyio.sleep(0.005)
+            stand_still(partial(answer, server))
 
-    with answering(BODIES[size]) as origin, settings_for(origin):
-        await through(client, origin, use)
+    with answering(BODIES[size]) as server, settings_for(server.origin):
+        await through(client, server.origin, use)
 
 
-@pytest.mark.parametrize("stand_still", [stop_like_a_signal, block_the_loop, lambda: None])
-async def test_what_does_not_come_expires_all_the_same(stand_still: Callable[[], None]) -> None:
+@pytest.mark.parametrize("stand_still", [stop_like_a_signal, block_the_loop, lambda _: None])
+async def test_what_does_not_come_expires_all_the_same(stand_still: Callable[[Meanwhile], None]) -> None:
     """A deadline is put off by a moment, not for ever."""
 
     async def wait() -> None:
         with fail_after(0.05):
-            stand_still()
+            stand_still(lambda: None)
             await anyio.sleep_forever()
 
     with pytest.raises(TimeoutError):

@@ -37,11 +37,12 @@ async def review() -> AsyncIterator[FakeReview]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def open_page(chrome: Any, review: FakeReview) -> AsyncIterator[Callable[..., Any]]:
-    """Opens the page of the review; options of the browser's context may be given."""
+    """Opens the page of the review; ``may_lose`` as in ``Watched``, and options of the browser's context."""
     async with AsyncExitStack() as stack:
 
-        async def opening(url: str = "", **options: Any) -> ReviewPage:
+        async def opening(url: str = "", *, may_lose: bool = False, **options: Any) -> ReviewPage:
             watched: Watched = await stack.enter_async_context(watched_page(chrome, **options))
+            watched.may_lose = may_lose
             page = ReviewPage(watched)
             await page.page.goto(url or review.url)
             return page

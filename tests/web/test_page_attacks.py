@@ -48,7 +48,7 @@ ATTACKS = """async ([base, token, picture]) => {
     });
     const opened = window.open(base);
     const severed = async () => {
-        for (let times = 0; opened && !opened.closed && times < 100; times++)
+        for (let times = 0; opened && !opened.closed && times < 1200; times++)
             await new Promise((done) => setTimeout(done, 100));
         return opened === null || opened.closed;
     };

@@ -256,6 +256,17 @@ async def test_boxes_under_edit_come_before_the_verdict(open_page: Opener, revie
     assert stored(review)[0][1] == 301
 
 
+async def test_the_picture_stays_as_boxes_are_opened(open_page: Opener) -> None:
+    """On a large screen the fields have the place of the neighbours: a drag behind the key is where it is seen."""
+    page = await open_page(viewport={"width": 1400, "height": 900})
+    await page.ready()
+    before = await page.page.locator(".frame").bounding_box()
+    await page.page.keyboard.press("b")
+    await page.at("boxes").wait_for()
+    await page.resize(1400, 900)  # no change of it: a picture that moves does so some frames later
+    assert await page.page.locator(".frame").bounding_box() == before
+
+
 async def test_the_picture_stays_under_the_pointer(open_page: Opener, review: FakeReview) -> None:
     """Neither the first box nor its fields move the picture, at any width."""
     page = await opened(open_page)

@@ -70,6 +70,8 @@ async def test_the_address_changes_with_the_picture(open_page: Opener) -> None:
     page = await open_page()
     assert await page.ready() == 1
     assert await page.look(ADDRESS) == ["2", "#decide/2"]
+    await page.open_tab("decide")  # it is open: the picture stays, and so does its address
+    assert await page.look("location.hash") == "#decide/2"
 
 
 SEEN = """(press) => new Promise((done) => {
@@ -285,7 +287,7 @@ async def test_passed_over_cards_are_offered_at_the_end(open_page: Opener, revie
 
 async def test_what_others_hold_is_not_called_done(open_page: Opener, review: FakeReview) -> None:
     """Nothing can be taken, but images wait: the page says that others have them."""
-    review.is_all_held = True
+    review.of_others = set(review.cards)
     page = await open_page()
     await page.at("empty").get_by_text("40 left: other people have them").wait_for()
     await page.open_tab("sheet")

@@ -81,6 +81,23 @@ async def test_a_screen_is_left_between_two_frames(open_page: Opener, review: Fa
     assert [row["id"] for row in review.rows] == [1, 2]
 
 
+async def test_a_sheet_of_before_takes_no_key(open_page: Opener, review: FakeReview) -> None:
+    """Pictures that were on the sheet when it was left are neither committed nor marked while others come."""
+    page = await open_page()
+    await page.ready()
+    await page.open_tab("sheet")
+    await page.page.locator("[data-testid=sheet-commit][data-count='24']").wait_for()
+    await page.open_tab("decide")
+    review.is_busy = True  # what was said last is not known to the server when the sheet asks
+    assert await page.decide("k") == 1
+    await in_one_frame(page, ("click", "[data-testid=tab-sheet]"), ("Enter", "Enter"), (" ", "Space"))
+    assert await page.page.locator("[data-testid=sheet-tile][data-verdict=reject]").count() == 0
+    await page.page.locator("[data-testid=sheet-commit][data-count='23']").wait_for()  # of the 24 one is decided
+    review.is_busy = False
+    await page.saved()
+    assert [row["id"] for row in review.rows] == [1]
+
+
 async def test_a_selection_outlives_the_frame_of_its_filter(open_page: Opener, review: FakeReview) -> None:
     """What is selected as soon as a filter has its list stays selected."""
     page = await open_page()
@@ -124,8 +141,7 @@ async def test_cards_and_counts_of_before_change_nothing(open_page: Opener, revi
 async def test_a_picture_that_does_not_come_is_not_broken(open_page: Opener, review: FakeReview) -> None:
     """While the server is away no card takes a key; its picture comes by itself, also that of a tile."""
     review.has_pictures = False
-    page = await open_page()
-    page.watched.may_lose = True
+    page = await open_page(may_lose=True)
     for tab, path in (("decide", "/image/1280/1"), ("sheet", "/image/320/3")):
         await page.open_tab(tab)
         while review.images.count(path) < 2:  # noqa: ASYNC110  asked for by a browser

@@ -61,6 +61,52 @@ async def test_the_outbox_survives_a_reload_without_the_server(open_page: Opener
     assert ids(review) == [1, 2, 3]
 
 
+async def test_what_is_on_its_way_is_not_asked_again(open_page: Opener, review: FakeReview) -> None:
+    """A server that has not got the answers of an earlier page offers their images again: they stay decided."""
+    page = await open_page()
+    review.is_busy = True
+    for _ in range(3):
+        await page.decide("k")
+    assert await page.ready() == 4
+    await page.page.reload()
+    assert await page.decide("k") == 4
+    assert await page.ready() == 5
+    review.is_busy = False
+    await page.saved()
+    assert ids(review) == [1, 2, 3, 4]
+
+
+async def test_answers_of_an_earlier_page_are_unsaved(open_page: Opener, review: FakeReview) -> None:
+    """Also while it is not known whether their images are the same: nothing says that all is saved."""
+    page = await open_page()
+    review.is_busy = True
+    for _ in range(3):
+        await page.decide("k")
+    assert await page.ready() == 4
+    review.cards_go.clear()
+    await page.page.reload()
+    await page.page.locator("[data-testid=unsaved][data-count='3']").wait_for()
+    assert await page.attribute("rest", "count") == "40"
+    review.is_busy = False
+    review.cards_go.set()
+    await page.saved()
+    assert ids(review) == [1, 2, 3]
+
+
+async def test_answers_on_their_way_take_nothing_of_others(open_page: Opener, review: FakeReview) -> None:
+    """Images that the server offers again are not all that there is to take: those that others hold stay theirs."""
+    review.of_others = set(range(25, 41))
+    page = await open_page()
+    await page.ready()
+    review.is_busy = True
+    for _ in range(24):
+        await page.decide("k")
+    await page.at("empty").get_by_text("16 left: other people have them").wait_for()
+    review.is_busy = False
+    await page.saved()
+    assert ids(review) == [*range(1, 25)]
+
+
 async def test_an_outbox_of_another_job_stays_where_it_is(open_page: Opener, review: FakeReview) -> None:
     """Ids are numbers: what was decided about another job, or about an image that has become another, is not sent."""
     page = await open_page()
@@ -154,5 +200,5 @@ async def test_two_tabs_of_one_person_send_nothing_twice(open_page: Opener, revi
     await page.decide("k")
     await page.saved()
     assert ids(review) == [1, 2]
-    await review.send("answer", {"id": 2, "serial": review.cards[2]["base"], "reviewer": "anna"})
+    await review.send("answer", {"id": 2, "serial": review.cards[2]["base"], "reviewer": "anna"}, pages=2)
     await other.locator("[data-testid=card][data-id='2'][data-verdict=keep]").wait_for()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.kit.browser import PATIENCE_MS
 from tests.kit.review_double import FakeReview, card
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -86,6 +87,17 @@ async def test_find_filters_selects_and_decides(open_page: Opener, review: FakeR
     assert [review.cards[number]["answer"]["verdict"] for number in (1, 2, 3)] == ["reject"] * 3
 
 
+# In one task, with all that is drawn at each step: no frame and no timer of a slow machine can end it before its end.
+SCROLL = """async () => {
+    const grid = document.querySelector("[data-testid=grid]");
+    for (let step = 0; step < 12; step++) {
+        grid.scrollTop += 3000;
+        grid.dispatchEvent(new Event("scroll"));
+        for (let tick = 0; tick < 100; tick++) await null;
+    }
+}"""
+
+
 async def test_ten_thousand_tiles_are_few_in_the_document(open_page: Opener, review: FakeReview) -> None:
     """The grid holds at most 150 tiles, has real positions, and asks for no picture while it scrolls."""
     review.cards |= {number: card(number, f"birds/{number:05}.jpg") for number in range(41, 10_001)}
@@ -94,16 +106,7 @@ async def test_ten_thousand_tiles_are_few_in_the_document(open_page: Opener, rev
     await page.open_tab("find")
     await page.page.locator("[data-testid=found][data-count='10000']").wait_for()
     assert await page.page.locator("[data-testid=tile] img[src]").count() > 0
-    await page.look(
-        """new Promise((done) => {
-            const grid = document.querySelector("[data-testid=grid]"); let steps = 0;
-            const step = () => {  // quick also where frames are slow: the browser's own event comes once a frame
-                grid.scrollTop += 3000; grid.dispatchEvent(new Event("scroll"));
-                if (++steps < 12) setTimeout(step, 5); else done();
-            };
-            step();
-        })"""
-    )
+    await page.page.evaluate(SCROLL)
     await page.page.locator("[data-testid=tile] img[src]").last.wait_for()
     asked = [int(path[11:]) for path in review.images if path.startswith("/image/320/")]
     shown = int(await page.at("tile").first.get_attribute("data-id") or 0)
@@ -223,7 +226,8 @@ async def test_images_of_a_run_appear_in_find(open_page: Opener, review: FakeRev
     del review.cards[40]
     review.cards |= {number: card(number, f"birds/{number:03}.jpg") for number in (41, 42)}
     await review.send("counts", {"images": 41, "waiting": 40})
-    await page.page.locator("[data-testid=found][data-count='41']").wait_for()
+    # The page reads its index again in a twentieth of the time: as late as it took long to read it.
+    await page.page.locator("[data-testid=found][data-count='41']").wait_for(timeout=3 * PATIENCE_MS)
     first = page.at("tile").first
     assert (await first.get_attribute("data-id"), await first.get_attribute("aria-selected")) == ("1", "true")
     await page.at("filter-text").fill("042")

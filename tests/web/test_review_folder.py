@@ -20,7 +20,7 @@ import pytest_asyncio
 from PIL import Image
 
 from tests.kit.browser import watched_page
-from tests.kit.review import ReviewProcess
+from tests.kit.review import ReviewProcess, lasting_port
 from tests.kit.review_page import ReviewPage
 from tests.kit.workspace import COMMAND, PATIENCE_S, bare_environment
 
@@ -138,7 +138,7 @@ async def test_nothing_is_lost_when_the_server_is_killed(pages: Pages, serve: Se
     folder = fill(tmp_path / "photos", 150)
     moments = random.Random(15)
     said: list[str] = []
-    server = serve(folder, reviewers=("anna",))
+    server = serve(folder, "--port", str(lasting_port()), reviewers=("anna",))  # the next ones remember it
     page = await pages.open(server)
     page.watched.may_lose = True
     for _ in range(KILLS):
@@ -157,9 +157,12 @@ async def test_two_people_never_decide_one_image(pages: Pages, serve: Serve, tmp
     """Two pages at once: no image is decided by both, and nothing is left."""
     folder = fill(tmp_path / "photos", 60)
     server = serve(folder)
+    opened = {reviewer: await pages.open(server, reviewer) for reviewer in ("anna", "ben")}
+    for page in opened.values():
+        await page.ready()  # both have images before one of them can have decided all
 
     async def work(reviewer: str) -> list[str]:
-        page = await pages.open(server, reviewer)
+        page = opened[reviewer]
         done: list[str] = []
         finished = page.page.locator("[data-testid=card][data-ready=true], [data-testid=empty]")
         while True:

@@ -5,7 +5,7 @@ import { get, post } from "./api.js";
 import { cardOf, idsOf, isEnough, load } from "./cards.js";
 import { later } from "./painted.js";
 import { prefetch } from "./pictures.js";
-import { unsaved } from "./outbox.js";
+import { isDecided, offeredAgain, unsaved } from "./outbox.js";
 import { counts } from "./state.js";
 
 /** The queues of Decide: what they are for, and as what an answer in them counts. */
@@ -44,14 +44,20 @@ export const rest = computed(() => {
 
 let topping = null; // {of, promise} of the request that fills the line
 
-/** Ids that are new to this line. The server gives those that this person holds already, too. */
+/**
+ * Ids that are new to this line, and whether they are all that the server has. It gives those that this person holds
+ * already, too, and those of answers that are on their way to it.
+ */
 async function take(name, missing) {
   const known = new Set(line.value);
   const mine = line.value.filter((id) => !finished.value.has(id)).length;
-  const n = Math.min(MOST_TAKEN, mine + missing);
+  const again = offeredAgain();
+  const n = Math.min(MOST_TAKEN, mine + again + missing);
   const { ids } = await post("/api/take", { queue: name, n, answered: OF_OTHERS.has(name) });
   const fresh = ids.filter((id) => !known.has(id));
-  return fresh.length || ids.length < n ? fresh : beyond(name, known);
+  if (fresh.length || ids.length < n) return { fresh, isAll: ids.length < n };
+  // Only with every answer at the server it is sure that nothing but images that were passed over fill what one may hold.
+  return again ? { fresh, isAll: false } : { fresh: await beyond(name, known), isAll: true };
 }
 
 /** So many were passed over that they fill what one may hold: the queue itself has more. */
@@ -63,17 +69,20 @@ async function beyond(name, known) {
   return [];
 }
 
+/** Whether an image has its answer already, which the server may not know yet. */
+export const isDone = (name, id) => name === "waiting" && (isEnough(cardOf(id)?.answer) || isDecided(id));
+
 let lines = 0; // counts the lines that were begun: what was asked for an earlier one is not for this one
 
 async function extend(missing) {
   const [name, mine] = [queue.value, lines];
-  const fresh = await take(name, missing);
+  const { fresh, isAll } = await take(name, missing);
   // A card that was loaded before may be asked about blind now, or have the answer of somebody else.
   if (mine === lines) await load(fresh, { again: name !== "waiting" });
   if (mine !== lines) return;
   const there = new Set(line.value); // one may have been put in meanwhile
-  const usable = fresh.filter((id) => !there.has(id) && cardOf(id) && !(name === "waiting" && isEnough(cardOf(id).answer)));
-  drained.value = usable.length === 0;
+  const usable = fresh.filter((id) => !there.has(id) && cardOf(id) && !isDone(name, id));
+  drained.value = isAll && usable.length === 0;
   if (usable.length) line.value = [...line.value, ...usable];
   void measure(name).catch(() => {}); // an audit goes on with its next milestone
   prefetch(line.value, position.value);

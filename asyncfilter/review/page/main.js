@@ -17,7 +17,7 @@ import { Insights } from "./screens/insights.js";
 import { Run } from "./screens/run.js";
 import { Sheet } from "./screens/sheet.js";
 import { token } from "./session.js";
-import { applied, job, notify, pulses, setCounts, setJob } from "./state.js";
+import { applied, heard, job, notify, pulses, setCounts, setJob } from "./state.js";
 
 const SCREENS = { decide: Decide, sheet: Sheet, find: Find, insights: Insights, run: Run };
 const MOST_PULSES = 240;
@@ -112,7 +112,10 @@ async function start() {
   const durable = await outbox.start({ owner, stillRight, result: onResult, refused: onRefused });
   if (!durable) notify({ kind: "busy", text: "This browser keeps nothing (a private window?): answers are safe once they are saved." });
   await outbox.settled(LEFT_OVER_MS);
-  setJob(value, { isUnsaved: outbox.unsaved.value > 0 });
+  // Figures of before the answers that arrived since are old; while some have not arrived there are no better ones.
+  const now = heard() > value.serial ? await fetchJob() : value;
+  if (!now) return;
+  setJob(now);
   void follow({
     onOpen: () => catchUp().catch(() => {}),
     onEvent: (name, data) => EVENTS[name]?.(data),

@@ -19,8 +19,11 @@ const encoder = new TextEncoder();
 const rows = signal([]);
 const written = new WeakMap(); // row -> promise of its write to IndexedDB
 
+const leftOver = signal([]); // rows of an earlier page, until it is known whether they are still right
+const late = computed(() => [...leftOver.value, ...rows.value]);
+
 /** How many rows are not acknowledged yet. */
-export const unsaved = computed(() => rows.value.length);
+export const unsaved = computed(() => late.value.length);
 
 /** True while the server takes nothing because the answers file is locked by another program. */
 export const busy = signal(false);
@@ -29,6 +32,15 @@ const underWay = computed(() => new Set(rows.value.map(({ id }) => id)));
 
 /** Images with rows under way: their cards are newer here than on the server. */
 export const isUnderWay = (id) => underWay.peek().has(id);
+
+/** The verdict of each image that has one under way, also of an earlier page, or an undo (null). */
+const verdicts = computed(() => new Map(late.value.flatMap(({ id, body }) => (body.undoes || body.verdict ? [[id, body.verdict ?? null]] : []))));
+
+/** Whether an image is decided by a row under way: the server, which does not know that, offers it again. */
+export const isDecided = (id) => Boolean(verdicts.peek().get(id));
+
+/** How many images the server may offer again, as it does not know yet what was said about them. */
+export const offeredAgain = () => [...verdicts.peek().values()].filter(Boolean).length;
 
 let scope = "";
 let onResult = () => {};
@@ -53,6 +65,7 @@ export async function start({ owner, stillRight, result, refused }) {
   onResult = result;
   onRefused = refused;
   const left = (await everything(OUTBOX)).filter((row) => row.scope === scope);
+  leftOver.value = left;
   if (left.length) adopting = adopt(left, stillRight).catch(() => {}).finally(() => (adopting = null));
   void run();
   return isDurable();
@@ -60,7 +73,10 @@ export async function start({ owner, stillRight, result, refused }) {
 
 async function adopt(left, stillRight) {
   const right = new Set(await stillRight(left));
-  rows.value = [...left.filter((row) => right.has(row)), ...rows.value];
+  together(() => {
+    rows.value = [...left.filter((row) => right.has(row)), ...rows.value];
+    leftOver.value = [];
+  });
   await remove(OUTBOX, left.filter((row) => !right.has(row))).catch(() => {});
 }
 

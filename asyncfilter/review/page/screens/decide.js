@@ -209,9 +209,10 @@ function useLine() {
   // The address follows the picture, so that a reload and a copied address show it again: with the picture itself, as a
   // reload just after a key would show the picture that this key decided.
   const now = line.current.value;
+  const isBare = id === null && name === line.queue.value; // the tab was pressed: the picture stays
   useLayoutEffect(() => {
     if (now !== null && now !== route.value.id && route.value.tab === "decide") replaceState("decide", now, route.value.state);
-  }, [now]);
+  }, [now, isBare]);
   // At the end of the line: ask again now and then, as a run or another person may add to it.
   useEffect(() => {
     if (now !== null) return undefined;

@@ -4,7 +4,7 @@ import { announce, answer, done, undo } from "../answers.js";
 import { post } from "../api.js";
 import { cardOf, load, watch } from "../cards.js";
 import { useKeys } from "../keys.js";
-import { OF_OTHERS, QUEUES } from "../line.js";
+import { OF_OTHERS, QUEUES, isDone } from "../line.js";
 import { settled, unsaved } from "../outbox.js";
 import { Icon, Verdict } from "../parts.js";
 import { replaceState, route } from "../routes.js";
@@ -35,7 +35,7 @@ async function next(queue, size) {
   await settled(SAVED_MS);
   const { ids: taken } = await post("/api/take", { queue, n: Math.min(64, size), answered: OF_OTHERS.has(queue) });
   await load(taken, { again: queue !== "waiting" });
-  const fresh = taken.filter((id) => cardOf(id) && !committed.has(id)).slice(0, size);
+  const fresh = taken.filter((id) => cardOf(id) && !committed.has(id) && !isDone(queue, id)).slice(0, size);
   return fresh.length || !taken.length || !unsaved.value ? fresh : null;
 }
 
@@ -62,8 +62,9 @@ async function fill(queue, size, { afterCommit = false } = {}) {
   shownAt = performance.now();
 }
 
+/** Mark a picture; while others are on their way, which begin with marks of their own, it would be lost. */
 function mark(id, verdict) {
-  marks.value = { ...marks.value, [id]: verdict };
+  if (state.value === "ready") marks.value = { ...marks.value, [id]: verdict };
 }
 
 const flip = (id) => mark(id, marks.value[id] === "keep" ? "reject" : "keep");
@@ -144,7 +145,8 @@ export function Sheet() {
   const queue = QUEUES[route.value.state.queue] ? route.value.state.queue : "waiting";
   const size = SIZES.includes(Number(route.value.state.size)) ? Number(route.value.state.size) : 24;
   useSheetKeys(grid, queue, size);
-  useEffect(() => {
+  // With the screen, not behind its frame: a key would commit the pictures that were here before.
+  useLayoutEffect(() => {
     void fill(queue, size);
     return () => void (turn += 1);
   }, [queue, size]);
