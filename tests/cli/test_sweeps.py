@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.kit.fleet_sweep import sweep_fleets
 from tests.kit.lease_sweep import sweep_leases
 from tests.kit.state_sweep import sweep_states
-from tests.kit.sweep import sweep_kills, sweep_signals
+from tests.kit.sweep import Sweep, sweep_kills, sweep_signals
 from tests.kit.training_sweep import sweep_trainings
 
 SEED = int(os.environ.get("ASYNCFILTER_SWEEP_SEED", "0")) or int.from_bytes(os.urandom(2))
 MOMENTS = int(os.environ.get("ASYNCFILTER_SWEEP_MOMENTS", "2"))
+
+
+@pytest.fixture(autouse=True)
+def rows(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each sweep writes a row as soon as a moment is over: a sweep of hours that is ended shall not lose them."""
+    path = tmp_path_factory.mktemp("rows") / "rows"
+    monkeypatch.setattr(Sweep, "rows", path)
+    yield
+    assert path.read_text(encoding="utf-8").strip()
+
+
+def test_fleets_in_memory(tmp_path: Path) -> None:
+    """The answer of one process, and no call again but what was lost; ``sweep fleets`` takes 200 runs."""
+    sweep = sweep_fleets(tmp_path, moments=1, seed=SEED)
+    assert not sweep.wrong, f"seed {SEED}\n{sweep.report()}"
 
 
 @pytest.mark.slow

@@ -162,4 +162,5 @@ def sweep_fleets(_folder: Path, *, moments: int, seed: int) -> Sweep:
     sweep = Sweep()
     for number in range(moments):
         _compare(sweep, seed + number)
+        sweep.over(f"run {number}")
     return sweep

@@ -172,4 +172,5 @@ def sweep_leases(folder: Path, *, moments: int, seed: int) -> Sweep:
         leases = LeaseSweep(sandbox, folder, seed)
         for index in range(moments):
             leases.moment(f"moment{index}")
+            leases.sweep.over(f"moment {index}")
     return leases.sweep

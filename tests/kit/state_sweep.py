@@ -115,6 +115,7 @@ class StateSweep:
             if not self._lose():
                 break
         self._end()
+        self.sweep.over(f"job {self._jobs}, {self.losses} losses, its end")
 
     def _lose(self) -> bool:
         """Run on a new machine and lose it; False when the run ended before.
@@ -135,6 +136,7 @@ class StateSweep:
             self.sweep.counts["lost" if code == -signal.SIGKILL else "ended before"] += 1
         self.losses += 1
         self._check_lost()
+        self.sweep.over(f"job {self._jobs}, {self.losses} losses")
         return process.poll() in {None, -signal.SIGKILL}
 
     def _started(self, machine: Workspace) -> subprocess.Popen[str]:

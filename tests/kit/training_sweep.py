@@ -146,4 +146,5 @@ def sweep_trainings(folder: Path, *, moments: int, seed: int) -> Sweep:
         sweep = TrainingSweep(sandbox, folder, seed)
         for number in range(moments):
             sweep.moment(number)
+            sweep.sweep.over(f"moment {number}")
         return sweep.sweep
