@@ -54,7 +54,7 @@ class StateShipping:
         path: The file.
         taken: How the state was taken.
         restored: What was fetched for the file; None when it was there.
-        is_truth: See ``KeptState``.
+        is_authoritative: See ``KeptState``.
         clock: Time.
     """
 
@@ -66,12 +66,12 @@ class StateShipping:
         *,
         taken: Taken,
         restored: Restored | None,
-        is_truth: bool,
+        is_authoritative: bool,
         clock: Clock,
     ) -> None:
         if checkpoint.shipping is None:
             raise ValueError("the checkpoint was not opened to ship")
-        self.is_truth = is_truth
+        self.is_authoritative = is_authoritative
         self.error: AsyncFilterError | None = None
         """Why the run has to end."""
         self._owner, self._file = owner, checkpoint.shipping
@@ -123,7 +123,7 @@ class StateShipping:
     def may_pay(self) -> bool:
         """See ``KeptState``; a file that is the truth is enough to pay."""
         tenure = self._owner.tenure
-        return not tenure.is_lost if not self.is_truth else tenure.may_pay(self._owner.now_s())
+        return tenure.may_pay(self._owner.now_s()) if self.is_authoritative else not tenure.is_lost
 
     def is_behind(self) -> bool:
         """See ``KeptState``."""
@@ -143,7 +143,7 @@ class StateShipping:
 
     async def flush(self) -> str | None:
         """See ``KeptState``."""
-        self._commits.give_back(is_granting=self.is_truth)
+        self._commits.give_back(is_granting=self.is_authoritative)
         deadline_s = self._owner.now_s() + _FLUSH_S
         while True:
             if self._owner.tenure.is_lost:
@@ -156,7 +156,7 @@ class StateShipping:
                     await self._wait_change()
                 return None
             now_s = self._owner.now_s()
-            if (now_s > deadline_s) if not self.is_truth else self._owner.tenure.is_away(now_s):
+            if self._owner.tenure.is_away(now_s) if self.is_authoritative else now_s > deadline_s:
                 return self._denied or f"the store did not answer for {self._owner.tenure.silent_s(now_s):.0f} s"
             rounds = self._rounds
             self.hurry()
@@ -169,7 +169,7 @@ class StateShipping:
         head, former = self._owner.head, self._taken.former
         return StateSummary(
             uri=self._owner.place.uri,
-            mode="checkpoint" if self.is_truth else "copy",
+            mode="checkpoint" if self.is_authoritative else "copy",
             epoch=head.epoch,
             commit=head.commit,
             committed_rows=head.rows,
@@ -193,7 +193,7 @@ class StateShipping:
 
     async def close(self) -> None:
         """Commit the last rows and let the state go, as far as that can be done in a short time."""
-        self._commits.give_back(is_granting=self.is_truth)
+        self._commits.give_back(is_granting=self.is_authoritative)
         self._is_closing = True
         self._notify()
         is_answering = self._owner.tenure.silent_s(self._owner.now_s()) < BEHIND_AFTER_S
@@ -216,7 +216,7 @@ class StateShipping:
             if silent_s > BEHIND_AFTER_S and now_s - told_s > BEHIND_AFTER_S and not self._owner.tenure.is_lost:
                 told_s = now_s
                 await self._say_behind(silent_s)
-            if self.is_truth and self._owner.tenure.is_away(now_s) and now_s > awake_s + _STOOD_STILL_S:
+            if self.is_authoritative and self._owner.tenure.is_away(now_s) and now_s > awake_s + _STOOD_STILL_S:
                 self._end(_away(self._owner, silent_s))
             self._commits.look_at_grants()
             # Waiters compare clocks: what they wait for may have come with time alone.
@@ -261,7 +261,7 @@ class StateShipping:
             self._say(StateLost(at_unix_s=self._clock.unix(), epoch=self._owner.head.epoch, holder=self._holder()))
             self._end(error)
         except AccessError as error:
-            if self.is_truth:
+            if self.is_authoritative:
                 self._end(error)
             else:
                 self._denied = error.message
@@ -294,7 +294,7 @@ class StateShipping:
 
     async def _say_behind(self, silent_s: float) -> None:
         rows = await self._file.behind()
-        what = "no more calls are made until it can" if self.is_truth else "the run goes on with its file"
+        what = "no more calls are made until it can" if self.is_authoritative else "the run goes on with its file"
         why = f" ({self._denied})" if self._denied else ""
         message = f"{self._owner.place.uri} could not be written for {silent_s:.0f} s{why}: {what}"
         self._say(StateBehind(at_unix_s=self._clock.unix(), rows=rows, behind_s=silent_s, message=message))

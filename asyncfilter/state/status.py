@@ -55,7 +55,7 @@ def read_state_status(job: Job, head: Head | None = None, age_s: float | None = 
     place = place_of(job)
     if place is None or job.state is None:
         return None
-    mode = "copy" if job.state.is_copy else "checkpoint"
+    mode = "checkpoint" if job.state.is_authoritative else "copy"
     if head is None:
         return _noted_status(read_noted(job.checkpoint), place.uri, mode)
     return StateStatus(

@@ -68,13 +68,13 @@ class WorkingCopy:
     spent_micros: int = 0
 
 
-def check_beginning(place: StatePlace, path: Path, *, is_copy: bool) -> None:
+def check_beginning(place: StatePlace, path: Path, *, is_authoritative: bool) -> None:
     """Check that a state without a head may begin from what is on this machine.
 
     Raises:
-        CheckpointError: S3 would be the truth, and there is a checkpoint that it does not know.
+        CheckpointError: S3 would be authoritative, and there is a checkpoint that it does not know.
     """
-    if is_copy or not checkpoint_exists(path):
+    if not is_authoritative or not checkpoint_exists(path):
         return
     raise CheckpointError(
         f"{place.uri}: there is no state, and {path} holds a checkpoint that would be left behind",

@@ -98,7 +98,7 @@ async def _owned(job: Job, context: RunContext, *, is_fresh: bool) -> AsyncItera
         raise ValueError("the job has no state in S3")
     _check_free(job.checkpoint)
     async with open_state_store(job.aws) as store:
-        opening = _Opening(job, store, context, is_copy=job.state.is_copy)
+        opening = _Opening(job, store, context, is_authoritative=job.state.is_authoritative)
         owner, taken = await opening.take(is_fresh=is_fresh)
         try:
             copy = await opening.bring_up(owner, taken, is_fresh=is_fresh)
@@ -164,7 +164,7 @@ class _Opening:
     job: Job
     store: StateStore
     context: RunContext
-    is_copy: bool
+    is_authoritative: bool
 
     async def take(self, *, is_fresh: bool) -> tuple[StateOwner, Taken]:
         place, path = place_of(self.job), self.job.checkpoint
@@ -178,7 +178,7 @@ class _Opening:
             above_epoch=above,
             run_id=self.context.run_id,
         )
-        begins = _nothing if is_fresh else partial(check_beginning, place, path, is_copy=self.is_copy)
+        begins = _nothing if is_fresh else partial(check_beginning, place, path, is_authoritative=self.is_authoritative)
         return await take(
             self.store,
             claim,
@@ -201,7 +201,7 @@ class _Opening:
             return None
         if taken.head.snapshot is None:
             # The owner before has committed nothing: the file of this machine is all there is.
-            if not self.is_copy:
+            if self.is_authoritative:
                 await to_thread.run_sync(check_first_file, owner.place, path, taken.head)
             return None
         async with _heart_beating(owner, self.context.clock):
@@ -224,12 +224,12 @@ class _Opening:
             without_links(self.job.checkpoint),
             taken=taken,
             restored=None if copy is None else copy.restored,
-            is_truth=not self.is_copy,
+            is_authoritative=self.is_authoritative,
             clock=self.context.clock,
         )
         assert checkpoint.shipping is not None  # noqa: S101  it was opened to ship
         await checkpoint.shipping.bind(owner.head.state_id, checkpoint.opened.epoch, owner.head.commit)
-        if shipping.is_truth:
+        if shipping.is_authoritative:
             _commit_removals_first(checkpoint, shipping)
         return shipping
 
@@ -323,7 +323,7 @@ async def push_state(path: Path, where: Where) -> StateSummary:
             only_new=True,
         )
         shipping = StateShipping(
-            owner, checkpoint, without_links(path), taken=taken, restored=None, is_truth=True, clock=clock
+            owner, checkpoint, without_links(path), taken=taken, restored=None, is_authoritative=True, clock=clock
         )
         assert checkpoint.shipping is not None  # noqa: S101  it was opened to ship
         await checkpoint.shipping.bind(owner.head.state_id, checkpoint.opened.epoch, owner.head.commit)

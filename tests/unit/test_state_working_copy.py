@@ -240,10 +240,10 @@ async def test_a_damaged_state_leaves_the_file_as_it_is(state: HandMade, tmp_pat
 def test_without_a_head_only_a_copy_begins_from_a_file(state: HandMade, tmp_path: Path) -> None:
     """``checkpoint: s3://`` refuses, and says how to begin."""
     path = local(state, tmp_path / "robins.db")
-    check_beginning(state.place, path, is_copy=True)
-    check_beginning(state.place, tmp_path / "none.db", is_copy=False)
+    check_beginning(state.place, path, is_authoritative=False)
+    check_beginning(state.place, tmp_path / "none.db", is_authoritative=True)
     with pytest.raises(CheckpointError) as caught:
-        check_beginning(state.place, path, is_copy=False)
+        check_beginning(state.place, path, is_authoritative=True)
     assert "asyncfilter state push" in str(caught.value.hint)
 
 

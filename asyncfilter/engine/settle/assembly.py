@@ -79,9 +79,7 @@ def assemble_settlement(
         core, decisions=decisions, sequencer=sequencer, committer=committer, sink_stage=sink_stage, loop=loop
     )
     totals = since or core.checkpoint.opened.totals
-    summary = RunSummary(
-        core, sequencer=sequencer, since=totals, budget=budget, tps_limit=tps_limit, lanes=lanes
-    )
+    summary = RunSummary(core, sequencer=sequencer, since=totals, budget=budget, tps_limit=tps_limit, lanes=lanes)
     lifecycle = RunLifecycle(
         core,
         sequencer=sequencer,
@@ -140,7 +138,7 @@ def _sink_stage(core: RunCore, sink: Sink, committer: GroupCommitter) -> SinkSta
         stop_signal=core.stop_signal,
         emit=core.emit,
         clock=core.clock,
-        state=core.state if core.state is not None and core.state.is_truth else None,
+        state=core.state if core.state is not None and core.state.is_authoritative else None,
     )
 
 

@@ -167,7 +167,7 @@ class RunLifecycle:
         found, code = await state.summary(), summary.exit_code
         if found.behind_rows and left is not None:
             self._cautions.say(f"{found.behind_rows:,} rows are not in {found.uri} yet: {left}")
-            if state.is_truth and code in {ExitCode.OK, ExitCode.SOME_FAILED}:
+            if state.is_authoritative and code in {ExitCode.OK, ExitCode.SOME_FAILED}:
                 code = ExitCode.INTERRUPTED
         state.tell(None)
         return msgspec.structs.replace(summary, state=found, cautions=self._cautions.said, exit_code=code)
