@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from asyncfilter.errors import ResourceMissingError
 from asyncfilter.job.model_names import ProjectName, VersionName
-from asyncfilter.ports.model_service import ModelService, Page, Project, Version
+from asyncfilter.ports.model_service import ModelService, ModelVersion, Page, Project
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ async def the_project(service: ModelService, wanted: ProjectName) -> Project:
     )
 
 
-async def find_version(service: ModelService, project: Project, wanted: VersionName) -> Version | None:
+async def find_version(service: ModelService, project: Project, wanted: VersionName) -> ModelVersion | None:
     """The version of a name; None when there is none, or when it has another ARN than the one given."""
     try:
         page = await service.describe_versions(project.arn, names=[wanted.name])
@@ -53,7 +53,7 @@ async def find_version(service: ModelService, project: Project, wanted: VersionN
     )
 
 
-async def the_version(service: ModelService, project: Project, wanted: VersionName) -> Version:
+async def the_version(service: ModelService, project: Project, wanted: VersionName) -> ModelVersion:
     """The version of a name.
 
     Raises:
@@ -73,7 +73,7 @@ async def all_projects(service: ModelService) -> list[Project]:
     return await _all(lambda token: service.describe_projects(token=token))
 
 
-async def all_versions(service: ModelService, project: Project) -> list[Version]:
+async def all_versions(service: ModelService, project: Project) -> list[ModelVersion]:
     """All versions of a project, newest first."""
     return await _all(lambda token: service.describe_versions(project.arn, token=token))
 

@@ -33,7 +33,7 @@ from asyncfilter.state.head import Head, Owner, check_file_format, decode_head, 
 from asyncfilter.state.holders import is_gone
 from asyncfilter.state.names import StatePlace, new_id
 from asyncfilter.state.owner import PAUSE_S, StateOwner, ignored_condition, utc_now
-from asyncfilter.state.tenure import DRAINS_AFTER_S, Tenure, Verdict, Vigil
+from asyncfilter.state.tenure import DRAINS_AFTER_S, HeadWatch, TakeDecision, Tenure
 
 _LOOK_EVERY_S = 1.0
 
@@ -128,7 +128,7 @@ class _Taking:
     ) -> None:
         self._store, self._claim, self._place = store, claim, claim.place
         self._host, self._clock, self._now_s, self._told = host, clock, now_s, told
-        self._vigil = Vigil()
+        self._watch = HeadWatch()
         self._is_probed = self._is_told = False
 
     async def take(self, begins: Callable[[], None], *, is_fresh: bool, only_new: bool) -> tuple[StateOwner, Taken]:
@@ -171,10 +171,10 @@ class _Taking:
         owner = seen.head.owner
         if owner is None or is_gone(owner, self._host):
             return True
-        verdict = self._vigil.look(seen.etag, self._now_s())
-        if verdict is Verdict.TAKE:
+        verdict = self._watch.look(seen.etag, self._now_s())
+        if verdict is TakeDecision.TAKE:
             return True
-        if verdict is Verdict.HELD:
+        if verdict is TakeDecision.HELD:
             raise StateHeldError(f"{self._place.uri}: held by {owner}", hint="Wait until that run ends.")
         if not self._is_told:
             self._is_told = True

@@ -65,7 +65,7 @@ class Tenure:
         return now_s >= self._sent_s + DRAINS_AFTER_S
 
 
-class Verdict(Enum):
+class TakeDecision(Enum):
     """What follows from a look at the head of a state that another process holds."""
 
     WAIT = auto()
@@ -73,22 +73,22 @@ class Verdict(Enum):
     HELD = auto()
 
 
-class Vigil:
+class HeadWatch:
     """Looks at a head that another process holds, until it may be taken or is given up."""
 
     def __init__(self) -> None:
         self._etag = ""
         self._since_s = self._began_s = 0.0
 
-    def look(self, etag: str, now_s: float) -> Verdict:
+    def look(self, etag: str, now_s: float) -> TakeDecision:
         """What follows when the head had ``etag`` at ``now_s``, the time after it was read."""
         if not self._etag:
             self._began_s = now_s
         if etag != self._etag:
             self._etag, self._since_s = etag, now_s
         if now_s - self._since_s >= UNCHANGED_FOR_S:
-            return Verdict.TAKE
-        return Verdict.HELD if now_s - self._began_s >= GIVES_UP_AFTER_S else Verdict.WAIT
+            return TakeDecision.TAKE
+        return TakeDecision.HELD if now_s - self._began_s >= GIVES_UP_AFTER_S else TakeDecision.WAIT
 
 
 class CommitPace:
