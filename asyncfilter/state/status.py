@@ -1,4 +1,4 @@
-"""What a checkpoint on this machine says about its state in S3, read beside a run and without asking S3."""
+"""What a checkpoint on this machine has noted about its state in S3, read beside a run and without a request."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_an_owner_pays_for_ten_seconds_from_the_sending_of_its_last_rewrite() ->
     assert tenure.may_pay(118.9)
     tenure.rewritten(105.0)  # an answer that came late
     assert not tenure.may_pay(119.0)
-    assert (tenure.is_away(168.9), tenure.is_away(169.0)) == (False, True)
+    assert (tenure.is_unreachable(168.9), tenure.is_unreachable(169.0)) == (False, True)
     tenure.lose()
     tenure.rewritten(200.0)
     assert not tenure.may_pay(200.0)

@@ -44,7 +44,7 @@ class Ship:
         self.path, self.store, self.checkpoint, self.state = path, store, checkpoint, state
         self.events: list[Event] = []
         self._images = 0
-        state.tell(self.events.append)
+        state.emit_to(self.events.append)
 
     async def write(self, images: int = 3) -> None:
         """Some more images, durable in the file."""
@@ -97,7 +97,7 @@ def ship(tmp_path: Path) -> Callable[..., object]:
             host=Machine("here"),
             clock=clock,
             now_s=clock.monotonic,
-            told=lambda _: None,
+            report=lambda _: None,
             begins=lambda: None,
         )
         async with await open_checkpoint(
