@@ -185,7 +185,7 @@ class _Opening:
             host=ThisHost(),
             clock=self.context.clock,
             now_s=_now_of(self.context.clock),
-            report=self.report,
+            report=self.warn,
             begins=begins,
             is_fresh=is_fresh,
         )
