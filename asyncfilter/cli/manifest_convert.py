@@ -107,9 +107,7 @@ def convert(
     to = formats.to
     _check(to, formats.s3_path, formats.images, options)
     place = formats.s3_path if formats.s3_path is not None or to.is_manifest else _NOWHERE
-    conversion = Conversion(
-        classes=options.labels(), names=formats.file_names, s3_path=place, images=formats.images
-    )
+    conversion = Conversion(classes=options.labels(), names=formats.file_names, s3_path=place, images=formats.images)
 
     def left_out() -> dict[str, object]:
         skipped = +conversion.counts.skipped  # without zeros
@@ -119,7 +117,7 @@ def convert(
         found, stream = _opened(source, formats.from_, Aws(profile=profile), stack)
         _check_pair(found, to)
         try:
-            _convert(conversion, source, found, stream, to, options)
+            _convert(conversion, source, found, stream, to=to, options=options)
         finally:
             _tell_rejects(source, conversion.rejects)
     _report(conversion.counts, found, to, options)
@@ -175,7 +173,7 @@ def _check_pair(found: Format, to: Format) -> None:
 
 
 def _convert(
-    conversion: Conversion, source: str, found: Format, stream: BinaryIO, to: Format, options: ManifestOptions
+    conversion: Conversion, source: str, found: Format, stream: BinaryIO, *, to: Format, options: ManifestOptions
 ) -> None:
     """Write what is in the input; between two formats of boxes a manifest is held in a temporary file."""
     if found.is_manifest:

@@ -82,9 +82,7 @@ class LineOptions:
             kind=self.kind,
             verdicts=self.verdict or (Verdict.KEEP,),
             choice=label_choice(self.labels, self.min_confidence, job),
-            people=People(
-                names=label_names(self.labels), confirms=self.labels == RULE, only_people=self.reviewed
-            ),
+            people=People(names=label_names(self.labels), confirms=self.labels == RULE, only_people=self.reviewed),
             only_reviewed=self.reviewed,
             reject_label=self.reject_label,
             refs=addresses,

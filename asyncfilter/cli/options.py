@@ -1,7 +1,7 @@
 """Arguments and options that several commands share, alone and in blocks, and the form of every help text.
 
-A block is a dataclass whose fields are options; one without a default is required. A command takes it as one parameter, and ``takes_options`` makes typer
-see its fields in that place.
+A block is a dataclass whose fields are options; one without a default is required. A command takes it as one
+parameter, and ``takes_options`` makes typer see its fields in that place.
 """
 
 from __future__ import annotations

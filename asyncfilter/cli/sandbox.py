@@ -69,7 +69,15 @@ def sandbox(
 ) -> None:
     """Serve until interrupted."""
     try:
-        served = sandbox_options(server, content, labels, limits, models, trouble, seed=seed)
+        served = sandbox_options(
+            server=server,
+            content=content,
+            labels=labels,
+            limits=limits,
+            models=models,
+            trouble=trouble,
+            seed=seed,
+        )
         _refuse_unread_files(served)
         served, profiles, lanes = _with_jobs(served, content.for_ or (), pictures=content.pictures, yes=options.yes)
         with profile_file(profiles, served, lanes) as variables:

@@ -201,15 +201,15 @@ class TroubleOptions:
             rich_help_panel=_TROUBLE,
         ),
     ] = False
-    denied: Annotated[
-        _Texts, _texts("--denied", "GLOB", "Objects that cannot be read: no permission.", _TROUBLE)
-    ] = None
-    kms_denied: Annotated[
-        _Texts, _texts("--kms-denied", "GLOB", "Objects whose KMS key cannot be used.", _TROUBLE)
-    ] = None
-    quirk: Annotated[
-        _Texts, _texts("--quirk", "NAME", f"How S3 differs from AWS's: {', '.join(Quirk)}.", _TROUBLE)
-    ] = None
+    denied: Annotated[_Texts, _texts("--denied", "GLOB", "Objects that cannot be read: no permission.", _TROUBLE)] = (
+        None
+    )
+    kms_denied: Annotated[_Texts, _texts("--kms-denied", "GLOB", "Objects whose KMS key cannot be used.", _TROUBLE)] = (
+        None
+    )
+    quirk: Annotated[_Texts, _texts("--quirk", "NAME", f"How S3 differs from AWS's: {', '.join(Quirk)}.", _TROUBLE)] = (
+        None
+    )
     conditional_writes: Annotated[
         str,
         typer.Option(
@@ -239,13 +239,13 @@ class TroubleOptions:
 
 
 def sandbox_options(
+    *,
     server: ServerOptions,
     content: ContentOptions,
     labels: LabelOptions,
     limits: LimitOptions,
     models: ModelServiceOptions,
     trouble: TroubleOptions,
-    *,
     seed: int,
 ) -> SandboxOptions:
     """What the options of a command line come to, but for those of jobs.

@@ -51,9 +51,9 @@ class ChoiceOptions:
         AnswerFormat,
         typer.Option("--format", metavar="FORMAT", help="jsonl, csv, label-studio or ground-truth."),
     ] = AnswerFormat.JSONL
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - is stdout.")
-    ] = STDOUT
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - is stdout.")] = (
+        STDOUT
+    )
     reviewer: Annotated[
         str | None,
         typer.Option("--reviewer", metavar="NAME", help="Only what this person said.", show_default=False),

@@ -12,6 +12,7 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import OpenManifest, open_manifest
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import (
     ModelOptions,
     ProjectArgument,
@@ -129,7 +130,7 @@ def import_(
             _refuse(named.name, checked, options)
         wish = ImportWish(sources=[one.source(checks) for one in checked], is_split=data.auto_split, by=data.by)
         bare = import_mapping(named.name, []) | {"ok": False}
-        verb = partial(deferred.import_manifests, named, wish, patience, aws=aws)
+        verb = partial(verbs.import_manifests, named, wish, patience, aws=aws)
         report = run_verb(verb, bare, options, waits=waits)
     result = import_mapping(named.name, report.datasets)
     if options.as_json:
@@ -137,7 +138,7 @@ def import_(
     else:
         write_lines(import_lines(named.name, report.datasets))
     if stdout_is_whole():
-        deferred.import_shown(report)
+        verbs.import_shown(report)
     if not result["ok"]:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
