@@ -62,7 +62,7 @@ def read_version(path: Path) -> str | None:
     return file_version(without_links(path)) if checkpoint_exists(path) else None
 
 
-class Version(NamedTuple):
+class CardVersion(NamedTuple):
     """A version of an object, as a row has it.
 
     Attributes:
@@ -86,7 +86,7 @@ class LightRows(NamedTuple):
     ids: Sequence[int]
     verdicts: bytes
     duplicates: Sequence[tuple[int, int]]
-    known: Sequence[tuple[int, Version]]
+    known: Sequence[tuple[int, CardVersion]]
 
 
 def scan_review(
@@ -122,7 +122,9 @@ def scan_others(
         where = f"{_placed(skips_duplicates)} AND (decision IS NULL OR NOT {_IS_REVIEW})"
         rows = db.execute(f"SELECT {columns} FROM image {where} ORDER BY id", (after,))  # noqa: S608  constants
         while some := rows.fetchmany(_LIGHT_BATCH):
-            known = [(row[0], Version(*row[3:])) for row in some if row[3] in keys or row[4] in etags] if named else ()
+            known = (
+                [(row[0], CardVersion(*row[3:])) for row in some if row[3] in keys or row[4] in etags] if named else ()
+            )
             ids, verdicts, same_as, *_ = zip(*some, strict=True)
             yield LightRows(
                 ids, bytes(verdicts), [pair for pair in zip(ids, same_as, strict=True) if pair[1] is not None], known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -22,6 +23,51 @@ _MICROS = 1_000_000
 _CUT_SHORT = frozenset({StopReason.INTERRUPTED, StopReason.FAILED, StopReason.ERRORS})
 
 app = command_group()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOptions:
+    """The options of what is measured, and what it may cost."""
+
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", metavar="N", min=1, max=_LONGEST_S, help="Seconds to measure, from the first call on."
+        ),
+    ] = 30.0
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            metavar="USD",
+            min=0,
+            help="Spend at most this much. Default: the cost of --seconds at --tps, and of half an hour of a model "
+            "that the job starts. The job's budget also applies.",
+            show_default=False,
+        ),
+    ] = None
+    tps: Annotated[
+        float | None,
+        typer.Option(
+            "--tps",
+            metavar="RATE",
+            min=0.1,
+            max=100_000,
+            help="Highest rate to try, in calls a second. Default: 1.5 times the value in Service Quotas; no limit for "
+            "a model of your own.",
+            show_default=False,
+        ),
+    ] = None
+    within: Annotated[
+        float | None,
+        typer.Option(
+            "--within",
+            metavar="HOURS",
+            min=0.01,
+            help="Count the whole listing (free), and show the rate that examines it in this time.",
+            show_default=False,
+        ),
+    ] = None
 
 
 @app.command(
@@ -45,60 +91,26 @@ def bench(
     job: JobPath,
     *,
     settings: Settings = None,
-    seconds: Annotated[
-        float,
-        typer.Option(
-            "--seconds", metavar="N", min=1, max=_LONGEST_S, help="Seconds to measure, from the first call on."
-        ),
-    ] = 30.0,
-    budget: Annotated[
-        float | None,
-        typer.Option(
-            "--budget",
-            metavar="USD",
-            min=0,
-            help="Spend at most this much. Default: the cost of --seconds at --tps, and of half an hour of a model "
-            "that the job starts. The job's budget also applies.",
-            show_default=False,
-        ),
-    ] = None,
-    tps: Annotated[
-        float | None,
-        typer.Option(
-            "--tps",
-            metavar="RATE",
-            min=0.1,
-            max=100_000,
-            help="Highest rate to try, in calls a second. Default: 1.5 times the value in Service Quotas; no limit for "
-            "a model of your own.",
-            show_default=False,
-        ),
-    ] = None,
-    within: Annotated[
-        float | None,
-        typer.Option(
-            "--within",
-            metavar="HOURS",
-            min=0.01,
-            help="Count the whole listing (free), and show the rate that examines it in this time.",
-            show_default=False,
-        ),
-    ] = None,
+    measured: MeasureOptions,
     options: RunOptions,
 ) -> None:
     """Measure; the exit code is that of the summary when the measurement was cut short, else 0."""
     with interruptible() as signals:
         loaded = deferred.load_job(job, overrides=settings or ())
-        micros = None if budget is None else round(budget * _MICROS)
         propose = functools.partial(
-            deferred.propose_bench, loaded, seconds_s=seconds, budget_micros=micros, tps=tps, counts=within is not None
+            deferred.propose_bench,
+            loaded,
+            seconds_s=measured.seconds,
+            budget_micros=None if measured.budget is None else round(measured.budget * _MICROS),
+            tps=measured.tps,
+            counts=measured.within is not None,
         )
         bench_plan = deferred.run_listing(propose)
         if not bench_plan.is_local and not ask(deferred.question(bench_plan), yes=options.yes):
             raise typer.Exit(ExitCode.ABORTED)
         verb = functools.partial(deferred.measure, loaded, bench_plan)
         found = deferred.run_with_console(bench_job(loaded, bench_plan), verb, signals, options.output())
-        within_s = None if within is None else within * _HOUR_S
+        within_s = None if measured.within is None else measured.within * _HOUR_S
         if options.as_json:
             write_json(deferred.bench_mapping(loaded, found, within_s))
         else:

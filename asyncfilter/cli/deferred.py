@@ -1,14 +1,13 @@
 """What commands call that takes long to import: AWS's client, event loop, database, YAML and schema, logging.
 
 A name is imported when it is first used. So the help of a command and the completion of its options need none of this.
-A mistake on the command line or in a job file does not wait for AWS's client (half a second). A signal during such an
-import finds the command's own handlers. Everything else is imported where it is used, as usual.
 A mistake on the command line or in a job file does not wait for AWS's client (half a second). A signal that comes
 during such an import finds the command's own handlers. Everything else is imported where it is used, as usual.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -65,42 +64,12 @@ if TYPE_CHECKING:
     from asyncfilter.wiring.calibration import CalibrationQuery, calibrate, patch_of, read_job_file
     from asyncfilter.wiring.doctor import diagnose
     from asyncfilter.wiring.equal_images import list_contents
-    from asyncfilter.wiring.evaluations import fetch_evaluation
     from asyncfilter.wiring.first_look import check_places, fits_checkpoint, label_sample, look_at
     from asyncfilter.wiring.image_contents import read_contents
     from asyncfilter.wiring.image_looks import look_at_images
     from asyncfilter.wiring.image_sizes import read_sizes
-    from asyncfilter.wiring.improvements import (
-        improve_model,
-        improvement_shown,
-        plan_improvement,
-        plan_switch,
-        switch_model,
-    )
-    from asyncfilter.wiring.leases import (
-        StartOptions,
-        forget_lease,
-        plan_start,
-        plan_stop,
-        start_model,
-        stop_due,
-        stop_expired,
-        stop_model,
-    )
     from asyncfilter.wiring.located import with_known_bucket
     from asyncfilter.wiring.manifests import fetch_manifest, list_entries
-    from asyncfilter.wiring.model_changes import (
-        Patience,
-        create_model_project,
-        import_manifests,
-        import_shown,
-        plan_training,
-        train_model,
-        training_shown,
-        trainings_now,
-    )
-    from asyncfilter.wiring.model_deletes import delete_models, plan_delete
-    from asyncfilter.wiring.models import model_list, model_status
     from asyncfilter.wiring.owned_state import begun_state, push_state, ship_answers
     from asyncfilter.wiring.refilter import refilter
     from asyncfilter.wiring.review_parts import ReviewOptions
@@ -116,18 +85,15 @@ if TYPE_CHECKING:
         prune_state,
         pull_state,
     )
-    from asyncfilter.wiring.thumbnails import fetch_thumbnails
 
 _HOMES = {
     "AnswerExport": "wiring.answer_exports",
     "CalibrationQuery": "wiring.calibration",
     "ExportOptions": "wiring.answer_exports",
-    "Patience": "wiring.model_changes",
     "Pruned": "state.unnamed",
     "QuestionOptions": "wiring.audit",
     "ReviewOptions": "wiring.review_parts",
     "Served": "wiring.reviewing",
-    "StartOptions": "wiring.leases",
     "Word": "wiring.answer_changes",
     "answers_mapping": "report.answers",
     "apply": "wiring",
@@ -142,26 +108,17 @@ _HOMES = {
     "configured_region": "aws",
     "contents_for": "cli.job_sandbox.contents",
     "count_pending": "checkpoint",
-    "create_model_project": "wiring.model_changes",
-    "delete_models": "wiring.model_deletes",
     "diagnose": "wiring.doctor",
     "draw_answers": "report.terminal.answers",
     "draw_bench": "report.terminal.bench",
     "examine_sample": "wiring",
-    "fetch_evaluation": "wiring.evaluations",
     "fetch_manifest": "wiring.manifests",
-    "fetch_thumbnails": "wiring.thumbnails",
     "find_answers": "wiring.answers",
     "find_state": "wiring.states",
     "fits_checkpoint": "wiring.first_look",
     "for_reading": "wiring.states",
-    "forget_lease": "wiring.leases",
     "holder_of": "wiring.states",
     "import_answers": "wiring.answer_imports",
-    "import_manifests": "wiring.model_changes",
-    "import_shown": "wiring.model_changes",
-    "improve_model": "wiring.improvements",
-    "improvement_shown": "wiring.improvements",
     "job_of": "wiring.answer_exports",
     "label_references": "wiring",
     "label_sample": "wiring.first_look",
@@ -176,20 +133,12 @@ _HOMES = {
     "look_mapping": "report.terminal.states",
     "measure": "wiring",
     "merge_files": "answers",
-    "model_list": "wiring.models",
-    "model_status": "wiring.models",
     "no_state_of": "wiring.states",
     "open_aws": "aws",
     "parse_job": "job.load",
     "patch_of": "wiring.calibration",
     "plan_apply": "wiring",
-    "plan_delete": "wiring.model_deletes",
-    "plan_improvement": "wiring.improvements",
     "plan_pruning": "wiring.states",
-    "plan_start": "wiring.leases",
-    "plan_stop": "wiring.leases",
-    "plan_switch": "wiring.improvements",
-    "plan_training": "wiring.model_changes",
     "plan_undo": "wiring",
     "propose_bench": "wiring",
     "prune_lines": "report.terminal.states",
@@ -224,15 +173,7 @@ _HOMES = {
     "run_until_signal": "cli.console",
     "run_with_console": "cli.run_console",
     "set_answer": "wiring.answer_changes",
-    "start_model": "wiring.leases",
-    "stop_due": "wiring.leases",
-    "stop_expired": "wiring.leases",
-    "stop_model": "wiring.leases",
     "survey": "wiring",
-    "switch_model": "wiring.improvements",
-    "train_model": "wiring.model_changes",
-    "training_shown": "wiring.model_changes",
-    "trainings_now": "wiring.model_changes",
     "undo": "wiring",
     "with_known_bucket": "wiring.located",
     "write_questions": "wiring.audit",
@@ -242,12 +183,10 @@ __all__ = [
     "AnswerExport",
     "CalibrationQuery",
     "ExportOptions",
-    "Patience",
     "Pruned",
     "QuestionOptions",
     "ReviewOptions",
     "Served",
-    "StartOptions",
     "Word",
     "answers_mapping",
     "apply",
@@ -262,26 +201,17 @@ __all__ = [
     "configured_region",
     "contents_for",
     "count_pending",
-    "create_model_project",
-    "delete_models",
     "diagnose",
     "draw_answers",
     "draw_bench",
     "examine_sample",
-    "fetch_evaluation",
     "fetch_manifest",
-    "fetch_thumbnails",
     "find_answers",
     "find_state",
     "fits_checkpoint",
     "for_reading",
-    "forget_lease",
     "holder_of",
     "import_answers",
-    "import_manifests",
-    "import_shown",
-    "improve_model",
-    "improvement_shown",
     "job_of",
     "label_references",
     "label_sample",
@@ -296,20 +226,12 @@ __all__ = [
     "look_mapping",
     "measure",
     "merge_files",
-    "model_list",
-    "model_status",
     "no_state_of",
     "open_aws",
     "parse_job",
     "patch_of",
     "plan_apply",
-    "plan_delete",
-    "plan_improvement",
     "plan_pruning",
-    "plan_start",
-    "plan_stop",
-    "plan_switch",
-    "plan_training",
     "plan_undo",
     "propose_bench",
     "prune_lines",
@@ -344,22 +266,27 @@ __all__ = [
     "run_with_console",
     "set_answer",
     "ship_answers",
-    "start_model",
-    "stop_due",
-    "stop_expired",
-    "stop_model",
     "survey",
-    "switch_model",
-    "train_model",
-    "training_shown",
-    "trainings_now",
     "undo",
     "with_known_bucket",
     "write_questions",
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"asyncfilter.{_HOMES[name]}"), name)
+def importer(module: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+    """The ``__getattr__`` of a module whose names are imported when they are first used.
+
+    Args:
+        module: Its name.
+        homes: By name, the module below ``asyncfilter`` that has it.
+    """
+
+    def imported(name: str) -> object:
+        if name not in homes:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return getattr(import_module(f"asyncfilter.{homes[name]}"), name)
+
+    return imported
+
+
+__getattr__ = importer(__name__, _HOMES)

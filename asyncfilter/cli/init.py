@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -26,6 +27,64 @@ from asyncfilter.job.spec import Aws
 from asyncfilter.report.terminal.init import draw_initialised, init_mapping
 
 app = command_group()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetOptions:
+    """The options that answer questions in advance, or replace defaults."""
+
+    name: Annotated[
+        str | None, typer.Option("--name", help="The job's name. Default: that of the place.", show_default=False)
+    ] = None
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="LABEL", help="A label to keep; may be repeated.", show_default=False),
+    ] = None
+    copy_to: Annotated[
+        str | None,
+        typer.Option("--copy-to", metavar="TARGET", help="Where copies of kept images go.", show_default=False),
+    ] = None
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="USD",
+            help="The most to spend, or none. Default: what the images that were seen cost.",
+            show_default=False,
+        ),
+    ] = None
+    examine: Annotated[
+        int | None,
+        typer.Option(
+            "--examine",
+            metavar="N",
+            min=0,
+            max=20,
+            help="Examine N of the images, to suggest labels (paid).",
+            show_default=False,
+        ),
+    ] = None
+
+    def given(self, *, profile: str | None) -> Given:
+        """What they say.
+
+        Args:
+            profile: ``--profile``.
+
+        Raises:
+            UsageError: One cannot be used.
+        """
+        labels = labels_of(self.keep) if self.keep else None
+        if self.budget is not None:
+            budget_micros_of(self.budget)
+        return Given(
+            name=self.name,
+            keep=labels,
+            copy_to=self.copy_to,
+            budget=self.budget,
+            examine=self.examine,
+            profile=profile,
+        )
 
 
 @app.command(
@@ -54,37 +113,7 @@ def init(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The job file to write; - is stdout.")
     ] = DEFAULT_NAME,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The job's name. Default: that of the place.", show_default=False)
-    ] = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option("--keep", metavar="LABEL", help="A label to keep; may be repeated.", show_default=False),
-    ] = None,
-    copy_to: Annotated[
-        str | None,
-        typer.Option("--copy-to", metavar="TARGET", help="Where copies of kept images go.", show_default=False),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            "--budget",
-            metavar="USD",
-            help="The most to spend, or none. Default: what the images that were seen cost.",
-            show_default=False,
-        ),
-    ] = None,
-    examine: Annotated[
-        int | None,
-        typer.Option(
-            "--examine",
-            metavar="N",
-            min=0,
-            max=20,
-            help="Examine N of the images, to suggest labels (paid).",
-            show_default=False,
-        ),
-    ] = None,
+    preset: PresetOptions,
     region: Annotated[
         str | None,
         typer.Option("--region", help="Where images are examined. Default: the bucket's.", show_default=False),
@@ -94,10 +123,7 @@ def init(
 ) -> None:
     """Write a job file."""
     refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
-    labels = labels_of(keep) if keep else None
-    if budget is not None:
-        budget_micros_of(budget)
-    given = Given(name=name, keep=labels, copy_to=copy_to, budget=budget, examine=examine, profile=profile)
+    given = preset.given(profile=profile)
     with interruptible():
         asks = has_terminal() and not options.yes
         if given.examine and not (asks or options.yes):

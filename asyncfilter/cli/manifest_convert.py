@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -37,6 +38,49 @@ from asyncfilter.report.formatting import count
 app = command_group()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatOptions:
+    """The options of the two formats, and of what neither of them has."""
+
+    to: Annotated[
+        Format,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="custom-labels, sagemaker-multilabel, coco, voc or yolo; the last two write a folder.",
+            show_default=False,
+        ),
+    ]
+    from_: Annotated[
+        Format | None,
+        typer.Option("--from", metavar="FORMAT", help="The format of IN. Default: by its content.", show_default=False),
+    ] = None
+    s3_path: Annotated[
+        str | None,
+        typer.Option(
+            "--s3-path",
+            metavar="PREFIX",
+            help="s3://BUCKET/PREFIX under which the images of COCO, VOC or YOLO are in S3.",
+            show_default=False,
+        ),
+    ] = None
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="FOLDER",
+            help="The images, for sizes that IN does not say; YOLO never does.",
+            show_default=False,
+        ),
+    ] = None
+    file_names: Annotated[
+        FileNames,
+        typer.Option(
+            "--file-names", metavar="WHAT", help="What images are called in COCO, VOC and YOLO: key or basename."
+        ),
+    ] = FileNames.KEY
+
+
 @app.command(
     "convert",
     help=help_text(
@@ -55,70 +99,25 @@ def convert(
         typer.Argument(metavar="IN", help="A file or s3://BUCKET/KEY; for VOC and YOLO a folder.", show_default=False),
     ],
     *,
-    to: Annotated[
-        Format,
-        typer.Option(
-            "--to",
-            metavar="FORMAT",
-            help="custom-labels, sagemaker-multilabel, coco, voc or yolo; the last two write a folder.",
-            show_default=False,
-        ),
-    ],
-    from_: Annotated[
-        Format | None,
-        typer.Option("--from", metavar="FORMAT", help="The format of IN. Default: by its content.", show_default=False),
-    ] = None,
-    s3_path: Annotated[
-        str | None,
-        typer.Option(
-            "--s3-path",
-            metavar="PREFIX",
-            help="s3://BUCKET/PREFIX under which the images of COCO, VOC or YOLO are in S3.",
-            show_default=False,
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images",
-            metavar="FOLDER",
-            help="The images, for sizes that IN does not say; YOLO never does.",
-            show_default=False,
-        ),
-    ] = None,
-    file_names: Annotated[
-        FileNames,
-        typer.Option(
-            "--file-names", metavar="WHAT", help="What images are called in COCO, VOC and YOLO: key or basename."
-        ),
-    ] = FileNames.KEY,
+    formats: FormatOptions,
     profile: Profile = None,
     options: ManifestOptions,
 ) -> None:
     """Convert labels."""
-    _check(to, s3_path, images, options)
-    place = s3_path if s3_path is not None or to.is_manifest else _NOWHERE
-    conversion = Conversion(classes=options.labels(), names=file_names, s3_path=place, images=images)
+    to = formats.to
+    _check(to, formats.s3_path, formats.images, options)
+    place = formats.s3_path if formats.s3_path is not None or to.is_manifest else _NOWHERE
+    conversion = Conversion(classes=options.labels(), names=formats.file_names, s3_path=place, images=formats.images)
 
     def left_out() -> dict[str, object]:
         skipped = +conversion.counts.skipped  # without zeros
         return WriteCounts(skipped=skipped, rejected=conversion.rejects.total).as_mapping(output=None)
 
     with data_errors_told(left_out, as_json=options.as_json), ExitStack() as stack:
-        found, stream = _opened(source, from_, Aws(profile=profile), stack)
+        found, stream = _opened(source, formats.from_, Aws(profile=profile), stack)
         _check_pair(found, to)
         try:
-            if found.is_manifest:
-                _write(conversion, stream, to, options)
-            elif to.is_manifest:
-                with open_output(options.output, yes=options.yes) as out:
-                    _write_boxes(conversion, conversion.images_of(source, found, stream), out, options)
-            else:
-                with tempfile.TemporaryFile() as held:
-                    _write_boxes(conversion, conversion.images_of(source, found, stream), held, options)
-                    held.seek(0)
-                    conversion.begin_again()
-                    _write(conversion, held, to, options)
+            _convert(conversion, source, found, stream, to=to, options=options)
         finally:
             _tell_rejects(source, conversion.rejects)
     _report(conversion.counts, found, to, options)
@@ -171,6 +170,23 @@ def _check_pair(found: Format, to: Format) -> None:
         globox()
     if not found.is_manifest and to is Format.MULTI_LABEL:
         raise UsageError(f"{found} has boxes, and {to} image-level labels alone", hint="Use --to custom-labels.")
+
+
+def _convert(
+    conversion: Conversion, source: str, found: Format, stream: BinaryIO, *, to: Format, options: ManifestOptions
+) -> None:
+    """Write what is in the input; between two formats of boxes a manifest is held in a temporary file."""
+    if found.is_manifest:
+        _write(conversion, stream, to, options)
+    elif to.is_manifest:
+        with open_output(options.output, yes=options.yes) as out:
+            _write_boxes(conversion, conversion.images_of(source, found, stream), out, options)
+    else:
+        with tempfile.TemporaryFile() as held:
+            _write_boxes(conversion, conversion.images_of(source, found, stream), held, options)
+            held.seek(0)
+            conversion.begin_again()
+            _write(conversion, held, to, options)
 
 
 def _write(conversion: Conversion, stream: BinaryIO, to: Format, options: ManifestOptions) -> None:

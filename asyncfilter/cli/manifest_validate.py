@@ -33,6 +33,60 @@ _DENIED = "ERROR_INVALID_PERMISSIONS_MANIFEST_S3_BUCKET"
 app = command_group()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleOptions:
+    """The options of what the manifest is for."""
+
+    role: Annotated[
+        Role | None,
+        typer.Option(
+            "--role",
+            metavar="ROLE",
+            help="train, test, or single for a manifest that the service is to split. Default: train, or test with "
+            "--against.",
+            show_default=False,
+        ),
+    ] = None
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="FILE", help="The training manifest of a test manifest.", show_default=False),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingOptions:
+    """The options of what counts, is shown, and is written beside the result."""
+
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            "--fix",
+            metavar="OUT",
+            help="Write what can be saved to OUT, and the rest to OUT-rejected.jsonl.",
+            show_default=False,
+        ),
+    ] = None
+    findings: Annotated[
+        Path | None,
+        typer.Option(
+            "--findings", metavar="FILE", help="Write every finding to FILE as one line of JSON.", show_default=False
+        ),
+    ] = None
+    max_findings: Annotated[int, typer.Option("--max-findings", metavar="N", min=0, help="Show at most N.")] = 1000
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False
+    creation_date: CreationDate = None
+
+    def outputs(self, *, yes: bool) -> Outputs:
+        """The files that they name; ``yes`` answers every question with yes.
+
+        Raises:
+            UsageError: One is stdout, or two are the same file.
+        """
+        outputs = Outputs(fix=self.fix, findings=self.findings, moment=command_moment(self.creation_date), yes=yes)
+        outputs.check()
+        return outputs
+
+
 @app.command(
     "validate",
     help=help_text(
@@ -47,20 +101,7 @@ app = command_group()
 def validate_(
     file: ManifestPath,
     *,
-    role: Annotated[
-        Role | None,
-        typer.Option(
-            "--role",
-            metavar="ROLE",
-            help="train, test, or single for a manifest that the service is to split. Default: train, or test with "
-            "--against.",
-            show_default=False,
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", metavar="FILE", help="The training manifest of a test manifest.", show_default=False),
-    ] = None,
+    roles: RoleOptions,
     region: Region = None,
     check_images: Annotated[
         bool,
@@ -70,37 +111,19 @@ def validate_(
             "keeps what was found, so that a check that was interrupted goes on.",
         ),
     ] = False,
-    fix: Annotated[
-        Path | None,
-        typer.Option(
-            "--fix",
-            metavar="OUT",
-            help="Write what can be saved to OUT, and the rest to OUT-rejected.jsonl.",
-            show_default=False,
-        ),
-    ] = None,
-    findings: Annotated[
-        Path | None,
-        typer.Option(
-            "--findings", metavar="FILE", help="Write every finding to FILE as one line of JSON.", show_default=False
-        ),
-    ] = None,
-    max_findings: Annotated[int, typer.Option("--max-findings", metavar="N", min=0, help="Show at most N.")] = 1000,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
-    creation_date: CreationDate = None,
+    findings: FindingOptions,
     profile: Profile = None,
     options: ResultOptions,
 ) -> None:
     """Check a manifest, and repair it where that is asked for."""
     aws = Aws(profile=profile, region=region)
-    outputs = Outputs(fix=fix, findings=findings, moment=command_moment(creation_date), yes=options.yes)
-    outputs.check()
+    outputs = findings.outputs(yes=options.yes)
     check = Options(
-        role=role or (Role.TRAIN if against is None else Role.TEST),
+        role=roles.role or (Role.TRAIN if roles.against is None else Role.TEST),
         region=region,
-        most_findings=max_findings,
-        is_strict=strict,
-        training=None if against is None else _training(against, aws),
+        most_findings=findings.max_findings,
+        is_strict=findings.strict,
+        training=None if roles.against is None else _training(roles.against, aws),
     )
     with ExitStack() as stack:
         try:

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share, alone and in blocks, and the form of every help text.
 
-A block is a dataclass whose fields are options. A command takes it as one parameter, and ``takes_options`` makes typer
-see its fields in that place.
+A block is a dataclass whose fields are options; one without a default is required. A command takes it as one
+parameter, and ``takes_options`` makes typer see its fields in that place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -207,6 +207,7 @@ def _parameters(command: Callable[..., None]) -> Iterator[inspect.Parameter]:
 def _options(block: type[Any]) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(block, include_extras=True)
     for field in fields(block):
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
         yield inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
         )

@@ -74,7 +74,7 @@ def open_for_reading(
         AccessError: S3 cannot be read.
     """
     job = deferred.load_job(path, overrides=settings)
-    if job.state is None or (job.state.is_copy and deferred.checkpoint_exists(job.checkpoint)):
+    if job.state is None or (not job.state.is_authoritative and deferred.checkpoint_exists(job.checkpoint)):
         return Reading(job, job.checkpoint)
     folder = until_end(_own_folder())
     found = deferred.run_async(partial(deferred.for_reading, job, folder, keeps_answers=may_write_answers))

@@ -13,7 +13,7 @@ from asyncfilter.custom_labels.manifest_lines import MissingLine, PresentLines, 
 from asyncfilter.custom_labels.messages import code_of
 from asyncfilter.custom_labels.pages import items_of
 from asyncfilter.custom_labels.training_errors import code_and_message, error_lists
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.ports.model_service import Dataset, DatasetType, ModelService, Page
 
@@ -67,13 +67,13 @@ class Counter:
 
     Args:
         service: The service.
-        waiter: Waits while a dataset cannot be listed.
+        poller: Waits while a dataset cannot be listed.
         project: Name of the project.
     """
 
-    def __init__(self, service: ModelService, waiter: Waiter, project: ProjectName) -> None:
+    def __init__(self, service: ModelService, poller: Poller, project: ProjectName) -> None:
         self._service = service
-        self._waiter = waiter
+        self._poller = poller
         self._wanted = project
 
     async def count(self, wish: ImportWish, rows: Sequence[Import]) -> list[ImportedDataset]:
@@ -126,7 +126,7 @@ class Counter:
         return list(present.missing(source.stream, source.fates))
 
     async def _note(self, dataset: Dataset, present: PresentLines) -> None:
-        self._waiter.tell(f"looking which of {dataset.entries} entries are there")
+        self._poller.tell(f"looking which of {dataset.entries} entries are there")
         async for entry in self._entries(dataset):
             if (source_ref := source_ref_of(entry)) is not None:
                 present.add(source_ref)
@@ -144,7 +144,7 @@ class Counter:
     def _entries(self, dataset: Dataset, *, has_errors: bool | None = None) -> AsyncIterator[str]:
         async def page(token: str | None) -> Page[str]:
             return await once_ready(
-                self._waiter,
+                self._poller,
                 "entries",
                 lambda: self._service.list_entries(dataset.arn, token=token, has_errors=has_errors),
             )

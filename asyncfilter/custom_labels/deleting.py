@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from asyncfilter.custom_labels.finding import all_versions, find_project, find_version
 from asyncfilter.custom_labels.lease import RUNS
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.errors import (
     RefusedError,
     ResourceInUseError,
@@ -19,7 +19,14 @@ from asyncfilter.errors import (
     TransientError,
 )
 from asyncfilter.job.model_names import ProjectName, VersionName
-from asyncfilter.ports.model_service import DatasetType, ModelService, Project, ProjectDataset, Version, VersionStatus
+from asyncfilter.ports.model_service import (
+    DatasetType,
+    ModelService,
+    ModelVersion,
+    Project,
+    ProjectDataset,
+    VersionStatus,
+)
 
 _ATTEMPTS = 6
 """How often is asked for what the service refuses as long as something else goes on."""
@@ -55,7 +62,7 @@ class DeletePlan:
 
     wanted: ProjectName
     project: Project | None
-    versions: Sequence[Version] = ()
+    versions: Sequence[ModelVersion] = ()
     datasets: Sequence[ProjectDataset] = ()
     deletes_project: bool = False
     gone: Sequence[str] = ()
@@ -66,12 +73,12 @@ class DeletePlan:
         return not (self.versions or self.datasets or self.deletes_project)
 
     @property
-    def running(self) -> list[Version]:
+    def running(self) -> list[ModelVersion]:
         """Versions that must be stopped first."""
         return [one for one in self.versions if one.status in RUNS]
 
     @property
-    def training(self) -> list[Version]:
+    def training(self) -> list[ModelVersion]:
         """Versions whose training must end first: the service has no way to stop one."""
         return [one for one in self.versions if one.status == VersionStatus.TRAINING_IN_PROGRESS]
 
@@ -113,7 +120,7 @@ async def deletion_plan(service: ModelService, wanted: ProjectName, wish: Delete
     project = await find_project(service, wanted)
     if project is None:
         return DeletePlan(wanted=wanted, project=None, gone=[one.name for one in wish.versions])
-    versions: list[Version] = []
+    versions: list[ModelVersion] = []
     gone: list[str] = []
     if wish.everything:
         versions = await all_versions(service, project)
@@ -139,15 +146,15 @@ class Deleter:
 
     Args:
         service: The service.
-        waiter: Waits until something is gone.
+        poller: Waits until something is gone.
         stop: Stops a model that runs, and returns when it is stopped.
     """
 
     def __init__(
-        self, service: ModelService, waiter: Waiter, stop: Callable[[Project, Version], Awaitable[None]]
+        self, service: ModelService, poller: Poller, stop: Callable[[Project, ModelVersion], Awaitable[None]]
     ) -> None:
         self._service = service
-        self._waiter = waiter
+        self._poller = poller
         self._stop = stop
 
     async def run(self, plan: DeletePlan) -> Deleted:
@@ -174,7 +181,7 @@ class Deleter:
             deleted.project = True
         return deleted
 
-    async def _delete_version(self, project: Project, version: Version) -> None:
+    async def _delete_version(self, project: Project, version: ModelVersion) -> None:
         name = VersionName(version.name, version.arn)
 
         async def look() -> str | None:
@@ -212,7 +219,7 @@ class Deleter:
     ) -> None:
         """Delete something, and wait until it is gone; what is in use is waited for."""
         for attempt in range(_ATTEMPTS):
-            state = await self._waiter.until(what, look, lambda seen: seen not in busy, _shown)
+            state = await self._poller.until(what, look, lambda seen: seen not in busy, _shown)
             if state is None:
                 return
             if not _is_going(state):
@@ -223,7 +230,7 @@ class Deleter:
                 except (ResourceInUseError, ThrottledError, TransientError):
                     if attempt == _ATTEMPTS - 1:
                         raise
-                    await self._waiter.pause(what)
+                    await self._poller.pause(what)
                     continue
             if await self._has_gone(what, look):
                 return
@@ -238,7 +245,7 @@ class Deleter:
             looks += 1
             return state is None or (looks > 3 and not _is_going(state))
 
-        return await self._waiter.until(what, look, is_over, _shown) is None
+        return await self._poller.until(what, look, is_over, _shown) is None
 
 
 def _shown(state: str | None) -> str:

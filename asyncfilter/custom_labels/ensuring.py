@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from asyncfilter.custom_labels.paced import is_certainly_undone
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.errors import (
     AsyncFilterError,
     RefusedError,
@@ -26,7 +26,7 @@ async def ensure(
     what: str,
     look: Callable[[], Awaitable[T | None]],
     make: Callable[[], Awaitable[object]],
-    waiter: Waiter,
+    poller: Poller,
 ) -> T:
     """What ``look`` finds; where that is nothing, it is made first.
 
@@ -36,7 +36,7 @@ async def ensure(
         what: For messages.
         look: Looks for it; None when it is not there.
         make: Asks for it, once.
-        waiter: Waits between the attempts.
+        poller: Waits between the attempts.
 
     Raises:
         RefusedError: The service refuses, and it is not there.
@@ -46,7 +46,7 @@ async def ensure(
     trouble: AsyncFilterError | None = None
     for attempt in range(ATTEMPTS):
         if attempt:
-            await waiter.pause(what)
+            await poller.pause(what)
         if (found := await look()) is not None:
             return found
         try:

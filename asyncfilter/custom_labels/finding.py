@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncfilter.custom_labels.pages import items_of
 from asyncfilter.errors import ResourceMissingError
 from asyncfilter.job.model_names import ProjectName, VersionName
-from asyncfilter.ports.model_service import ModelService, Project, Version
+from asyncfilter.ports.model_service import ModelService, ModelVersion, Project
 
 MISSING = "ResourceNotFoundException"
 
@@ -37,7 +37,7 @@ async def the_project(service: ModelService, wanted: ProjectName) -> Project:
     )
 
 
-async def find_version(service: ModelService, project: Project, wanted: VersionName) -> Version | None:
+async def find_version(service: ModelService, project: Project, wanted: VersionName) -> ModelVersion | None:
     """The version of a name; None when there is none, or when it has another ARN than the one given."""
     try:
         page = await service.describe_versions(project.arn, names=[wanted.name])
@@ -49,7 +49,7 @@ async def find_version(service: ModelService, project: Project, wanted: VersionN
     )
 
 
-async def the_version(service: ModelService, project: Project, wanted: VersionName) -> Version:
+async def the_version(service: ModelService, project: Project, wanted: VersionName) -> ModelVersion:
     """The version of a name.
 
     Raises:
@@ -70,7 +70,7 @@ async def all_projects(service: ModelService) -> list[Project]:
     return [one async for one in pages]
 
 
-async def all_versions(service: ModelService, project: Project) -> list[Version]:
+async def all_versions(service: ModelService, project: Project) -> list[ModelVersion]:
     """All versions of a project, newest first."""
     pages = items_of(f"versions of {project.name}", lambda token: service.describe_versions(project.arn, token=token))
     return [one async for one in pages]

@@ -22,7 +22,7 @@ from asyncfilter.custom_labels.finding import find_project
 from asyncfilter.custom_labels.import_log import Import, ImportLog, ImportMode, ImportPlan, ImportState
 from asyncfilter.custom_labels.manifest_lines import LineFates, batches
 from asyncfilter.custom_labels.paced import is_certainly_undone
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.datasets.manifests.ref_index import RefIndex
 from asyncfilter.errors import (
     RefusedError,
@@ -121,14 +121,14 @@ class Importer:
         service: The service.
         files: Writes manifests.
         log: The ledger's record of imports.
-        waiter: Waits for the service.
+        poller: Waits for the service.
     """
 
-    def __init__(self, service: ModelService, files: ObjectFiles, log: ImportLog, waiter: Waiter) -> None:
+    def __init__(self, service: ModelService, files: ObjectFiles, log: ImportLog, poller: Poller) -> None:
         self._service = service
         self._files = files
         self._log = log
-        self._waiter = waiter
+        self._poller = poller
 
     async def run(self, project: Project, wish: ImportWish) -> list[Import]:
         """Import, or take up the import that was cut; returns its rows.
@@ -164,7 +164,7 @@ class Importer:
         for row in rows:
             if await self._is_lost(project, row, wish):
                 return []
-        self._waiter.tell("taking up the import that was cut")
+        self._poller.tell("taking up the import that was cut")
         return rows
 
     async def _is_lost(self, project: Project, row: Import, wish: ImportWish) -> bool:
@@ -197,7 +197,7 @@ class Importer:
         test = await self._dataset(project, DatasetType.TEST)
         if not (train and train.entries and test and test.entries):
             return []
-        self._waiter.tell("the file was imported and split before; counting the datasets")
+        self._poller.tell("the file was imported and split before; counting the datasets")
         return rows
 
     async def _plans(self, project: Project, wish: ImportWish) -> list[ImportPlan]:
@@ -238,12 +238,12 @@ class Importer:
     async def _delete_failed(self, project: Project, found: Dataset, kind: DatasetType) -> None:
         """Delete a dataset that could not be made: it holds nothing, and stands in the way of another one."""
         what = f"{kind.value} dataset"
-        self._waiter.tell(f"{what}: making it failed ({found.message}); deleting it to make it again")
+        self._poller.tell(f"{what}: making it failed ({found.message}); deleting it to make it again")
         try:
             await self._service.delete_dataset(found.arn)
         except ResourceMissingError:
             return
-        await self._waiter.until(
+        await self._poller.until(
             what, lambda: self._dataset(project, kind), lambda seen: seen is None, lambda _seen: "is being deleted"
         )
 
@@ -270,7 +270,7 @@ class Importer:
             f"{kind.value} dataset",
             lambda: self._dataset(project, kind),
             lambda: self._service.create_dataset(project.arn, kind, manifest=place),
-            self._waiter,
+            self._poller,
         )
         if not row.is_sent:
             self._log.send(row, found.arn)
@@ -280,7 +280,7 @@ class Importer:
         """Put a manifest where the service reads it, unless it is there: its name is its digest."""
         if source.is_there or await self._files.size_bytes(place) == source.size_bytes:
             return
-        self._waiter.tell(f"{source.name}: putting it to {place.uri}")
+        self._poller.tell(f"{source.name}: putting it to {place.uri}")
         await self._files.write(place, source.stream, source.size_bytes)
 
     async def _run_entries(self, project: Project, row: Import, wish: ImportWish) -> Dataset:
@@ -290,7 +290,7 @@ class Importer:
             what,
             lambda: self._dataset(project, kind),
             lambda: self._service.create_dataset(project.arn, kind),
-            self._waiter,
+            self._poller,
         )
         now = await self._idle(found, kind)
         for batch in batches(source.stream, source.fates, row.offset):
@@ -301,7 +301,7 @@ class Importer:
             if now.status in FAILED:
                 return now
             self._log.advance(row, batch.end)
-            self._waiter.tell(f"{what}: {batch.end / max(1, source.size_bytes):.0%} of {source.name} is in")
+            self._poller.tell(f"{what}: {batch.end / max(1, source.size_bytes):.0%} of {source.name} is in")
         return now
 
     async def _update(self, dataset: Dataset, kind: DatasetType, content: bytes) -> None:
@@ -314,7 +314,7 @@ class Importer:
         trouble: Exception | None = None
         for attempt in range(_REPEATS):
             if attempt:
-                await self._waiter.pause(f"{kind.value} dataset")
+                await self._poller.pause(f"{kind.value} dataset")
                 await self._idle(dataset, kind)
             try:
                 await self._service.update_entries(dataset.arn, content)
@@ -334,7 +334,7 @@ class Importer:
             "TEST dataset",
             lambda: self._dataset(project, DatasetType.TEST),
             lambda: self._service.create_dataset(project.arn, DatasetType.TEST),
-            self._waiter,
+            self._poller,
         )
         test = await self._idle(test, DatasetType.TEST)
         train = await self._dataset(project, DatasetType.TRAIN)
@@ -364,7 +364,7 @@ class Importer:
                     raise
             else:
                 return
-            await self._waiter.pause("TEST dataset")
+            await self._poller.pause("TEST dataset")
             test = await self._idle(test, DatasetType.TEST)
             if test.entries or test.status in FAILED:
                 return
@@ -384,7 +384,7 @@ class Importer:
 
     async def _idle(self, dataset: Dataset, kind: DatasetType) -> Dataset:
         """A dataset once nothing is going on in it."""
-        return await self._waiter.until(
+        return await self._poller.until(
             f"{kind.value} dataset",
             lambda: self._service.describe_dataset(dataset.arn),
             lambda seen: seen.status not in BUSY,
@@ -392,7 +392,7 @@ class Importer:
         )
 
 
-async def once_ready(waiter: Waiter, what: str, look: Callable[[], Awaitable[T]]) -> T:
+async def once_ready(poller: Poller, what: str, look: Callable[[], Awaitable[T]]) -> T:
     """A look that the service refuses while a dataset is being changed.
 
     Raises:
@@ -404,7 +404,7 @@ async def once_ready(waiter: Waiter, what: str, look: Callable[[], Awaitable[T]]
         except (ResourceInUseError, ResourceNotReadyError):
             if attempt == _REPEATS - 1:
                 raise
-        await waiter.pause(what)
+        await poller.pause(what)
     raise AssertionError("the last attempt returns or raises")
 
 

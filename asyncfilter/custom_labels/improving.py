@@ -28,7 +28,7 @@ from asyncfilter.custom_labels.manifest_lines import source_ref_of
 from asyncfilter.custom_labels.pages import items_of
 from asyncfilter.custom_labels.training import TRAINING_OPEN, Trained, Trainer, TrainingPlan, TrainingWish
 from asyncfilter.custom_labels.training_log import TrainingLog, TrainingState
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.datasets.manifests.ref_index import RefIndex
 from asyncfilter.errors import RefusedError
 from asyncfilter.job.model_names import ProjectName, VersionName
@@ -37,10 +37,10 @@ from asyncfilter.ports.model_service import (
     Dataset,
     DatasetType,
     ModelService,
+    ModelVersion,
     ObjectFiles,
     Page,
     Project,
-    Version,
     VersionStatus,
 )
 
@@ -114,7 +114,7 @@ class ImprovementPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class VersionComparison:
     """Two versions compared.
 
     Attributes:
@@ -136,7 +136,7 @@ class Verdict:
         return self.f1_old is None or self.f1_new > self.f1_old
 
 
-Judge = Callable[[Version | None, Version], Awaitable[Verdict]]
+Judge = Callable[[ModelVersion | None, ModelVersion], Awaitable[VersionComparison]]
 """Compares an old version, which may be missing, with a new one."""
 
 
@@ -154,7 +154,7 @@ class Improved:
     row: Improvement
     imported: ImportedDataset | None
     trained: Trained | None = None
-    verdict: Verdict | None = None
+    verdict: VersionComparison | None = None
 
     @property
     def is_better(self) -> bool:
@@ -183,19 +183,19 @@ class Improver:
         service: The service.
         files: Its files.
         logs: The records of the ledger.
-        waiter: Waits for the service.
+        poller: Waits for the service.
         project: The project.
     """
 
-    def __init__(self, service: ModelService, files: ObjectFiles, logs: Logs, waiter: Waiter, project: Project) -> None:
+    def __init__(self, service: ModelService, files: ObjectFiles, logs: Logs, poller: Poller, project: Project) -> None:
         named = ProjectName(project.name, arn=project.arn)
         self._service = service
-        self._importer = Importer(service, files, logs.imports, waiter)
-        self._counter = Counter(service, waiter, named)
-        self._trainer = Trainer(service, logs.trainings, waiter, project)
+        self._importer = Importer(service, files, logs.imports, poller)
+        self._counter = Counter(service, poller, named)
+        self._trainer = Trainer(service, logs.trainings, poller, project)
         self._log = logs.improvements
         self._imports = logs.imports
-        self._waiter = waiter
+        self._poller = poller
         self._project = project
 
     # -- Before
@@ -270,7 +270,7 @@ class Improver:
 
     async def _refs(self, dataset: Dataset) -> RefIndex:
         """The images of a dataset."""
-        self._waiter.tell(f"reading the {dataset.entries} entries of the test dataset")
+        self._poller.tell(f"reading the {dataset.entries} entries of the test dataset")
         refs = RefIndex()
         number = 0
         async for entry in items_of("entries", lambda token: self._page(dataset, token)):
@@ -280,7 +280,7 @@ class Improver:
         return refs
 
     async def _page(self, dataset: Dataset, token: str | None) -> Page[str]:
-        return await once_ready(self._waiter, "entries", lambda: self._service.list_entries(dataset.arn, token=token))
+        return await once_ready(self._poller, "entries", lambda: self._service.list_entries(dataset.arn, token=token))
 
     # -- The steps
 
@@ -369,7 +369,7 @@ class Improver:
         added = min(max(0, entries - row.entries_before), len(plan.selected.refs))
         return self._log.imported(row, added=added, replaced=len(plan.selected.refs) - added)
 
-    async def _find(self, version: str) -> Version | None:
+    async def _find(self, version: str) -> ModelVersion | None:
         return await find_version(self._service, self._project, VersionName(version))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from asyncfilter.custom_labels.finding import all_projects, all_versions, the_project
 from asyncfilter.custom_labels.lease import RUNS, Lease
 from asyncfilter.job.model_names import ProjectName
-from asyncfilter.ports.model_service import ModelService, Project, Version, VersionStatus
+from asyncfilter.ports.model_service import ModelService, ModelVersion, Project, VersionStatus
 
 _BILLED = RUNS | {VersionStatus.STOPPING}
 
@@ -18,7 +18,7 @@ class ListedModel:
     """A version with its lease; None without one of ours."""
 
     project: Project
-    version: Version
+    version: ModelVersion
     lease: Lease | None
 
     @property

@@ -17,7 +17,15 @@ from asyncfilter.clock import Clock
 from asyncfilter.errors import ThrottledError, TransientError
 from asyncfilter.model import S3Location
 from asyncfilter.policy.retrying import RetrySchedule
-from asyncfilter.ports.model_service import Dataset, DatasetLabel, DatasetType, ModelService, Page, Project, Version
+from asyncfilter.ports.model_service import (
+    Dataset,
+    DatasetLabel,
+    DatasetType,
+    ModelService,
+    ModelVersion,
+    Page,
+    Project,
+)
 
 CALLS_A_SECOND = 4.0
 """Most calls of one operation; the quota is 5 (facts of the service's quotas, each operation of the control plane)."""
@@ -95,7 +103,7 @@ class PacedService:
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[Version]:
+    ) -> Page[ModelVersion]:
         """See ``ModelService``."""
         return await self._look(
             "DescribeProjectVersions",

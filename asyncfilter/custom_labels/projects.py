@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from asyncfilter.custom_labels.call_log import CallLog
 from asyncfilter.custom_labels.ensuring import ensure
 from asyncfilter.custom_labels.finding import MISSING, find_project
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.errors import ResourceMissingError
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.ports.model_service import ModelService, Project, ProjectStatus
@@ -21,7 +21,7 @@ class MadeProject:
     is_new: bool
 
 
-async def make_project(service: ModelService, log: CallLog, wanted: ProjectName, waiter: Waiter) -> MadeProject:
+async def make_project(service: ModelService, log: CallLog, wanted: ProjectName, poller: Poller) -> MadeProject:
     """Make a project, unless it is there; returns when it can be used.
 
     Raises:
@@ -35,7 +35,7 @@ async def make_project(service: ModelService, log: CallLog, wanted: ProjectName,
 
     found = await look()
     if found is not None and found.status == ProjectStatus.DELETING:
-        found = await waiter.until(what, look, lambda seen: seen is None, lambda _seen: "is being deleted")
+        found = await poller.until(what, look, lambda seen: seen is None, lambda _seen: "is being deleted")
     if found is None and wanted.arn is not None:
         raise ResourceMissingError(
             f"there is no project {wanted.arn}, and a new one has an ARN of its own",
@@ -44,8 +44,8 @@ async def make_project(service: ModelService, log: CallLog, wanted: ProjectName,
         )
     is_new = found is None
     if found is None:
-        await ensure(what, look, lambda: service.create_project(wanted.name), waiter)
-    project = await waiter.until(
+        await ensure(what, look, lambda: service.create_project(wanted.name), poller)
+    project = await poller.until(
         what, look, lambda seen: seen is not None and seen.status == ProjectStatus.CREATED, _state
     )
     if project is None:

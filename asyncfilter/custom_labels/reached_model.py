@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from asyncfilter.custom_labels.lease import MISSING
 from asyncfilter.errors import AccessError, ResourceMissingError
 from asyncfilter.job.model_arn import ModelArn
-from asyncfilter.ports.model_service import ModelService, Version
+from asyncfilter.ports.model_service import ModelService, ModelVersion
 
 CallerAccount = Callable[[], Awaitable[str]]
 """Asks for the number of the account whose credentials are in use."""
@@ -28,7 +28,7 @@ class ReachedModel:
     service: ModelService
     account: CallerAccount
 
-    async def version(self) -> Version | None:
+    async def version(self) -> ModelVersion | None:
         """The version as the service describes it; None when there certainly is none.
 
         Raises:

@@ -31,7 +31,7 @@ from asyncfilter.custom_labels.lease import (
 from asyncfilter.custom_labels.lease_table import Leases
 from asyncfilter.custom_labels.processes import Host
 from asyncfilter.custom_labels.reached_model import ReachedModel
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.errors import (
     AsyncFilterError,
     LedgerError,
@@ -91,17 +91,17 @@ class Reaper:
         leases: The table.
         host: Reads the clocks, and knows which processes live.
         open_model: Opens the service of a lease.
-        waiter: Waits between looks, and says how it goes.
+        poller: Waits between looks, and says how it goes.
         patience_s: Longest time without an answer of the service, seconds.
     """
 
     def __init__(
-        self, leases: Leases, host: Host, open_model: OpenModel, waiter: Waiter, *, patience_s: float = PATIENCE_S
+        self, leases: Leases, host: Host, open_model: OpenModel, poller: Poller, *, patience_s: float = PATIENCE_S
     ) -> None:
         self._leases = leases
         self._host = host
         self._open_model = open_model
-        self._waiter = waiter
+        self._poller = poller
         self._patience_s = patience_s
 
     async def reap(self) -> Reaped:
@@ -144,7 +144,7 @@ class Reaper:
         if ended is None:
             await self.look_after(lease)
         elif ended.state is LeaseState.STOPPING:
-            self._waiter.tell(f"stopping {ended.arn}: {WHY[ended.reason or EndReason.ASKED]}")
+            self._poller.tell(f"stopping {ended.arn}: {WHY[ended.reason or EndReason.ASKED]}")
             reaped.stopped.append(await self.pursue(ended))
         elif lease.is_open:
             reaped.passed_on.append(ended)
@@ -198,8 +198,8 @@ class Reaper:
                 except (ThrottledError, TransientError) as error:
                     if pursuit.unanswered_s() > self._patience_s:
                         raise
-                    self._waiter.tell(f"stopping {lease.arn}: no answer ({error.message}); trying again")
-                await self._waiter.pause(f"stop of {lease.arn}")
+                    self._poller.tell(f"stopping {lease.arn}: no answer ({error.message}); trying again")
+                await self._poller.pause(f"stop of {lease.arn}")
 
     async def _turn(self, model: ReachedModel, pursuit: _Pursuit) -> StopStep:
         """A look, and what follows from it.

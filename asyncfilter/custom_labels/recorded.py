@@ -14,10 +14,10 @@ from asyncfilter.ports.model_service import (
     DatasetLabel,
     DatasetType,
     ModelService,
+    ModelVersion,
     ObjectFiles,
     Page,
     Project,
-    Version,
 )
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class RecordedService:
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[Version]:
+    ) -> Page[ModelVersion]:
         """See ``ModelService``."""
         return await self._service.describe_versions(project_arn, names=names, token=token)
 

@@ -23,7 +23,7 @@ from asyncfilter.custom_labels.paced import is_certainly_undone
 from asyncfilter.custom_labels.processes import Host
 from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.reaper import Reaper
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.errors import (
     AsyncFilterError,
     LeaseError,
@@ -32,7 +32,7 @@ from asyncfilter.errors import (
     ThrottledError,
     TransientError,
 )
-from asyncfilter.ports.model_service import Version, VersionStatus
+from asyncfilter.ports.model_service import ModelVersion, VersionStatus
 
 FOREIGN = "MODEL_RUNS_WITHOUT_LEASE"
 OTHER_UNITS = "OTHER_UNITS"
@@ -53,7 +53,7 @@ class FoundModel:
         leases: Leases of ours that last on it, the oldest first.
     """
 
-    version: Version
+    version: ModelVersion
     leases: tuple[Lease, ...]
 
     @property
@@ -100,7 +100,7 @@ class Starter:
         model: At its service.
         leases: The table.
         host: Reads the clocks.
-        waiter: Waits between looks.
+        poller: Waits between looks.
         reaper: Goes on with a stop that another process may have left.
         on_taken: Starts a watcher of the lease that outlives this process; an error of it ends the start.
     """
@@ -110,7 +110,7 @@ class Starter:
         model: ReachedModel,
         leases: Leases,
         host: Host,
-        waiter: Waiter,
+        poller: Poller,
         *,
         reaper: Reaper,
         on_taken: OnTaken = _nothing,
@@ -118,7 +118,7 @@ class Starter:
         self._model = model
         self._leases = leases
         self._host = host
-        self._waiter = waiter
+        self._poller = poller
         self._reaper = reaper
         self._on_taken = on_taken
 
@@ -139,10 +139,10 @@ class Starter:
                 self._release_ended(before)
             present = self._present()
             if ending := [lease for lease in present if not lease.lasts]:
-                self._waiter.tell(f"{self._model.arn}: waiting until it is stopped")
+                self._poller.tell(f"{self._model.arn}: waiting until it is stopped")
                 await self._reaper.pursue(ending[0])
             elif version.status == VersionStatus.STOPPING:
-                await self._waiter.pause(f"stop of {self._model.arn}")
+                await self._poller.pause(f"stop of {self._model.arn}")
             elif before == present or version.status not in RUNS:
                 _check_state(version)
                 return FoundModel(version=version, leases=tuple(present))
@@ -176,9 +176,9 @@ class Starter:
                 await self._send(lease)
                 return lease
             # By one lease one process starts the model; if it dies, the next round takes its place.
-            await self._waiter.pause(f"start of {lease.arn} by process {lease.holder.pid}")
+            await self._poller.pause(f"start of {lease.arn} by process {lease.holder.pid}")
 
-    async def until_running(self, lease: Lease, *, meanwhile: Callable[[], object] = lambda: None) -> Version:
+    async def until_running(self, lease: Lease, *, meanwhile: Callable[[], object] = lambda: None) -> ModelVersion:
         """Wait until the model runs.
 
         Args:
@@ -190,7 +190,7 @@ class Starter:
             WaitEndedError: The time of the waits is over; the start goes on.
         """
 
-        async def look() -> Version:
+        async def look() -> ModelVersion:
             meanwhile()
             version = await self._model.version()
             if version is None:
@@ -199,7 +199,7 @@ class Starter:
             self._follow(lease, version)
             return version
 
-        return await self._waiter.until(
+        return await self._poller.until(
             f"start of {lease.arn}", look, lambda seen: seen.status == VersionStatus.RUNNING, lambda seen: seen.status
         )
 
@@ -229,7 +229,7 @@ class Starter:
             if await self._attempt(lease, doubt):
                 self._leases.accepted(lease.id)
                 return
-            await self._waiter.pause(f"start of {lease.arn}")
+            await self._poller.pause(f"start of {lease.arn}")
         raise ended(lease)
 
     async def _attempt(self, lease: Lease, doubt: _Doubt) -> bool:
@@ -246,7 +246,7 @@ class Starter:
                 raise
             if doubt.is_old:
                 raise
-            self._waiter.tell(f"start of {lease.arn}: no answer ({error.message}); looking whether it was accepted")
+            self._poller.tell(f"start of {lease.arn}: no answer ({error.message}); looking whether it was accepted")
             return await self._was_accepted()
         except AsyncFilterError:
             if not doubt.exists:  # else the lease stays, and ends like every other by the service's word
@@ -277,7 +277,7 @@ class Starter:
         except (ThrottledError, TransientError):
             return False
 
-    def _follow(self, lease: Lease, version: Version) -> None:
+    def _follow(self, lease: Lease, version: ModelVersion) -> None:
         """Note what the service shows of a model that was started."""
         if version.status in RUNS:
             if not self._leases.seen(lease.id, running=version.status == VersionStatus.RUNNING):
@@ -314,7 +314,7 @@ class _Doubt:
             self._since_s = self._host.boot_s()
 
 
-def _check_state(version: Version) -> None:
+def _check_state(version: ModelVersion) -> None:
     if version.status not in RUNS and version.status not in NOT_RUNNING - {MISSING}:
         raise LeaseError(
             f"{version.arn} is {version.status}: it cannot be started",

@@ -10,7 +10,7 @@ from typing import Any
 from asyncfilter.custom_labels.finding import all_versions, the_project, the_version
 from asyncfilter.custom_labels.lease import Lease
 from asyncfilter.job.model_names import ProjectName, VersionName
-from asyncfilter.ports.model_service import Dataset, DatasetType, ModelService, Project, Version
+from asyncfilter.ports.model_service import Dataset, DatasetType, ModelService, ModelVersion, Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class ProjectState:
     project: Project
     train: Dataset | None
     test: Dataset | None
-    versions: tuple[Version, ...]
+    versions: tuple[ModelVersion, ...]
     leases: Mapping[str, Lease] = field(default_factory=dict)
 
 
@@ -68,7 +68,7 @@ def dataset_mapping(dataset: Dataset | None) -> dict[str, Any] | None:
     }
 
 
-def version_mapping(version: Version, lease: object = None) -> dict[str, Any]:
+def version_mapping(version: ModelVersion, lease: object = None) -> dict[str, Any]:
     """A version under its public names; ``units`` are those that it was started with, 0 when it was not."""
     return {
         "version": version.name,

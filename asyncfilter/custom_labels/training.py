@@ -19,7 +19,7 @@ from asyncfilter.custom_labels.ensuring import ensure
 from asyncfilter.custom_labels.finding import all_projects, all_versions, find_version
 from asyncfilter.custom_labels.paced import is_certainly_undone
 from asyncfilter.custom_labels.training_log import Training, TrainingLog, TrainingState
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.errors import (
     AccessError,
     CallError,
@@ -31,7 +31,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.job.model_names import VersionName
 from asyncfilter.model import S3Location
-from asyncfilter.ports.model_service import ModelService, Project, Version, VersionStatus
+from asyncfilter.ports.model_service import ModelService, ModelVersion, Project, VersionStatus
 
 TRAINING_OPEN = "TRAINING_OPEN"
 """Code of a training that goes on, or whose end was not shown, where another one is wished for."""
@@ -80,7 +80,7 @@ class Trained:
         row: Its number in the ledger; None for one that the ledger does not have.
     """
 
-    version: Version
+    version: ModelVersion
     is_attached: bool
     row: int | None
 
@@ -96,14 +96,14 @@ class Trainer:
     Args:
         service: The service.
         log: The ledger's record of trainings.
-        waiter: Waits for the end.
+        poller: Waits for the end.
         project: The project.
     """
 
-    def __init__(self, service: ModelService, log: TrainingLog, waiter: Waiter, project: Project) -> None:
+    def __init__(self, service: ModelService, log: TrainingLog, poller: Poller, project: Project) -> None:
         self._service = service
         self._log = log
-        self._waiter = waiter
+        self._poller = poller
         self._project = project
 
     async def plan(self, wish: TrainingWish, *, default_name: str) -> TrainingPlan:
@@ -148,7 +148,7 @@ class Trainer:
         self._log.start(row, found.arn)
         return Trained(version=await self._end(found, waits=waits), is_attached=is_attached, row=row.id)
 
-    async def training_now(self) -> Sequence[tuple[str, Version]]:
+    async def training_now(self) -> Sequence[tuple[str, ModelVersion]]:
         """The versions of the account that are being trained, with their projects."""
         return [
             (project.name, version)
@@ -170,7 +170,7 @@ class Trainer:
         self._log.end(row.id, TrainingState.DROPPED)
         return self._log.begin(self._project.arn, row.version, output=wish.output, kms_key=wish.kms_key)[0]
 
-    async def _started(self, row: Training, *, is_own: bool, may_pay: bool) -> tuple[Version, bool]:
+    async def _started(self, row: Training, *, is_own: bool, may_pay: bool) -> tuple[ModelVersion, bool]:
         """The version of an open row that one look did not show: the service has it, or is asked for it.
 
         Args:
@@ -190,11 +190,11 @@ class Trainer:
             raise _deleted(row.version)
         return await self._ask(row, is_own=is_own)
 
-    async def _ask(self, row: Training, *, is_own: bool) -> tuple[Version, bool]:
+    async def _ask(self, row: Training, *, is_own: bool) -> tuple[ModelVersion, bool]:
         """As ``_started``. The command that has begun a row asks first: another one may only have died, or be slow."""
         may_be_made = False
         if not is_own:
-            await self._waiter.pause(f"version {row.version}")
+            await self._poller.pause(f"version {row.version}")
 
         async def make() -> None:
             nonlocal may_be_made
@@ -208,7 +208,7 @@ class Trainer:
             may_be_made = True
 
         try:
-            found = await ensure(f"version {row.version}", lambda: self._find(row.version), make, self._waiter)
+            found = await ensure(f"version {row.version}", lambda: self._find(row.version), make, self._poller)
         except ResourceInUseError:
             raise  # there may be one of this name that cannot be seen yet: the row stays open
         except (RefusedError, AccessError, CallError):
@@ -217,32 +217,32 @@ class Trainer:
             raise
         return found, not (is_own or may_be_made)
 
-    async def _still_there(self, row: Training) -> Version:
+    async def _still_there(self, row: Training) -> ModelVersion:
         """A version that the service had, and that one look did not show.
 
         Raises:
             ResourceMissingError: It is not there any more.
         """
         for _ in range(_LOOKS):
-            await self._waiter.pause(f"version {row.version}")
+            await self._poller.pause(f"version {row.version}")
             if found := await self._find(row.version):
                 return found
         self._log.end(row.id, TrainingState.REPORTED)
         raise _deleted(row.version)
 
-    async def _end(self, version: Version, *, waits: bool) -> Version:
+    async def _end(self, version: ModelVersion, *, waits: bool) -> ModelVersion:
         """A version once its training is over; as it is now without a wait."""
         if not waits:
             return version
         what = f"training of {version.name}"
         missed = 0
 
-        def is_over(seen: Version | None) -> bool:
+        def is_over(seen: ModelVersion | None) -> bool:
             nonlocal missed
             missed = 0 if seen is not None else missed + 1
             return missed >= _LOOKS or (seen is not None and seen.status != VersionStatus.TRAINING_IN_PROGRESS)
 
-        seen = await self._waiter.until(
+        seen = await self._poller.until(
             what, lambda: self._find(version.name), is_over, lambda found: found.status if found else "not shown"
         )
         if seen is None:
@@ -266,11 +266,11 @@ class Trainer:
             hint=f"See its end first: asyncfilter model train {self._project.name} --version {row.version}.",
         )
 
-    async def _find(self, version: str) -> Version | None:
+    async def _find(self, version: str) -> ModelVersion | None:
         return await find_version(self._service, self._project, VersionName(version))
 
 
-def _status(version: Version | None) -> str | None:
+def _status(version: ModelVersion | None) -> str | None:
     return None if version is None else version.status
 
 

@@ -16,7 +16,7 @@ from asyncfilter.custom_labels.messages import code_of
 from asyncfilter.datasets.manifests.physical_lines import read_lines
 from asyncfilter.errors import AccessError, AsyncFilterError
 from asyncfilter.model import S3Location
-from asyncfilter.ports.model_service import ObjectFiles, Version, VersionStatus
+from asyncfilter.ports.model_service import ModelVersion, ObjectFiles, VersionStatus
 
 MOST_ERRORS = 10_000
 """Most errors that are kept; a training has failed long before."""
@@ -42,7 +42,7 @@ class TrainingError:
     message: str
 
 
-async def training_errors(files: ObjectFiles, version: Version, held: BinaryIO) -> list[TrainingError]:
+async def training_errors(files: ObjectFiles, version: ModelVersion, held: BinaryIO) -> list[TrainingError]:
     """All that the service found wrong, the errors of the whole first.
 
     Args:

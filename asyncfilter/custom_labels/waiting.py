@@ -19,7 +19,7 @@ PATIENCE_S = 600.0
 """Longest time without an answer of the service, seconds; then its error ends the wait."""
 
 
-class Waiter:
+class Poller:
     """Waits of one command, which together are bounded by its ``--timeout``.
 
     Args:

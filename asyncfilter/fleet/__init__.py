@@ -6,7 +6,7 @@ carries them (``wires``); ``rays`` has those over Ray.
 
 - ``messages``, ``faults``: what travels, typed and bounded.
 - ``link``: the head's end of one worker, with ``window`` (flow control), ``asks``, ``outbox`` and ``sessions``.
-- ``crew``: all workers, with ``line``, ``refusals``, ``reservations`` and ``unstored``.
+- ``crew``: all workers, with ``wait_queue``, ``refusals``, ``reservations`` and ``unstored``.
 - ``ports``: the engine's ``Detector`` and ``Preparation`` over a crew.
 - ``examiner``, ``kept``, ``transit``, ``held``: the worker's end.
 - ``ray_connection``, ``ray_actor``, ``own_ray``, ``keeper``: Ray itself.

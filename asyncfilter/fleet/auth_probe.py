@@ -1,4 +1,4 @@
-"""Whether a Ray wants a token: its head is asked for its id, which is no secret, without one.
+"""Whether a Ray requires a token: its head is asked for its id, which is no secret, without one.
 
 Ray's own client cannot be asked: it sends the token of this process, which a Ray without authentication ignores. So
 this is one call of gRPC by hand: a frame with headers, one with an empty message; only a call that is allowed is
@@ -21,8 +21,8 @@ _MOST_FRAMES = 100
 _MOST_BYTES = 1 << 20
 
 
-def wants_no_token(address: str) -> bool:
-    """Whether the Ray at ``HOST:PORT`` answers who has no token; False also where that cannot be found out."""
+def needs_no_token(address: str) -> bool:
+    """Whether the Ray at ``HOST:PORT`` accepts calls without a token; False also where that cannot be found out."""
     host, _, port = address.rpartition(":")
     with (
         suppress(OSError, ValueError),

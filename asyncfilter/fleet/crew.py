@@ -16,12 +16,12 @@ from asyncfilter.clock import Clock
 from asyncfilter.errors import AsyncFilterError, WaitEndedError
 from asyncfilter.events import Emit, TurnsReturned, WorkerJoined, WorkerLeft, WorkerLost
 from asyncfilter.fleet.asks import Terms
-from asyncfilter.fleet.line import Line
 from asyncfilter.fleet.link import Link
 from asyncfilter.fleet.messages import Hello
 from asyncfilter.fleet.refusals import Refusals
 from asyncfilter.fleet.reservations import Reservations
 from asyncfilter.fleet.unstored import LateAnswer, LinkKey, UnstoredAnswers
+from asyncfilter.fleet.wait_queue import WaitQueue
 from asyncfilter.fleet.wires import Hub, Loss, WorkerFaultError
 from asyncfilter.model import Detection, ObjectRef, StopReason, Workers
 
@@ -60,8 +60,8 @@ class Crew:
         self._limit = 0
         self._listeners: list[Callable[[], None]] = []
         self._promised = 0
-        self._places = Line(self._promise, self._withdraw)
-        self._preparations = Line(self._promise_preparation, self._withdraw_preparation)
+        self._places = WaitQueue(self._promise, self._withdraw)
+        self._preparations = WaitQueue(self._promise_preparation, self._withdraw_preparation)
         self._changed = anyio.Event()
         self._watching = 0
         self._is_closed = False

@@ -45,7 +45,7 @@ _CODE_CHARS = 150
 _LONGEST_WAIT_S = 1e5
 
 DECODER_CODES = frozenset({"decoder_died", "decoding_timeout"})
-"""Codes of an image whose decoding process died or did not end: in a fleet, its try failed, not yet the image."""
+"""Codes of an image whose decoding process was killed or did not end: in a fleet, its try failed, not yet the image."""
 
 
 def fault_of(error: BaseException) -> Fault:

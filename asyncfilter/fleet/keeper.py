@@ -1,9 +1,9 @@
 """A small process that keeps a Ray of our own: it starts it, and stops it once no head has used it for a while.
 
-``python keeper.py FOLDER CPUS``. The head holds a lock on ``FOLDER/head`` as long as it lives; a killed head lets go of
-it, and the workers go on waiting for the next one. The keeper stops Ray when the lock was free for so long that they
-have left, and at once when ``FOLDER/stop`` appears; then it removes the folder. What Ray prints goes where its own
-output goes. It imports nothing but the standard library.
+``python keeper.py FOLDER CPUS``. The head holds a lock on ``FOLDER/head`` as long as it runs; the lock of a killed head
+is released, and the workers go on waiting for the next one. The keeper stops Ray when the lock was free for so long
+that they have left, and at once when ``FOLDER/stop`` appears; then it removes the folder. What Ray prints goes where
+its own output goes. It imports nothing but the standard library.
 
 Ray listens on the loopback interface alone, and wants the token in ``FOLDER/token``.
 """
@@ -38,7 +38,7 @@ ENVIRONMENT = {
 
 
 def main() -> None:
-    """Keep Ray until nobody needs it."""
+    """Keep Ray until no head needs it."""
     folder, cpus = Path(sys.argv[1]), sys.argv[2]
     for name in (signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The answers that a worker keeps until the head says that they are durable: so no head's death loses one."""
+"""The answers that a worker keeps until the head reports that they are durable: so a killed head loses none."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class OwnRay:
 
 
 def _hold(folder: Path) -> BinaryIO | None:
-    """The lock that tells the keeper that a head lives; None where another one does."""
+    """The lock that shows the keeper that a head runs; None where another one does."""
     lock = (folder / "head").open("r+b")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
 """The Ray that this process is connected to: where to find one, how it is joined, asked and left.
 
 Only this module imports Ray, and only when a run needs it. A Ray may end, or stand still, at any moment: so it is asked
-in threads that nobody has to wait for, and one that does not answer is left without a word.
+in threads that no task has to wait for, and one that does not answer is left without a request.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def check_installed() -> None:
 
 
 def given_address() -> str | None:
-    """The address that the environment has; None where it has none, or says in Ray's words that it is to be found."""
+    """The address that the environment has; None where it has none, or a word of Ray's for one that is to be found."""
     given = os.environ.get("RAY_ADDRESS", "")
     return given if given not in {"", "auto", "local"} else None
 
@@ -117,9 +117,9 @@ def connect(address: str, environment: Mapping[str, str]) -> None:
         raise AccessError(f"no Ray answers at {address}", hint="Check cluster.address, --on and RAY_ADDRESS.")
     # Ray takes 127.0.0.1 for this machine's other address otherwise, where a Ray of our own does not listen.
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = not address.startswith("127.0.0.1:")  # noqa: SLF001
-    # Ray tells of dead workers on stdout, where the result of the command goes; events tell of them here.
+    # Ray prints lost workers on stdout, where the result of the command goes; events report them here.
     if hasattr(ray._private.worker, "print_to_stdstream"):  # noqa: SLF001
-        ray._private.worker.print_to_stdstream = _say_nothing  # noqa: SLF001
+        ray._private.worker.print_to_stdstream = _print_nothing  # noqa: SLF001
     # It warns that it takes no SIGTERM in this thread.
     logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
     try:
@@ -140,8 +140,8 @@ def take_sigterm_back() -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
-def _say_nothing(*_args: object, **_kwargs: object) -> None:
-    """Print nothing."""
+def _print_nothing(*_args: object, **_kwargs: object) -> None:
+    """In place of Ray's printing."""
 
 
 def refusal(address: str, error: Exception) -> AsyncFilterError:
@@ -164,7 +164,7 @@ def refusal(address: str, error: Exception) -> AsyncFilterError:
 
 
 def has_tokens() -> bool:
-    """Whether this process talks to Ray with a token."""
+    """Whether this process connects to Ray with a token."""
     return os.environ.get("RAY_AUTH_MODE") == "token"
 
 
@@ -236,13 +236,13 @@ class _Calls:
                 self._changed.notify_all()
 
     def end(self, wait_s: float) -> bool:
-        """Let nobody ask any more; whether all that did have their answer within a time."""
+        """Refuse further calls; whether all that were made have their answer within a time."""
         with self._changed:
             self.are_over = True
             return self._changed.wait_for(lambda: not self._count, wait_s)
 
     def begin(self) -> None:
-        """Let Ray be asked from now on."""
+        """Accept calls from now on."""
         with self._changed:
             self.are_over = False
 

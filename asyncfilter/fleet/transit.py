@@ -36,7 +36,7 @@ class Transit:
         self._began_s = self._updated_s = float("-inf")
 
     def arrived(self, sent_s: float, now_s: float) -> None:
-        """Learn from a frame.
+        """Adapt to one frame.
 
         Args:
             sent_s: When it was sent, by the head's clock.

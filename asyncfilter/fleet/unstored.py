@@ -1,4 +1,4 @@
-"""The answers that are not durable yet, as the head knows them: who keeps each, and which belong to no ask."""
+"""The answers that are not durable yet: which worker keeps each, and which belong to no ask."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class UnstoredAnswers:
         self._numbers[image.key, image.etag].append(_Number(link, link.process, number))
 
     def durable(self, objects: Iterable[LinkKey]) -> None:
-        """Tell the workers that the answers about these objects, by key and ETag, are durable."""
+        """Report to the workers that the answers about these objects, by key and ETag, are durable."""
         by_link: dict[Link, list[int]] = defaultdict(list)
         for one in objects:
             for link, process, number in self._numbers.pop(one, ()):
-                if process == link.process:  # what a process kept that has ended is no more; another may use the number
+                if process == link.process:  # an ended process keeps nothing; another may use the number
                     by_link[link].append(number)
         for link, numbers in by_link.items():
             link.durable(numbers)
@@ -65,7 +65,7 @@ class UnstoredAnswers:
     def take_late(self) -> list[LateAnswer]:
         """The answers that were added since the last call."""
         late, self._late = self._late, []
-        if late:  # else somebody may wait for the event that is there
+        if late:  # else a task may wait for the event that is there
             self._arrived = anyio.Event()
         return late
 

@@ -1,4 +1,4 @@
-"""How many asks may be under way at one worker: cut where its answers say that asks reach it late, else grown.
+"""How many asks may be under way at one worker: cut where its answers show that asks reach it late, else grown.
 
 Without a window, a worker that is slower than the rate collapses: turns that come too late are repeated, which makes
 more of them late.
@@ -39,11 +39,11 @@ class Window:
         return int(self._size)
 
     def answered(self, *, late_s: float, asked_s: float, under_way: int, now_s: float) -> None:
-        """Learn from one answer.
+        """Adapt to one answer.
 
         Args:
             late_s: How late the worker took the ask up.
-            asked_s: When it was asked: an ask from before the last cut says nothing about the size since.
+            asked_s: When it was asked: an ask from before the last cut shows nothing about the size since.
             under_way: Asks under way, this one among them.
             now_s: The time.
         """
@@ -52,5 +52,5 @@ class Window:
                 self._size = max(1.0, min(self._size, float(under_way)) * CUT)
                 self._growth, self._cut_s = _GROWTH, now_s
         elif 2 * under_way >= self._size:
-            # A window that is not used is not grown: nothing was learned about it.
+            # A window that is not used is not grown: its size was not tested.
             self._size = min(self._most, self._size + self._growth)

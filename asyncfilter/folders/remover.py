@@ -14,7 +14,7 @@ from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, Usa
 from asyncfilter.folders.files import etag_of, reading, source_path
 from asyncfilter.folders.sink import WRITES_AT_ONCE, FolderSink, UnlinkableError, delete, same_content
 from asyncfilter.model import FOLDER, Effect, IfExists, ObjectRef, S3Location, folder_of
-from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Version
+from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, VersionState
 from asyncfilter.records.removal import BucketState, Versioning
 
 
@@ -61,7 +61,7 @@ class FolderRemover(FolderObjects):
         """See ``Remover``; the bytes are compared."""
         return await anyio.to_thread.run_sync(same_content, image, original, limiter=self._threads)
 
-    async def versions(self, place: S3Location) -> Sequence[Version]:
+    async def versions(self, place: S3Location) -> Sequence[VersionState]:
         """See ``Remover``: a folder keeps none."""
         del place
         return []

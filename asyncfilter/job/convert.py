@@ -49,7 +49,7 @@ def _state(file: schema.JobFile) -> spec.StateSpec | None:
     if uri is None:
         return None
     place = location(uri)
-    return spec.StateSpec(bucket=place.bucket, prefix=place.key, is_copy=uri is not checkpoint)
+    return spec.StateSpec(bucket=place.bucket, prefix=place.key, is_authoritative=uri is checkpoint)
 
 
 def _cluster(cluster: schema.Cluster) -> spec.Cluster:

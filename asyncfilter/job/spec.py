@@ -459,12 +459,12 @@ class StateSpec:
     Attributes:
         bucket: The bucket.
         prefix: Of several states; empty, or with a final slash.
-        is_copy: True where the local file is the truth and S3 follows it (``checkpoint_copy``).
+        is_authoritative: S3 decides (``checkpoint``); else the local file does, and S3 follows it (``checkpoint_copy``).
     """
 
     bucket: str
     prefix: str
-    is_copy: bool = False
+    is_authoritative: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,5 +71,9 @@ def provenance_of(detection: Detection | None) -> Provenance:
         return Provenance()
     try:
         return _DECODER.decode(detection.extra).asyncfilter or Provenance()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # written by a detector or a version that uses the name for something else
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+    ):  # written by a detector or a version that uses the name for something else
         return Provenance()

@@ -30,7 +30,7 @@ from asyncfilter.ports.remover import (
     DeleteResult,
     ObjectState,
     Remover,
-    Version,
+    VersionState,
 )
 from asyncfilter.records.answers import CurrentAnswer, CurrentVerdict, LabelledBox, Subject, TakenOver
 from asyncfilter.records.images import DoneEffect, Owner, StoredImage, StoredReference
@@ -81,6 +81,6 @@ __all__ = [
     "TakenOver",
     "Tally",
     "Totals",
-    "Version",
+    "VersionState",
     "Watermark",
 ]

@@ -1,7 +1,7 @@
-"""The port of a state in S3 that a run owns: what a run waits for, what it may spend, and how it learns of an end.
+"""The port of a state in S3 that a run owns: what a run waits for, what it may spend, and why it has to end.
 
 A checkpoint alone has no such port: its file is the truth. With a copy in S3 the file is the truth, too, and nothing
-waits (``is_truth`` is false). The part that owns the state commits by itself; a run only asks.
+waits (``is_authoritative`` is false). The part that owns the state commits by itself; a run only requests it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class KeptState(Protocol):
     """The state of a run in S3, owned by this process.
 
     Attributes:
-        is_truth: S3 is the truth (``checkpoint: s3://``): actions, removals and money wait for commits.
+        is_authoritative: S3 is the truth (``checkpoint: s3://``): actions, removals and money wait for commits.
     """
 
-    is_truth: bool
+    is_authoritative: bool
 
-    def tell(self, emit: Emit | None) -> None:
+    def emit_to(self, emit: Emit | None) -> None:
         """Emit events there from now on, those since the start first; None: no more."""
         ...
 

@@ -163,7 +163,7 @@ class DataResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class ModelVersion:
     """A version of a model.
 
     Attributes:
@@ -245,7 +245,7 @@ class ModelService(Protocol):
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[Version]:
+    ) -> Page[ModelVersion]:
         """DescribeProjectVersions, newest first: versions of these names, or all; up to ``MAX_NAMES`` names.
 
         Raises:

@@ -32,7 +32,7 @@ class DeleteResult(msgspec.Struct, frozen=True, kw_only=True):
     marker: str = ""
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class VersionState(msgspec.Struct, frozen=True, kw_only=True):
     """One version of an object, or a delete marker, which has neither ETag nor size."""
 
     id: str
@@ -101,7 +101,7 @@ class Remover(Protocol):
         """
         ...
 
-    async def versions(self, place: S3Location) -> Sequence[Version]:
+    async def versions(self, place: S3Location) -> Sequence[VersionState]:
         """The versions of one object and its delete markers, newest first; empty where no versions are kept."""
         ...
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation
-from asyncfilter.custom_labels.evaluation.model import MISTAKES, Outcome, SnapshotImage, Truth
+from asyncfilter.custom_labels.evaluation.model import MISTAKES, PredictionOutcome, SnapshotImage, Truth
 from asyncfilter.datasets.manifests.tally import UseCase
 
 USE_CASES = {
@@ -19,10 +19,10 @@ USE_CASES = {
 """What a model finds."""
 
 OUTCOME_WORDS = {
-    Outcome.TRUE_POSITIVE: "right",
-    Outcome.FALSE_POSITIVE: "wrong",
-    Outcome.FALSE_NEGATIVE: "missed",
-    Outcome.TRUE_NEGATIVE: "rightly not predicted",
+    PredictionOutcome.TRUE_POSITIVE: "right",
+    PredictionOutcome.FALSE_POSITIVE: "wrong",
+    PredictionOutcome.FALSE_NEGATIVE: "missed",
+    PredictionOutcome.TRUE_NEGATIVE: "rightly not predicted",
 }
 """What a prediction is."""
 
@@ -42,7 +42,7 @@ class LabelOutcome(NamedTuple):
 
     label: str
     confidence: float | None
-    outcome: Outcome
+    outcome: PredictionOutcome
 
 
 def figure(value: float | None) -> str:
@@ -70,11 +70,11 @@ def outcomes_of(image: SnapshotImage) -> Sequence[LabelOutcome]:
     predicted = [
         LabelOutcome(one.label, one.confidence, one.outcome)
         for one in image.predictions
-        if one.outcome is not None and one.outcome is not Outcome.TRUE_NEGATIVE
+        if one.outcome is not None and one.outcome is not PredictionOutcome.TRUE_NEGATIVE
     ]
     if image.size is None:
         predicted.sort(key=lambda one: -(one.confidence or 0))
-    return predicted + [LabelOutcome(truth.label, None, Outcome.FALSE_NEGATIVE) for truth in image.missed]
+    return predicted + [LabelOutcome(truth.label, None, PredictionOutcome.FALSE_NEGATIVE) for truth in image.missed]
 
 
 def images_with_mistakes(found: Evaluation) -> Sequence[SnapshotImage]:
@@ -82,7 +82,10 @@ def images_with_mistakes(found: Evaluation) -> Sequence[SnapshotImage]:
     return sorted(
         (image for image in found.snapshot.images if image.has_mistake),
         key=lambda image: (
-            -max((one.confidence for one in image.predictions if one.outcome is Outcome.FALSE_POSITIVE), default=0)
+            -max(
+                (one.confidence for one in image.predictions if one.outcome is PredictionOutcome.FALSE_POSITIVE),
+                default=0,
+            )
         ),
     )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from asyncfilter.checkpoint.card_rows import (
+    CardVersion,
     LightRows,
-    Version,
     count_placed,
     find_versions,
     is_run_going,
@@ -148,7 +148,7 @@ class CheckpointRows:
             states=[(id_, state) for id_, state in states if state is not None],
         )
 
-    def _version(self, version: Version) -> Subject:
+    def _version(self, version: CardVersion) -> Subject:
         etag = unpack_etag(version.etag)
         return Subject(bucket=self._bucket, key=version.key, etag=etag, size_bytes=version.size_bytes)
 

@@ -24,13 +24,13 @@ from asyncfilter.clock import Clock
 from asyncfilter.custom_labels.processes import Host
 from asyncfilter.errors import AsyncFilterError
 from asyncfilter.ports.state_store import StateStore
-from asyncfilter.state.away import told_as_away
+from asyncfilter.state.away import translated_outage
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head, Snapshot
 from asyncfilter.state.names import StatePlace
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.state.snapshots import SnapshotFile, remove, write_snapshot
-from asyncfilter.state.taking import Claim, Told, take
+from asyncfilter.state.taking import Claim, Report, take
 from asyncfilter.state.tenure import COMMIT_EVERY_S
 
 _Marks = tuple[tuple[int, int], ...]
@@ -47,7 +47,7 @@ class AnswersShipping(NamedTuple):
         host: This process.
         clock: Sleeps.
         now_s: The clock of owners.
-        told: Called with a sentence where another process has to be waited for.
+        report: Called with a sentence when the command waits for another process.
     """
 
     store: StateStore
@@ -56,7 +56,7 @@ class AnswersShipping(NamedTuple):
     host: Host
     clock: Clock
     now_s: Callable[[], float]
-    told: Told
+    report: Report
 
     async def fetch(self) -> None:
         """Make the file where there is none on this machine and one in S3."""
@@ -104,7 +104,7 @@ class AnswersShipping(NamedTuple):
             host=self.host,
             clock=self.clock,
             now_s=self.now_s,
-            told=self.told,
+            report=self.report,
             begins=lambda: None,
         )
         try:
@@ -144,16 +144,16 @@ class AnswersShipping(NamedTuple):
 
 
 @asynccontextmanager
-async def answers_shipped(answers: AnswersShipping, caution: Told) -> AsyncIterator[None]:
+async def answers_shipped(answers: AnswersShipping, caution: Report) -> AsyncIterator[None]:
     """Fetch a file that is missing here, and ship the file whenever it has changed, and at the end.
 
-    Trouble with people's answers costs no verdict: it is told, and the command goes on.
+    A failure with people's answers costs no verdict: it is reported, and the command goes on.
 
     Raises:
         StateAwayError: The missing file cannot be fetched at the moment.
         AsyncFilterError: It cannot be fetched.
     """
-    with told_as_away(answers.place.uri, "read"):
+    with translated_outage(answers.place.uri, "read"):
         await answers.fetch()
     error: Exception | None = None
     following = _Following(answers, caution)
@@ -172,7 +172,7 @@ async def answers_shipped(answers: AnswersShipping, caution: Told) -> AsyncItera
 
 
 class _Following:
-    def __init__(self, answers: AnswersShipping, caution: Told) -> None:
+    def __init__(self, answers: AnswersShipping, caution: Report) -> None:
         self._answers, self._caution = answers, caution
         self._shipped: _Marks = ()
 

@@ -9,7 +9,7 @@ from asyncfilter.errors import EndpointError, StateAwayError, ThrottledError, Tr
 
 
 @contextmanager
-def told_as_away(uri: str, what: str = "taken") -> Iterator[None]:
+def translated_outage(uri: str, what: str = "taken") -> Iterator[None]:
     """Turn a passing fault of the store into the error that a scheduler may answer by repeating the command.
 
     Reading is tried a few times first, after which the store counts as one that cannot be reached.

@@ -58,7 +58,7 @@ class Commits:
         file: The changes of the file.
         path: The file.
         clock: Sleeps.
-        notify: Called when something has changed for those who wait.
+        notify: Called when something has changed that tasks wait for.
         start: Runs work beside the commits.
 
     Attributes:
@@ -86,7 +86,7 @@ class Commits:
         self._images: ImageCount | None = None
         self._pace = CommitPace(owner.now_s())
         self._is_wanted = False
-        # Money that is granted counts as spent by whoever restores the state: at the end it is given back, once.
+        # A process that restores the state counts granted money as spent: at the end it is given back, once.
         self._gives_back = False
         self._committing = anyio.Lock()
         self._blocking: Names | None = None
@@ -108,11 +108,11 @@ class Commits:
         self.grants, self._gives_back = None, is_granting and (is_granted or self._gives_back)
 
     def want(self) -> None:
-        """Let the next commit begin at once."""
+        """Begin the next commit at once."""
         self._is_wanted = True
 
     def look_at_grants(self) -> None:
-        """Let the next commit begin before money runs out."""
+        """Begin the next commit before money runs out."""
         if self.grants is not None and self._blocking is None and self.grants.is_low:
             self._is_wanted = True
 
@@ -217,12 +217,12 @@ class Commits:
         changes["file_format"] = read.file_format
 
     async def _count(self, number: int, grant: Grant | None, read: CutRead | None, made: Names | None) -> None:
-        """A head was rewritten: forget what it names, and let those go on that waited for it."""
+        """A head was rewritten: forget what it names, and wake the tasks that waited for it."""
         commit = self._owner.head.commit
         if self._blocking is not None:
             if made is not self._blocking:
                 return
-            # What was written since is in the next commit, for which somebody may wait already.
+            # What was written since is in the next commit, for which a task may wait already.
             self._blocking, number, self._is_wanted = None, made.number, True
         if read is not None:
             self._images = read.images
@@ -266,7 +266,7 @@ class Commits:
         self._offer(names)
 
     def _offer(self, names: Names) -> None:
-        """Let the next head name it; something that nothing waits for gives way."""
+        """Have the next head name it; one that nothing waits for is dropped."""
         if self._made is None or names.is_blocking:
             self._made = names
 

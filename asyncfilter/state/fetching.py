@@ -1,6 +1,6 @@
-"""Reading of a state's objects: each is compared with what the head says about it before any of it is inflated.
+"""Reading of a state's objects: each is compared with its entry in the head before any of it is inflated.
 
-What the head says bounds everything that is held in memory or written to disk, whatever an object contains.
+The sizes in the head bound everything that is held in memory or written to disk, whatever an object contains.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def read_head(store: StateStore, place: StatePlace) -> SeenHead | None:
 
 
 async def look_at(store: StateStore, place: StatePlace, named: Snapshot | Segment) -> StoredInfo:
-    """The object that a head names, when it is there with the size that the head says.
+    """The object that a head names, when it is there with the size that the head gives.
 
     Raises:
         CheckpointUnreadableError: It is not.
@@ -118,7 +118,7 @@ async def _download(store: StateStore, place: StatePlace, named: Snapshot, path:
 
 
 def _new_file(path: Path) -> BinaryIO:
-    # No link that somebody planted is followed, and nobody else reads it.
+    # No planted link is followed, and no other user reads it.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.fdopen(os.open(path, flags, PRIVATE_MODE), "wb")
 

@@ -1,8 +1,8 @@
 """The two kinds of SQLite files that a state holds, and the check of one that came from a store.
 
-Whoever may write to the bucket may have made the file: a trigger or a view in it would run with the first statement
-that touches it. So a file that was restored has nothing in its schema but what asyncfilter itself makes; then it is
-opened by the checks that every such file passes.
+Anyone with write access to the bucket may have made the file: a trigger or a view in it would run with the first
+statement that touches it. So a file that was restored has nothing in its schema but what asyncfilter itself makes; then
+it is opened by the checks that every such file passes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asyncfilter.checkpoint import schema as checkpoint_schema
 from asyncfilter.checkpoint.changes import LOG_TABLES
 from asyncfilter.checkpoint.errors import translated, unreadable
 from asyncfilter.checkpoint.open_file import check_content, check_header, connect, translated_reading
-from asyncfilter.state.names import Held
+from asyncfilter.state.names import StateKind
 
 
 class FileKind(NamedTuple):
@@ -41,7 +41,7 @@ def check_restored(path: Path, kind: FileKind) -> None:
     """Check a file that came from a store, before anything in it is run.
 
     Args:
-        path: The file; nobody else writes to it.
+        path: The file; nothing else writes to it.
         kind: What it should be.
 
     Raises:
@@ -115,8 +115,8 @@ def _check_answers(path: Path) -> None:
     open_reading(path).close()
 
 
-KINDS: Mapping[Held, FileKind] = {
-    Held.CHECKPOINT: FileKind(checkpoint_schema.FORMAT_VERSION, _make_checkpoint, _check_checkpoint),
-    Held.ANSWERS: FileKind(answers_schema.FORMAT_VERSION, _make_answers, _check_answers),
+KINDS: Mapping[StateKind, FileKind] = {
+    StateKind.CHECKPOINT: FileKind(checkpoint_schema.FORMAT_VERSION, _make_checkpoint, _check_checkpoint),
+    StateKind.ANSWERS: FileKind(answers_schema.FORMAT_VERSION, _make_answers, _check_answers),
 }
 """What each kind of state holds."""

@@ -1,7 +1,7 @@
-"""``head.json``: the one object of a state that is ever rewritten, and the only one that says what counts.
+"""``head.json``: the one object of a state that is ever rewritten, and the only one that defines what counts.
 
-Whoever may write to the bucket may have written it. So it is checked against types with bounds before any of it is
-used: its size, its format, every number, and that every object that it names is one of this state, in order.
+Anyone with write access to the bucket may have written it. So it is checked against types with bounds before any of it
+is used: its size, its format, every number, and that every object that it names is one of this state, in order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from asyncfilter.errors import CheckpointError, CheckpointUnreadableError, CheckpointVersionError
 from asyncfilter.job.fingerprint import changed_settings
 from asyncfilter.model import uri_of
-from asyncfilter.state.names import STATE_ID, Held, ObjectKind, StatePlace
+from asyncfilter.state.names import STATE_ID, ObjectKind, StateKind, StatePlace
 
 FORMAT = 1
 """The newest format of heads, segments and snapshots that is read, and the one that is written."""
@@ -36,13 +36,13 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 53) - 1)]
 _Id = Annotated[str, msgspec.Meta(pattern=f"^{STATE_ID}$")]
 _Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
-_Word = Annotated[str, msgspec.Meta(max_length=256)]
+_ShortText = Annotated[str, msgspec.Meta(max_length=256)]
 _SegmentBytes = Annotated[int, msgspec.Meta(ge=1, le=MOST_SEGMENT_BYTES)]
 _SnapshotBytes = Annotated[int, msgspec.Meta(ge=1, le=MOST_SNAPSHOT_BYTES)]
 
 
-class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """The process that owns a state; ``custom_labels.processes`` tells whether it still lives.
+class OwnerProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """The process that owns a state; ``custom_labels.processes`` finds out whether it is running.
 
     Attributes:
         host: Name of its host.
@@ -54,13 +54,13 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
         since: When it took the state, UTC.
     """
 
-    host: _Word
-    boot_id: _Word
-    pid_namespace: _Word
+    host: _ShortText
+    boot_id: _ShortText
+    pid_namespace: _ShortText
     pid: _Count
-    started: _Word
-    run_id: _Word
-    since: _Word
+    started: _ShortText
+    run_id: _ShortText
+    since: _ShortText
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
@@ -121,7 +121,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
         spent_micros: Spent as of this commit, micro-dollars.
         granted_micros: What may be spent before the next commit, as a total like ``spent_micros``.
         written: When, UTC; for people, never compared.
-        nonce: Random with every rewrite: tells an own rewrite whose answer was lost from another's.
+        nonce: Random with every rewrite: identifies an own rewrite whose response was lost.
     """
 
     format: _Count = FORMAT
@@ -131,13 +131,13 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     file_format: _Count
     epoch: _Count
     commit: _Count
-    owner: Owner | None
+    owner: OwnerProcess | None
     snapshot: Snapshot | None
     segments: Annotated[list[Segment], msgspec.Meta(max_length=MOST_SEGMENTS)]
     rows: _Count
     spent_micros: _Count
     granted_micros: _Count
-    written: _Word
+    written: _ShortText
     nonce: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
     @property
@@ -213,7 +213,7 @@ def check_file_format(head: Head, place: StatePlace, newest: int) -> None:
         CheckpointVersionError: A newer one wrote it.
     """
     if head.file_format > newest:
-        what = "checkpoint" if place.held is Held.CHECKPOINT else "answers file"
+        what = "checkpoint" if place.kind is StateKind.CHECKPOINT else "answers file"
         raise _newer(place, f"{what} of format {head.file_format}; this one reads up to {newest}")
 
 

@@ -16,7 +16,7 @@ from asyncfilter.state.names import StatePlace
 from asyncfilter.state.unnamed import find_unnamed
 
 HELD_S = 15.0
-"""A state whose head has not changed for this long is held by nobody who lives."""
+"""A state whose head has not changed for this long has no running owner."""
 
 _LOOKS_AT_ONCE = 16
 _PAUSE_S = 1.0
@@ -31,7 +31,7 @@ class StateLook:
         place: The state.
         head: Its head.
         held: Whether it has an owner who rewrote the head in the last 15 s; with ``waits``, who rewrites it now.
-        age_s: Seconds since the head was written, by the store's clock; None where the store does not tell.
+        age_s: Seconds since the head was written, by the store's clock; None where the store gives none.
         unnamed: Objects that no head names.
         foreign: Objects in the state's folder that asyncfilter did not make.
         problems: What is wrong, one sentence each, with the key of the object.
@@ -117,7 +117,7 @@ async def _checked(store: StateStore, place: StatePlace, *, deep: bool) -> tuple
 
 
 async def _problems(store: StateStore, place: StatePlace, head: Head, *, deep: bool) -> list[str]:
-    check_file_format(head, place, KINDS[place.held].newest_format)
+    check_file_format(head, place, KINDS[place.kind].newest_format)
     found: dict[int, str] = {}
     limiter = anyio.CapacityLimiter(1 if deep else _LOOKS_AT_ONCE)
 

@@ -60,7 +60,7 @@ class CutRead(NamedTuple):
 
     @property
     def counted(self) -> Counted:
-        """What whoever restores it counts as spent."""
+        """What counts as spent once it is restored."""
         return counted_in(self.sums)
 
 

@@ -33,8 +33,8 @@ _SNAPSHOT = re.compile(rf"({STATE_ID})/snapshot-({_COMMIT})-{STATE_ID}\.db\.zz\Z
 _SEGMENT = re.compile(rf"({STATE_ID})/segment-({_COMMIT})-{STATE_ID}\.zz\Z")
 
 
-class Held(StrEnum):
-    """What a state holds; the value is the suffix of its folder."""
+class StateKind(StrEnum):
+    """The kinds of states, by the file that they hold; the value is the suffix of the folder."""
 
     CHECKPOINT = "state"
     ANSWERS = "answers"
@@ -52,7 +52,7 @@ class ObjectKind(StrEnum):
 
 
 class ObjectName(NamedTuple):
-    """What the key of an object says.
+    """The parts of an object's key.
 
     Attributes:
         kind: Its kind.
@@ -72,18 +72,18 @@ class StatePlace(NamedTuple):
         bucket: The bucket.
         prefix: Of several states; empty, or with a final slash.
         name: Of the job.
-        held: What the state holds.
+        kind: What the state holds.
     """
 
     bucket: str
     prefix: str
     name: str
-    held: Held = Held.CHECKPOINT
+    kind: StateKind = StateKind.CHECKPOINT
 
     @property
     def folder(self) -> str:
         """What every key of the state begins with; ends with a slash."""
-        return f"{self.prefix}{self.name}.{self.held}/"
+        return f"{self.prefix}{self.name}.{self.kind}/"
 
     @property
     def uri(self) -> str:
@@ -98,7 +98,7 @@ class StatePlace(NamedTuple):
     @property
     def answers(self) -> StatePlace:
         """The state of the answers file beside this one."""
-        return self._replace(held=Held.ANSWERS)
+        return self._replace(kind=StateKind.ANSWERS)
 
     def at(self, relative: str) -> S3Location:
         """The object with a name below the folder."""
@@ -121,7 +121,7 @@ class StatePlace(NamedTuple):
         return self.at(f"probe-{new_id()}")
 
     def parse(self, key: str) -> ObjectName | None:
-        """What the key of an object says; None for one outside the folder, or with a name that is not ours."""
+        """The parts of an object's key; None for one outside the folder, or with a name that is not ours."""
         if not key.startswith(self.folder):
             return None
         relative = key.removeprefix(self.folder)
@@ -156,12 +156,13 @@ def state_place(uri: str) -> StatePlace:
     bucket, key = location(uri.rstrip("/"))
     before, slash, last = key.rpartition("/")
     name, _, suffix = last.rpartition(".")
-    if not (uri.startswith(S3) and bucket and _NAME.match(name) and suffix in set(Held)):
+    if not (uri.startswith(S3) and bucket and _NAME.match(name) and suffix in set(StateKind)):
         raise UsageError(
-            f"{uri!r} is no state in S3: expected s3://BUCKET/PREFIX/NAME.{Held.CHECKPOINT}",
-            hint=f"Give a job file, or an address that ends with NAME.{Held.CHECKPOINT} or NAME.{Held.ANSWERS}.",
+            f"{uri!r} is no state in S3: expected s3://BUCKET/PREFIX/NAME.{StateKind.CHECKPOINT}",
+            hint="Give a job file, or an address that ends with "
+            f"NAME.{StateKind.CHECKPOINT} or NAME.{StateKind.ANSWERS}.",
         )
-    return StatePlace(bucket, before + slash, name, Held(suffix))
+    return StatePlace(bucket, before + slash, name, StateKind(suffix))
 
 
 def place_of(job: Job) -> StatePlace | None:

@@ -1,7 +1,7 @@
-"""Owning a state: how a process takes it, keeps it, and learns that another one has it.
+"""Owning a state: how a process takes it, keeps it, and detects that another one has it.
 
 The head is the only object that is ever rewritten, on condition of the ETag last seen. Every answer to such a rewrite
-can be lost; then the head is read again, and an own ``epoch`` and ``nonce`` say that it was carried out. After the
+can be lost; then the head is read again, and an own ``epoch`` and ``nonce`` show that it was carried out. After the
 first sign that another process owns the state, nothing more is written.
 """
 
@@ -27,16 +27,16 @@ from asyncfilter.errors import (
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Put, Refusal, StateStore
 from asyncfilter.state.fetching import SeenHead, read_head
-from asyncfilter.state.head import Head, Owner, decode_head, encode_head
-from asyncfilter.state.names import Held, StatePlace, new_id
+from asyncfilter.state.head import Head, OwnerProcess, decode_head, encode_head
+from asyncfilter.state.names import StateKind, StatePlace, new_id
 from asyncfilter.state.tenure import Tenure
 
 PAUSE_S = 0.5
 _ATTEMPT_S = 5.0
 """A rewrite without an answer for this long is tried again: the owner pays only for a while after its last one."""
 
-_AWAY = (TransientError, ThrottledError, EndpointError)
-"""What says nothing about whether a write was carried out, or whether the store will be back."""
+_UNREACHABLE = (TransientError, ThrottledError, EndpointError)
+"""Errors after which neither the result of a write nor the end of the outage is known."""
 
 
 class StateOwner:
@@ -77,7 +77,7 @@ class StateOwner:
         changes = {"commit": self.head.commit + 1, "nonce": new_id(), "written": utc_now()} | changes
         head = msgspec.structs.replace(self.head, **changes)
         body = encode_head(head)
-        # Nothing is written that nobody could read.
+        # Only what can be read again is written.
         decode_head(body, self.place)
         unanswered_s: float | None = None
         while True:
@@ -102,7 +102,7 @@ class StateOwner:
                 self._lose(found)
 
     async def put_new(self, place: S3Location, body: bytes) -> str:
-        """Write an object that nobody else writes, tried until it is there; the SHA-256 of its bytes.
+        """Write an object that no other process writes, tried until it is there; the SHA-256 of its bytes.
 
         Raises:
             StateLostError: Another process owns the state.
@@ -128,7 +128,7 @@ class StateOwner:
             return
 
     def check_owned(self) -> None:
-        """Check that this process owns the state, as far as it knows.
+        """Check that this process owns the state, as of the last rewrite.
 
         Raises:
             StateLostError: It does not.
@@ -141,7 +141,7 @@ class StateOwner:
             self.check_owned()
             try:
                 put = await write()
-            except _AWAY:
+            except _UNREACHABLE:
                 await self._clock.sleep(PAUSE_S)
                 continue
             # Its name is random: what is there already was written by an attempt without an answer, or by a request
@@ -157,7 +157,7 @@ class StateOwner:
         with anyio.move_on_after(_ATTEMPT_S):
             try:
                 put = await self.store.put(self.place.head, body, if_match=self._etag)
-            except _AWAY:
+            except _UNREACHABLE:
                 return None
             self.bytes_sent += len(body)
             return put
@@ -170,10 +170,10 @@ class StateOwner:
             try:
                 with anyio.fail_after(_ATTEMPT_S):
                     return await read_head(self.store, self.place)
-            except (TimeoutError, *_AWAY):
+            except (TimeoutError, *_UNREACHABLE):
                 await self._clock.sleep(PAUSE_S)
             except CheckpointError:
-                # Somebody wrote something else there: it is not this process's any more.
+                # Another program wrote something else there: this process does not own it any more.
                 return None
 
     def _own(self, head: Head, etag: str, sent_s: float) -> Head:
@@ -188,7 +188,7 @@ class StateOwner:
         raise lost(self.place, holder)
 
 
-def lost(place: StatePlace, holder: Owner | None) -> StateLostError:
+def lost(place: StatePlace, holder: OwnerProcess | None) -> StateLostError:
     """The error of a process that owned a state."""
     who = "it was deleted or replaced" if holder is None else f"{holder} owns it now"
     return StateLostError(
@@ -199,7 +199,7 @@ def lost(place: StatePlace, holder: Owner | None) -> StateLostError:
 
 def ignored_condition(place: StatePlace, condition: str) -> CheckpointError:
     """The error for a store that does not obey a condition."""
-    key = "checkpoint" if place.held is Held.CHECKPOINT else "answers"
+    key = "checkpoint" if place.kind is StateKind.CHECKPOINT else "answers"
     return CheckpointError(
         f"{place.uri}: the store ignores the condition {condition} of a write, so that two machines could both pay",
         hint=f"Keep the {key} in a store with conditional writes, as S3 has them, or in a file.",

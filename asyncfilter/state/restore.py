@@ -29,7 +29,7 @@ from asyncfilter.records.progress import Totals
 from asyncfilter.state.fetching import fetch_segment, fetch_snapshot, read_head
 from asyncfilter.state.files import KINDS, FileKind, check_restored
 from asyncfilter.state.head import Head, Segment, check_file_format, damaged
-from asyncfilter.state.names import Held, StatePlace, new_id
+from asyncfilter.state.names import StateKind, StatePlace, new_id
 from asyncfilter.state.segments import apply_segment, counted_in
 
 _AT_ONCE = 16
@@ -58,8 +58,8 @@ class Restored:
 async def restore(store: StateStore, place: StatePlace, head: Head, path: Path, *, is_copy: bool = False) -> Restored:
     """Make the file of a head at ``path``, where nothing is.
 
-    The file knows which state and commit it is of (``checkpoint.changes``), unless ``is_copy``: then it is a checkpoint
-    of its own, which never passes for the state's.
+    The file records which state and commit it is of (``checkpoint.changes``), unless ``is_copy``: then it is a
+    checkpoint of its own, which never passes for the state's.
 
     Raises:
         CheckpointError: An object is missing or damaged, of a newer asyncfilter, or the file cannot be written; then
@@ -68,14 +68,14 @@ async def restore(store: StateStore, place: StatePlace, head: Head, path: Path, 
         ObjectChangedError: An object was replaced meanwhile.
     """
     started_s = time.monotonic()
-    kind = KINDS[place.held]
+    kind = KINDS[place.kind]
     check_file_format(head, place, kind.newest_format)
     if head.snapshot is None:
         raise CheckpointUnreadableError(
             f"{place.uri}: nothing was committed to it yet",
             hint="Run the job's command again where it began; it makes the first snapshot.",
         )
-    # The owner of a state is the only one who makes its file; copies are made by whoever wants one.
+    # Only the owner of a state makes its file; any command may make a copy.
     draft = path.with_name(f".{path.name}.{new_id()}.restoring" if is_copy else f".{path.name}.restoring")
     await to_thread.run_sync(_remove, draft)
     try:
@@ -95,7 +95,7 @@ async def restore(store: StateStore, place: StatePlace, head: Head, path: Path, 
 async def restore_newest(store: StateStore, place: StatePlace, path: Path) -> Restored | None:
     """Make a checkpoint of its own of what is committed at this moment; None when there is no state.
 
-    Nobody is kept from going on with the state meanwhile: when an object of the head that was read is gone since, and
+    Other processes may go on with the state meanwhile: when an object of the head that was read is gone since, and
     the head is another one by now, it begins again. Raises as ``restore``.
     """
     seen = await read_head(store, place)
@@ -196,13 +196,13 @@ def _checked(place: StatePlace, key: str, draft: Path, kind: FileKind) -> None:
 
 
 def _finish(place: StatePlace, head: Head, draft: Path, kind: FileKind, is_copy: bool) -> None:  # noqa: FBT001  called by a thread
-    """Let the file know what it is of, make it durable, and check it as every such file is."""
+    """Record in the file what it is of, make it durable, and check it as every such file is."""
     with translated(draft), closing(_opened(draft)) as db:
         db.execute("PRAGMA synchronous = FULL")
         if is_copy:
             for name in LOG_TABLES:
                 db.execute(f"DROP TABLE IF EXISTS {name}")
-        elif place.held is Held.CHECKPOINT:
+        elif place.kind is StateKind.CHECKPOINT:
             _note_origin(db, head)
     kind.check(draft)
     with draft.open("rb") as file:

@@ -1,11 +1,11 @@
 """Segments: the rows that one commit, or several in a row, changed in an SQLite file; msgpack, compressed by zlib.
 
-A segment says what the changed rows are now, and which are gone; it has no SQL. Invariant: the file of a snapshot, with
-all later segments applied in order, has the rows of the file that they were cut from. Tables that are made from others
-(the index from ETags) are kept true while a segment is applied.
+A segment has the changed rows as they are now, and the ids of those that are gone; it has no SQL. Invariant: the file
+of a snapshot, with all later segments applied in order, has the rows of the file that they were cut from. Tables that
+are made from others (the index from ETags) are kept true while a segment is applied.
 
-Whoever may write to the bucket may have written a segment: its size is bounded before it is inflated, every value is of
-a type that SQLite stores, and only tables and columns that the file has already are touched.
+Anyone with write access to the bucket may have written a segment: its size is bounded before it is inflated, every
+value is of a type that SQLite stores, and only tables and columns that the file has already are touched.
 """
 
 from __future__ import annotations

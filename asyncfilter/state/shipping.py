@@ -37,7 +37,7 @@ from asyncfilter.state.tenure import BEHIND_AFTER_S
 _WATCH_S = 0.5
 _RETRY_S = 5.0
 _FLUSH_S = 30.0
-"""How long the end of a command waits for a copy; S3 as the truth is waited for until it counts as away."""
+"""How long the end of a command waits for a copy; for an authoritative state, until S3 counts as unreachable."""
 
 _CLOSE_S = 20.0
 
@@ -54,7 +54,7 @@ class StateShipping:
         path: The file.
         taken: How the state was taken.
         restored: What was fetched for the file; None when it was there.
-        is_truth: See ``KeptState``.
+        is_authoritative: See ``KeptState``.
         clock: Time.
     """
 
@@ -66,12 +66,12 @@ class StateShipping:
         *,
         taken: Taken,
         restored: Restored | None,
-        is_truth: bool,
+        is_authoritative: bool,
         clock: Clock,
     ) -> None:
         if checkpoint.shipping is None:
             raise ValueError("the checkpoint was not opened to ship")
-        self.is_truth = is_truth
+        self.is_authoritative = is_authoritative
         self.error: AsyncFilterError | None = None
         """Why the run has to end."""
         self._owner, self._file = owner, checkpoint.shipping
@@ -91,12 +91,12 @@ class StateShipping:
 
     # -- What a run asks -----------------------------------------------------------------------------------------------
 
-    def tell(self, emit: Emit | None) -> None:
+    def emit_to(self, emit: Emit | None) -> None:
         """See ``KeptState``."""
         early, self._events = self._events, []
         self._emit = emit
         for event in early:
-            self._say(event)
+            self._send(event)
 
     def use(self, grants: Grants) -> None:
         """See ``KeptState``."""
@@ -123,7 +123,7 @@ class StateShipping:
     def may_pay(self) -> bool:
         """See ``KeptState``; a file that is the truth is enough to pay."""
         tenure = self._owner.tenure
-        return not tenure.is_lost if not self.is_truth else tenure.may_pay(self._owner.now_s())
+        return tenure.may_pay(self._owner.now_s()) if self.is_authoritative else not tenure.is_lost
 
     def is_behind(self) -> bool:
         """See ``KeptState``."""
@@ -143,7 +143,7 @@ class StateShipping:
 
     async def flush(self) -> str | None:
         """See ``KeptState``."""
-        self._commits.give_back(is_granting=self.is_truth)
+        self._commits.give_back(is_granting=self.is_authoritative)
         deadline_s = self._owner.now_s() + _FLUSH_S
         while True:
             if self._owner.tenure.is_lost:
@@ -156,7 +156,7 @@ class StateShipping:
                     await self._wait_change()
                 return None
             now_s = self._owner.now_s()
-            if (now_s > deadline_s) if not self.is_truth else self._owner.tenure.is_away(now_s):
+            if self._owner.tenure.is_unreachable(now_s) if self.is_authoritative else now_s > deadline_s:
                 return self._denied or f"the store did not answer for {self._owner.tenure.silent_s(now_s):.0f} s"
             rounds = self._rounds
             self.hurry()
@@ -169,7 +169,7 @@ class StateShipping:
         head, former = self._owner.head, self._taken.former
         return StateSummary(
             uri=self._owner.place.uri,
-            mode="checkpoint" if self.is_truth else "copy",
+            mode="checkpoint" if self.is_authoritative else "copy",
             epoch=head.epoch,
             commit=head.commit,
             committed_rows=head.rows,
@@ -193,7 +193,7 @@ class StateShipping:
 
     async def close(self) -> None:
         """Commit the last rows and let the state go, as far as that can be done in a short time."""
-        self._commits.give_back(is_granting=self.is_truth)
+        self._commits.give_back(is_granting=self.is_authoritative)
         self._is_closing = True
         self._notify()
         is_answering = self._owner.tenure.silent_s(self._owner.now_s()) < BEHIND_AFTER_S
@@ -204,8 +204,8 @@ class StateShipping:
                 await self._guarded(partial(self._commit, lets_go=True))
 
     async def _watch(self) -> None:
-        """Say when S3 is behind or away, and begin a commit before money runs out."""
-        told_s, looked_s, awake_s = 0.0, self._owner.now_s(), -_STOOD_STILL_S
+        """Report when S3 is behind or unreachable, and begin a commit before money runs out."""
+        reported_s, looked_s, awake_s = 0.0, self._owner.now_s(), -_STOOD_STILL_S
         while True:
             await self._clock.sleep(_WATCH_S)
             now_s = self._owner.now_s()
@@ -213,11 +213,11 @@ class StateShipping:
             awake_s = now_s if now_s - looked_s > _STOOD_STILL_S else awake_s
             looked_s = now_s
             silent_s = self._owner.tenure.silent_s(now_s)
-            if silent_s > BEHIND_AFTER_S and now_s - told_s > BEHIND_AFTER_S and not self._owner.tenure.is_lost:
-                told_s = now_s
-                await self._say_behind(silent_s)
-            if self.is_truth and self._owner.tenure.is_away(now_s) and now_s > awake_s + _STOOD_STILL_S:
-                self._end(_away(self._owner, silent_s))
+            if silent_s > BEHIND_AFTER_S and now_s - reported_s > BEHIND_AFTER_S and not self._owner.tenure.is_lost:
+                reported_s = now_s
+                await self._send_behind(silent_s)
+            if self.is_authoritative and self._owner.tenure.is_unreachable(now_s) and now_s > awake_s + _STOOD_STILL_S:
+                self._end(_unreachable(self._owner, silent_s))
             self._commits.look_at_grants()
             # Waiters compare clocks: what they wait for may have come with time alone.
             self._notify()
@@ -233,14 +233,14 @@ class StateShipping:
     async def _commit(self, *, lets_go: bool = False) -> None:
         self._is_committing = True
         try:
-            self._say_committed(await self._commits.commit(lets_go=lets_go))
+            self._send_committed(await self._commits.commit(lets_go=lets_go))
             self._denied = ""
         finally:
             self._is_committing = False
 
-    def _say_committed(self, made: Committed) -> None:
+    def _send_committed(self, made: Committed) -> None:
         if made.rows:
-            self._say(
+            self._send(
                 StateCommitted(
                     at_unix_s=self._clock.unix(),
                     commit=made.commit,
@@ -258,29 +258,29 @@ class StateShipping:
         try:
             await work()
         except StateLostError as error:
-            self._say(StateLost(at_unix_s=self._clock.unix(), epoch=self._owner.head.epoch, holder=self._holder()))
+            self._send(StateLost(at_unix_s=self._clock.unix(), epoch=self._owner.head.epoch, holder=self._holder()))
             self._end(error)
         except AccessError as error:
-            if self.is_truth:
+            if self.is_authoritative:
                 self._end(error)
             else:
                 self._denied = error.message
                 await self._clock.sleep(_RETRY_S)
         except AsyncFilterError as error:
             self._end(error)
-        except Exception as error:  # noqa: BLE001  whatever happens here, the run has to hear of it
+        except Exception as error:  # noqa: BLE001  whatever happens here has to end the run
             self._end(unexpected(error, "the state in S3"))
         finally:
             self._rounds += 1
             self._notify()
 
-    # -- Words ---------------------------------------------------------------------------------------------------------
+    # -- Events --------------------------------------------------------------------------------------------------------
 
     def _note_start(self) -> None:
         head, former, unix_s = self._owner.head, self._taken.former, self._clock.unix()
-        self._say(StateOwned(at_unix_s=unix_s, epoch=head.epoch, holder=None if former is None else str(former)))
+        self._send(StateOwned(at_unix_s=unix_s, epoch=head.epoch, holder=None if former is None else str(former)))
         if (one := self._restored) is not None:
-            self._say(
+            self._send(
                 StateRestoredEvent(
                     at_unix_s=unix_s,
                     commit=one.head.commit,
@@ -292,14 +292,14 @@ class StateShipping:
                 )
             )
 
-    async def _say_behind(self, silent_s: float) -> None:
+    async def _send_behind(self, silent_s: float) -> None:
         rows = await self._file.behind()
-        what = "no more calls are made until it can" if self.is_truth else "the run goes on with its file"
+        what = "no more calls are made until it can" if self.is_authoritative else "the run goes on with its file"
         why = f" ({self._denied})" if self._denied else ""
         message = f"{self._owner.place.uri} could not be written for {silent_s:.0f} s{why}: {what}"
-        self._say(StateBehind(at_unix_s=self._clock.unix(), rows=rows, behind_s=silent_s, message=message))
+        self._send(StateBehind(at_unix_s=self._clock.unix(), rows=rows, behind_s=silent_s, message=message))
 
-    def _say(self, event: Event) -> None:
+    def _send(self, event: Event) -> None:
         if self._emit is not None:
             self._emit(event)
 
@@ -342,7 +342,7 @@ def _restored(found: Restored) -> StateRestored:
     return StateRestored(rows=found.head.rows, commit=found.head.commit, bytes=found.bytes, wall_s=found.wall_s)
 
 
-def _away(owner: StateOwner, silent_s: float) -> StateAwayError:
+def _unreachable(owner: StateOwner, silent_s: float) -> StateAwayError:
     return StateAwayError(
         f"{owner.place.uri} could not be written for {silent_s:.0f} s",
         hint="Run the same command once the store can be reached; nothing is lost on this machine.",

@@ -84,7 +84,7 @@ def _compressed(plain: Path, path: Path) -> SnapshotFile:
 
 
 def _create(path: Path) -> None:
-    # Made here: private, and no link that somebody planted is followed.
+    # Made here: private, and no planted link is followed.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_MODE))
 
 

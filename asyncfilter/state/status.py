@@ -1,4 +1,4 @@
-"""What a checkpoint on this machine says about its state in S3, read beside a run and without asking S3."""
+"""What a checkpoint on this machine has noted about its state in S3, read beside a run and without a request."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_state_status(job: Job, head: Head | None = None, age_s: float | None = 
     place = place_of(job)
     if place is None or job.state is None:
         return None
-    mode = "copy" if job.state.is_copy else "checkpoint"
+    mode = "checkpoint" if job.state.is_authoritative else "copy"
     if head is None:
         return _noted_status(read_noted(job.checkpoint), place.uri, mode)
     return StateStatus(

@@ -27,18 +27,18 @@ from asyncfilter.errors import (
 )
 from asyncfilter.model import S3Location
 from asyncfilter.ports.state_store import Put, Refusal, StateStore
-from asyncfilter.state.away import told_as_away
+from asyncfilter.state.away import translated_outage
 from asyncfilter.state.fetching import SeenHead, read_head
-from asyncfilter.state.head import Head, Owner, check_file_format, decode_head, differing_identity, encode_head
+from asyncfilter.state.head import Head, OwnerProcess, check_file_format, decode_head, differing_identity, encode_head
 from asyncfilter.state.holders import is_gone
 from asyncfilter.state.names import StatePlace, new_id
 from asyncfilter.state.owner import PAUSE_S, StateOwner, ignored_condition, utc_now
-from asyncfilter.state.tenure import DRAINS_AFTER_S, Tenure, Verdict, Vigil
+from asyncfilter.state.tenure import DRAINS_AFTER_S, HeadWatch, TakeDecision, Tenure
 
 _LOOK_EVERY_S = 1.0
 
-Told = Callable[[str], None]
-"""Called with a sentence for people."""
+Report = Callable[[str], None]
+"""Called with a sentence for the user."""
 
 
 class Claim(NamedTuple):
@@ -70,7 +70,7 @@ class Taken(NamedTuple):
     """
 
     head: Head | None
-    former: Owner | None
+    former: OwnerProcess | None
 
 
 async def take(
@@ -80,7 +80,7 @@ async def take(
     host: Host,
     clock: Clock,
     now_s: Callable[[], float],
-    told: Told,
+    report: Report,
     begins: Callable[[], None],
     is_fresh: bool = False,
     only_new: bool = False,
@@ -93,7 +93,7 @@ async def take(
         host: This process.
         clock: Sleeps.
         now_s: The clock of ``StateOwner``.
-        told: Called when another process may still hold it.
+        report: Called with a sentence when another process may still hold it.
         begins: Called before a state is begun; raises when none may begin.
         is_fresh: Begin a new state in place of the one that is there, whose head is kept under another name.
         only_new: Begin a state, and never take one that is there.
@@ -105,8 +105,8 @@ async def take(
         AccessError: The account may not.
         StateAwayError: The store refuses or answers nothing at the moment.
     """
-    taking = _Taking(store, claim, host=host, clock=clock, now_s=now_s, told=told)
-    with told_as_away(claim.place.uri):
+    taking = _Taking(store, claim, host=host, clock=clock, now_s=now_s, report=report)
+    with translated_outage(claim.place.uri):
         return await taking.take(begins, is_fresh=is_fresh, only_new=only_new)
 
 
@@ -124,12 +124,12 @@ class _Taking:
     """One attempt of a process to own a state."""
 
     def __init__(
-        self, store: StateStore, claim: Claim, *, host: Host, clock: Clock, now_s: Callable[[], float], told: Told
+        self, store: StateStore, claim: Claim, *, host: Host, clock: Clock, now_s: Callable[[], float], report: Report
     ) -> None:
         self._store, self._claim, self._place = store, claim, claim.place
-        self._host, self._clock, self._now_s, self._told = host, clock, now_s, told
-        self._vigil = Vigil()
-        self._is_probed = self._is_told = False
+        self._host, self._clock, self._now_s, self._report = host, clock, now_s, report
+        self._watch = HeadWatch()
+        self._is_probed = self._is_reported = False
 
     async def take(self, begins: Callable[[], None], *, is_fresh: bool, only_new: bool) -> tuple[StateOwner, Taken]:
         while True:
@@ -171,14 +171,14 @@ class _Taking:
         owner = seen.head.owner
         if owner is None or is_gone(owner, self._host):
             return True
-        verdict = self._vigil.look(seen.etag, self._now_s())
-        if verdict is Verdict.TAKE:
+        verdict = self._watch.look(seen.etag, self._now_s())
+        if verdict is TakeDecision.TAKE:
             return True
-        if verdict is Verdict.HELD:
+        if verdict is TakeDecision.HELD:
             raise StateHeldError(f"{self._place.uri}: held by {owner}", hint="Wait until that run ends.")
-        if not self._is_told:
-            self._is_told = True
-            self._told(f"{self._place.uri} is held by {owner}; it is taken over if nothing is heard of it for 15 s")
+        if not self._is_reported:
+            self._is_reported = True
+            self._report(f"{self._place.uri} is held by {owner}; it is taken over if nothing is heard of it for 15 s")
         await self._clock.sleep(_LOOK_EVERY_S)
         return False
 
@@ -285,7 +285,7 @@ class _Taking:
         """Write the head that takes the state; None when another process was faster."""
         unanswered_s: float | None = None
         body = encode_head(head)
-        # Nothing is written that nobody could read.
+        # Only what can be read again is written.
         decode_head(body, self._place)
         began_s = self._now_s()
         while True:
@@ -315,9 +315,9 @@ class _Taking:
             self._store, self._place, SeenHead(head, etag), Tenure(sent_s), now_s=self._now_s, clock=self._clock
         )
 
-    def _me(self) -> Owner:
+    def _me(self) -> OwnerProcess:
         me = self._host.me
-        return Owner(
+        return OwnerProcess(
             host=me.host[:256],
             boot_id=me.boot_id,
             pid_namespace=me.pid_namespace,

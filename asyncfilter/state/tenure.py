@@ -1,9 +1,9 @@
 """When the owner of a state may pay, when a state may be taken from its holder, and when a commit is due.
 
-Arithmetic without I/O; every time is in seconds of one clock of this machine that nobody sets and that goes on while it
-sleeps. Two owners never pay in one moment: an owner pays within ``PAYS_FOR_S`` of the
-sending of its last rewrite of the head, and another one takes the state only after it saw the head unchanged for
-``UNCHANGED_FOR_S``, counted from when it saw that head first, which is after that sending.
+Arithmetic without I/O; every time is in seconds of one monotonic clock of this machine that goes on while it sleeps.
+Two owners never pay at the same time: an owner pays within ``PAYS_FOR_S`` of the sending of its last rewrite of the
+head, and another one takes the state only after it saw the head unchanged for ``UNCHANGED_FOR_S``, counted from when it
+saw that head first, which is after that sending.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GIVES_UP_AFTER_S = 30.0
 """A head that still changes after this long has one."""
 
 BEHIND_AFTER_S = 15.0
-"""Without a rewrite for this long, the run says so."""
+"""Without a rewrite for this long, the run reports it."""
 
 COMMIT_EVERY_S = 5.0
 """A commit begins at most this long after the one before."""
@@ -60,12 +60,12 @@ class Tenure:
         """Seconds since the sending of the last rewrite that succeeded."""
         return max(0.0, now_s - self._sent_s)
 
-    def is_away(self, now_s: float) -> bool:
-        """Whether the store was away for too long."""
+    def is_unreachable(self, now_s: float) -> bool:
+        """Whether the store was unreachable for too long."""
         return now_s >= self._sent_s + DRAINS_AFTER_S
 
 
-class Verdict(Enum):
+class TakeDecision(Enum):
     """What follows from a look at the head of a state that another process holds."""
 
     WAIT = auto()
@@ -73,22 +73,22 @@ class Verdict(Enum):
     HELD = auto()
 
 
-class Vigil:
+class HeadWatch:
     """Looks at a head that another process holds, until it may be taken or is given up."""
 
     def __init__(self) -> None:
         self._etag = ""
         self._since_s = self._began_s = 0.0
 
-    def look(self, etag: str, now_s: float) -> Verdict:
+    def look(self, etag: str, now_s: float) -> TakeDecision:
         """What follows when the head had ``etag`` at ``now_s``, the time after it was read."""
         if not self._etag:
             self._began_s = now_s
         if etag != self._etag:
             self._etag, self._since_s = etag, now_s
         if now_s - self._since_s >= UNCHANGED_FOR_S:
-            return Verdict.TAKE
-        return Verdict.HELD if now_s - self._began_s >= GIVES_UP_AFTER_S else Verdict.WAIT
+            return TakeDecision.TAKE
+        return TakeDecision.HELD if now_s - self._began_s >= GIVES_UP_AFTER_S else TakeDecision.WAIT
 
 
 class CommitPace:

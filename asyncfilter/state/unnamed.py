@@ -2,14 +2,13 @@
 
 What is deleted cannot come back, so an object is deleted only when it is certain that no head will ever name it:
 
-- It has a name that asyncfilter makes, in the folder of the state; everything else is left alone, and told.
+- It has a name that asyncfilter makes, in the folder of the state; everything else is left alone, and reported.
 - No head names it: neither ``head.json`` nor one that ``--fresh`` kept. Where one of them cannot be read, nothing that
   it may name is deleted.
-- Nobody can be about to name it. While the head has an owner, an object that was written in the last hour stays, and
-  for a day one of a later commit than the head's, which an owner who slept may still name. One of a state id that no
-  head has may be the first object of a state that is being made: it stays for a day. Without an owner, or with one of
-  this host that is no more, whoever becomes one rewrites the head first, so that the head is read again after the
-  listing.
+- No process can be about to name it. While the head has an owner, an object that was written in the last hour stays,
+  and for a day one of a later commit than the head's, which an owner who slept may still name. One of a state id that
+  no head has may be the first object of a state that is being made: it stays for a day. Without an owner, or with one
+  of this host that has ended, a new owner rewrites the head first, so that the head is read again after the listing.
 
 Each is deleted on condition of the ETag that was listed.
 """
@@ -40,7 +39,7 @@ _LOOKS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class UnnamedObjects:
     """The objects in the folder of a state.
 
     Attributes:
@@ -93,13 +92,13 @@ class Pruned:
     left: int = 0
 
 
-async def find_unnamed(store: StateStore, place: StatePlace) -> Found:
+async def find_unnamed(store: StateStore, place: StatePlace) -> UnnamedObjects:
     """The objects in the folder of a state that no head names.
 
     Raises:
         CheckpointError: The head cannot be read.
     """
-    found = Found(seen=await read_head(store, place))
+    found = UnnamedObjects(seen=await read_head(store, place))
     listed = [(one, place.parse(one.key)) async for one in store.listed(place.bucket, place.folder)]
     heads: list[Head] = [] if found.seen is None else [found.seen.head]
     for one, name in listed:
@@ -121,13 +120,13 @@ async def plan_prune(store: StateStore, place: StatePlace, host: Host | None = N
     Args:
         store: Where it is.
         place: The state.
-        host: Tells whether an owner of this host still lives; by default the real one.
+        host: Finds out whether an owner on this host is running; by default the real one.
 
     Raises:
         CheckpointError: The head cannot be read.
     """
     found = await find_unnamed(store, place)
-    # Whoever has taken the state since the listing began may be about to name what was listed.
+    # A process that has taken the state since the listing began may be about to name what was listed.
     again = await read_head(store, place)
     if found.seen is None or again is None:
         return None
@@ -183,7 +182,7 @@ async def _infos(store: StateStore, place: StatePlace, listed: Sequence[ListedOb
 
 
 async def _kept_head(
-    store: StateStore, place: StatePlace, listed: ListedObject, state_id: str, found: Found
+    store: StateStore, place: StatePlace, listed: ListedObject, state_id: str, found: UnnamedObjects
 ) -> list[Head]:
     stored = await store.get(S3Location(place.bucket, listed.key), most_bytes=MOST_HEAD_BYTES)
     try:
@@ -195,7 +194,7 @@ async def _kept_head(
     return []
 
 
-def _is_over(name: ObjectName, info: StoredInfo, found: Found, head: Head, *, owned: bool) -> bool:
+def _is_over(name: ObjectName, info: StoredInfo, found: UnnamedObjects, head: Head, *, owned: bool) -> bool:
     """Whether no head will ever name an object; see the module."""
     age_s = -1.0 if info.age_s is None else info.age_s
     if name.state_id in found.unreadable:

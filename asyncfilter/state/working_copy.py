@@ -37,8 +37,8 @@ from asyncfilter.state.segments import counted_in
 _BATCH = 500
 
 
-class Standing(StrEnum):
-    """How a file stands to a state."""
+class FileRelation(StrEnum):
+    """How a file is related to a state."""
 
     MISSING = "missing"
     CURRENT = "current"
@@ -54,27 +54,27 @@ class WorkingCopy:
     """What became of the file on this machine.
 
     Attributes:
-        standing: How it stood to the state before.
+        relation: How it stood to the state before.
         restored: What was fetched; None when the file was kept.
         aside: The new name of a file that was moved aside; None without one.
         spare_rows: Answers of the older file that were taken in.
         spent_micros: What was spent by the older file after its last commit, and is counted now.
     """
 
-    standing: Standing
+    relation: FileRelation
     restored: Restored | None = None
     aside: Path | None = None
     spare_rows: int = 0
     spent_micros: int = 0
 
 
-def check_beginning(place: StatePlace, path: Path, *, is_copy: bool) -> None:
+def check_beginning(place: StatePlace, path: Path, *, is_authoritative: bool) -> None:
     """Check that a state without a head may begin from what is on this machine.
 
     Raises:
-        CheckpointError: S3 would be the truth, and there is a checkpoint that it does not know.
+        CheckpointError: S3 would be authoritative, and there is a checkpoint that it does not know.
     """
-    if is_copy or not checkpoint_exists(path):
+    if not is_authoritative or not checkpoint_exists(path):
         return
     raise CheckpointError(
         f"{place.uri}: there is no state, and {path} holds a checkpoint that would be left behind",
@@ -85,13 +85,14 @@ def check_beginning(place: StatePlace, path: Path, *, is_copy: bool) -> None:
 def check_first_file(place: StatePlace, path: Path, head: Head) -> None:
     """Check that the file on this machine may be the first one of a state to which nothing was committed.
 
-    A process that took the state and died may have left one that is not bound to it yet: it is used when it is empty.
+    A process that took the state and was killed may have left one that is not bound to it yet: it is used when it is
+        empty.
     Nothing was paid for the state, so that one of an earlier epoch lacks nothing, either.
 
     Raises:
         CheckpointError: It is of something else, and holds images.
     """
-    if standing_of(path, head, place) is not Standing.OTHER:
+    if relation_of(path, head, place) is not FileRelation.OTHER:
         return
     with translated_reading(without_links(path)) as db:
         if db.execute("SELECT 1 FROM image LIMIT 1").fetchone() is None:
@@ -102,25 +103,26 @@ def check_first_file(place: StatePlace, path: Path, head: Head) -> None:
     )
 
 
-def standing_of(path: Path, head: Head, place: StatePlace) -> Standing:
-    """How the checkpoint at ``path``, which nobody works on, stands to a state.
+def relation_of(path: Path, head: Head, place: StatePlace) -> FileRelation:
+    """How the checkpoint at ``path``, which no process works on, stands to a state.
 
-    It is current when it lacks no commit, whoever owned the state since: an owner that committed nothing leaves nothing
-    to fetch. One of the last epoch may lack commits all the same: somebody may have put an old copy there. The newest
-    commit may be missing in its notes alone, when the process died before it noted that S3 has the rows that were on
-    their way: the name of their object, which the file knows, shows it.
+    It is current when it lacks no commit, whichever process owned the state since: an owner that committed nothing
+        leaves nothing
+    to fetch. One of the last epoch may lack commits all the same: it may be an old copy that was put there. The newest
+    commit may be missing in its notes alone, when the process was killed before it noted that S3 has the rows that were
+    on their way: the name of their object, which the file has, shows it.
 
     Raises:
         CheckpointError: It cannot be read.
     """
     if not checkpoint_exists(path):
-        return Standing.MISSING
+        return FileRelation.MISSING
     shipment = _shipment(path)
     if shipment.state_id != head.state_id:
-        return Standing.OTHER
+        return FileRelation.OTHER
     missing = [one.key for one in head.objects if _commit_of(one.key, place) > shipment.commit]
     is_whole = not missing or (len(missing) == 1 and random_part(missing[0]) == shipment.cut)
-    return Standing.CURRENT if is_whole else Standing.OLDER
+    return FileRelation.CURRENT if is_whole else FileRelation.OLDER
 
 
 def _commit_of(key: str, place: StatePlace) -> int:
@@ -144,17 +146,17 @@ async def bring_up(store: StateStore, place: StatePlace, head: Head, path: Path)
     path = without_links(path)
     with translated(path):
         await to_thread.run_sync(lambda: path.parent.mkdir(parents=True, exist_ok=True))
-    standing = await to_thread.run_sync(_locked_standing, path, head, place)
-    if standing is Standing.CURRENT:
-        return WorkingCopy(standing=standing)
-    if standing is Standing.MISSING:
-        return WorkingCopy(standing=standing, restored=await restore(store, place, head, path))
+    relation = await to_thread.run_sync(_locked_relation, path, head, place)
+    if relation is FileRelation.CURRENT:
+        return WorkingCopy(relation=relation)
+    if relation is FileRelation.MISSING:
+        return WorkingCopy(relation=relation, restored=await restore(store, place, head, path))
     newer = path.with_name(f".{path.name}.newer")
     await to_thread.run_sync(_remove, newer)
     restored = await restore(store, place, head, newer)
-    beyond, aside = await to_thread.run_sync(_replace, path, newer, standing)
+    beyond, aside = await to_thread.run_sync(_replace, path, newer, relation)
     return WorkingCopy(
-        standing=standing,
+        relation=relation,
         restored=restored,
         aside=aside,
         spare_rows=beyond.spare_rows,
@@ -162,11 +164,11 @@ async def bring_up(store: StateStore, place: StatePlace, head: Head, path: Path)
     )
 
 
-def _locked_standing(path: Path, head: Head, place: StatePlace) -> Standing:
+def _locked_relation(path: Path, head: Head, place: StatePlace) -> FileRelation:
     lock = RunLock(path)
     try:
         lock.hold_file()
-        return standing_of(path, head, place)
+        return relation_of(path, head, place)
     finally:
         lock.release()
 
@@ -197,7 +199,7 @@ class _Beyond(NamedTuple):
     spent: Counted = Counted(0, 0)
 
 
-def _replace(path: Path, newer: Path, standing: Standing) -> tuple[_Beyond, Path | None]:
+def _replace(path: Path, newer: Path, relation: FileRelation) -> tuple[_Beyond, Path | None]:
     """Give ``newer`` the name of the file at ``path``, with what an older one has beyond the state.
 
     A file of another state, or that had something beyond the state, is kept under another name.
@@ -206,7 +208,7 @@ def _replace(path: Path, newer: Path, standing: Standing) -> tuple[_Beyond, Path
     try:
         with translated(path):
             lock.hold_file()
-            beyond = _take_over(path, newer) if standing is Standing.OLDER else _Beyond(has_more=True)
+            beyond = _take_over(path, newer) if relation is FileRelation.OLDER else _Beyond(has_more=True)
     finally:
         lock.release()
     aside = archive_checkpoint(path) if beyond.has_more else None

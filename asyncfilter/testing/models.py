@@ -25,10 +25,10 @@ from asyncfilter.ports.model_service import (
     DatasetLabel,
     DatasetStatus,
     DatasetType,
+    ModelVersion,
     Page,
     Project,
     ProjectDataset,
-    Version,
     VersionStatus,
 )
 
@@ -175,7 +175,7 @@ class MemoryModelService:
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[Version]:
+    ) -> Page[ModelVersion]:
         """See ``ModelService``."""
         del token
         versions = self._project(project_arn).versions.values()
@@ -324,15 +324,17 @@ class MemoryModelService:
                 errors = {} if code is None else {"errors": [{"code": code, "message": "as the test says"}]}
                 yield json.dumps(json.loads(line) | errors)
 
-    def _shown_version(self, one: _Version) -> Version:
+    def _shown_version(self, one: _Version) -> ModelVersion:
         failure = self._ends.get(one.arn, "")
         if _now() < one.begun_at + self.training_s:
-            return Version(name=one.name, arn=one.arn, status=VersionStatus.TRAINING_IN_PROGRESS, output=one.output)
+            return ModelVersion(
+                name=one.name, arn=one.arn, status=VersionStatus.TRAINING_IN_PROGRESS, output=one.output
+            )
         if failure:
-            return Version(
+            return ModelVersion(
                 name=one.name, arn=one.arn, status=VersionStatus.TRAINING_FAILED, message=failure, output=one.output
             )
-        return Version(
+        return ModelVersion(
             name=one.name,
             arn=one.arn,
             status=VersionStatus.TRAINING_COMPLETED,

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint as yield_to_others
 from asyncfilter.errors import CallError, ImageError
 from asyncfilter.model import ActionKind, Effect, IfExists, ListedObject, ObjectRef, S3Location
 from asyncfilter.ports.examine import Page
-from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Version
+from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, VersionState
 from asyncfilter.records.removal import NULL_VERSION, BucketState, Versioning
 from asyncfilter.testing.ports import Fault, no_fault
 
@@ -206,11 +206,11 @@ class MemoryStore:
         self.deleted.append((place, etag))
         return DeleteResult(marker=self._remove(place))
 
-    async def versions(self, place: S3Location) -> Sequence[Version]:
+    async def versions(self, place: S3Location) -> Sequence[VersionState]:
         """See ``Remover``."""
         await self._enter("versions", place)
         return [
-            Version(id=one.id, etag=one.etag, size_bytes=len(one.body or b""), is_marker=one.body is None)
+            VersionState(id=one.id, etag=one.etag, size_bytes=len(one.body or b""), is_marker=one.body is None)
             for one in reversed(self._history.get(place, []))
         ]
 

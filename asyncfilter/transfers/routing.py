@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from asyncfilter.errors import CallError, UsageError
 from asyncfilter.model import ActionKind, Effect, ObjectRef, S3Location, StoreKind, store_of
 from asyncfilter.ports.examine import Sink
-from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Remover, Version
+from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Remover, VersionState
 from asyncfilter.ports.transfer import Copier, Objects
 from asyncfilter.records.removal import BucketState
 
@@ -87,7 +87,7 @@ class RoutedRemover:
         """See ``Remover``."""
         return await (await self._at(bucket)).delete(bucket, requests)
 
-    async def versions(self, place: S3Location) -> Sequence[Version]:
+    async def versions(self, place: S3Location) -> Sequence[VersionState]:
         """See ``Remover``; asked about places of the source alone."""
         return await self._own.versions(place)
 

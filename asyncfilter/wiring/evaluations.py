@@ -12,7 +12,7 @@ from asyncfilter.errors import ResourceNotReadyError
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.job.spec import Aws
 from asyncfilter.model import S3Location
-from asyncfilter.ports.model_service import ObjectFiles, Version
+from asyncfilter.ports.model_service import ModelVersion, ObjectFiles
 from asyncfilter.wiring.models import open_models
 
 NO_EVALUATION = "NO_EVALUATION"
@@ -52,7 +52,7 @@ async def fetch_evaluation(
 
 
 async def fetch_files(
-    files: ObjectFiles, version: Version, *, summary: BinaryIO, snapshot: BinaryIO
+    files: ObjectFiles, version: ModelVersion, *, summary: BinaryIO, snapshot: BinaryIO
 ) -> tuple[str, str]:
     """Write the evaluation summary and the test snapshot of a version that was looked at; returns their addresses.
 
@@ -78,7 +78,7 @@ async def fetch_summary(project: ProjectName, version: VersionName, out: BinaryI
 
 
 async def _fetch(
-    files: ObjectFiles, places: Sequence[S3Location], out: BinaryIO, most_bytes: int, version: Version
+    files: ObjectFiles, places: Sequence[S3Location], out: BinaryIO, most_bytes: int, version: ModelVersion
 ) -> None:
     for place in places:
         size_bytes = await files.size_bytes(place)
@@ -93,10 +93,10 @@ async def _fetch(
             out.write(b"\n")
 
 
-def _without(version: Version) -> ResourceNotReadyError:
+def _without(version: ModelVersion) -> ResourceNotReadyError:
     hint = "Wait for TRAINING_COMPLETED: asyncfilter model status."
     return _none(version, f"its state is {version.status}", hint=hint)
 
 
-def _none(version: Version, why: str, *, hint: str) -> ResourceNotReadyError:
+def _none(version: ModelVersion, why: str, *, hint: str) -> ResourceNotReadyError:
     return ResourceNotReadyError(f"{version.name} has no evaluation: {why}", code=NO_EVALUATION, hint=hint)

@@ -292,7 +292,7 @@ class DurableView(OpenedView):
         Raises:
             AsyncFilterError: As ``KeptState.wait_committed``.
         """
-        while state.is_truth or not state.is_behind():
+        while state.is_authoritative or not state.is_behind():
             with anyio.move_on_after(_LOOK_S):
                 await state.wait_committed(mark)
                 return

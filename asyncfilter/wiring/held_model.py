@@ -15,7 +15,7 @@ from asyncfilter.custom_labels.lease_table import Leases, Wish
 from asyncfilter.custom_labels.processes import Host, ThisHost
 from asyncfilter.custom_labels.reaper import Reaper
 from asyncfilter.custom_labels.starting import Starter
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.errors import AsyncFilterError, LeaseError, WaitEndedError
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.spec import Aws, Job, ModelStart
@@ -58,15 +58,15 @@ async def hold_model(job: Job, use: ModelUse, unit_hour_micros: int) -> RunModel
 async def _start(job: Job, start: ModelStart, use: ModelUse, leases: Leases, unit_hour_micros: int) -> RunModel | None:
     arn = job.detector.model or ""
     aws = Aws(profile=job.aws.profile, region=ModelArn.parse(arn).region)
-    waiter = Waiter(use.clock, poll_s=start.poll_s, tell=use.tell)
+    poller = Poller(use.clock, poll_s=start.poll_s, tell=use.tell)
     host = ThisHost()
     async with open_models(aws) as models:
 
         async def watch(lease: Lease) -> None:
             await start_watcher(lease, leases, use.clock, poll_s=start.poll_s)
 
-        reaper = Reaper(leases, host, open_lease, waiter)
-        starter = Starter(reached(models, arn), leases, host, waiter, reaper=reaper, on_taken=watch)
+        reaper = Reaper(leases, host, open_lease, poller)
+        starter = Starter(reached(models, arn), leases, host, poller, reaper=reaper, on_taken=watch)
         if (await starter.look()).is_foreign:
             use.tell(f"{arn} runs without a lease of yours: it is used, and left running")
             return None
@@ -79,7 +79,7 @@ async def _start(job: Job, start: ModelStart, use: ModelUse, leases: Leases, uni
             for_s=start.for_s,
             run_id=use.run_id,
         )
-        held = RunModel(leases, host, waiter, wish)
+        held = RunModel(leases, host, poller, wish)
         budget = _Budget(job.limits.budget_micros, use.spent_micros, unit_hour_micros * held.most_units)
         budget.check(0.0)
         try:
@@ -97,14 +97,14 @@ class RunModel:
     Args:
         leases: The table, open until the model is stopped.
         host: Reads the clocks.
-        waiter: Waits between looks.
+        poller: Waits between looks.
         wish: The lease.
     """
 
-    def __init__(self, leases: Leases, host: Host, waiter: Waiter, wish: Wish) -> None:
+    def __init__(self, leases: Leases, host: Host, poller: Poller, wish: Wish) -> None:
         self._leases = leases
         self._host = host
-        self._waiter = waiter
+        self._poller = poller
         self._wish = wish
         self._stack = AsyncExitStack()
         self._started_s = host.boot_s()
@@ -142,7 +142,7 @@ class RunModel:
 
     async def _stop(self) -> str | None:
         mine = [lease for lease in self._leases.open() if lease.run_id == self._wish.run_id]
-        reaper = Reaper(self._leases, self._host, open_lease, self._waiter)
+        reaper = Reaper(self._leases, self._host, open_lease, self._poller)
         try:
             reaped = await reaper.stop(mine)
         except (WaitEndedError, AsyncFilterError) as error:

@@ -23,7 +23,7 @@ from asyncfilter.custom_labels.improving import (
     ImprovementWish,
     Improver,
     Logs,
-    Verdict,
+    VersionComparison,
     note_shown,
 )
 from asyncfilter.custom_labels.lease import RUNS, Lease, LeaseKind
@@ -35,7 +35,7 @@ from asyncfilter.custom_labels.training_log import TrainingLog
 from asyncfilter.errors import ResourceNotReadyError, UsageError
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.job.spec import Aws
-from asyncfilter.ports.model_service import ObjectFiles, Project, Version
+from asyncfilter.ports.model_service import ModelVersion, ObjectFiles, Project
 from asyncfilter.wiring.evaluations import fetch_files
 from asyncfilter.wiring.leases import Started, StartOptions, open_lease, open_leases, plan_start, plan_stop, start_model
 from asyncfilter.wiring.model_changes import Patience
@@ -99,7 +99,7 @@ async def improve_model(
     """
     async with open_changing_models(aws) as models:
 
-        async def judge(old: Version | None, new: Version) -> Verdict:
+        async def judge(old: ModelVersion | None, new: ModelVersion) -> VersionComparison:
             return await judge_versions(models.files, old, new, patience.tell)
 
         improver = _improver(models, plan.project, patience)
@@ -127,28 +127,28 @@ def _logs(ledger: Ledger, clock: Clock, endpoint: str) -> Logs:
 
 def _improver(models: ChangingModels, project: Project, patience: Patience) -> Improver:
     logs = _logs(models.ledger, models.clock, models.service.endpoint)
-    return Improver(models.service, models.files, logs, patience.waiter(), project)
+    return Improver(models.service, models.files, logs, patience.poller(), project)
 
 
 # -- The comparison ----------------------------------------------------------------------------------------------------
 
 
 async def judge_versions(
-    files: ObjectFiles, old: Version | None, new: Version, tell: Callable[[str], object]
-) -> Verdict:
+    files: ObjectFiles, old: ModelVersion | None, new: ModelVersion, tell: Callable[[str], object]
+) -> VersionComparison:
     """Compare two versions; an old one whose evaluation is gone cannot be compared with."""
     tell(f"evaluating {new.name}")
     found = await _evaluation(files, new)
     if old is None:
-        return Verdict(f1_old=None, f1_new=found.summary.figures.f1, test_sets_equal=None)
+        return VersionComparison(f1_old=None, f1_new=found.summary.figures.f1, test_sets_equal=None)
     try:
         former = await _evaluation(files, old)
     except (ResourceNotReadyError, UsageError) as error:
-        return Verdict(
+        return VersionComparison(
             f1_old=old.f1, f1_new=found.summary.figures.f1, test_sets_equal=False, differences=(error.message,)
         )
     compared = compare(former, found)
-    return Verdict(
+    return VersionComparison(
         f1_old=compared.f1_old,
         f1_new=compared.f1_new,
         test_sets_equal=compared.test_sets_equal,
@@ -156,7 +156,7 @@ async def judge_versions(
     )
 
 
-async def _evaluation(files: ObjectFiles, version: Version) -> Evaluation:
+async def _evaluation(files: ObjectFiles, version: ModelVersion) -> Evaluation:
     with tempfile.TemporaryFile() as summary, tempfile.TemporaryFile() as snapshot:
         names = await fetch_files(files, version, summary=summary, snapshot=snapshot)
         summary.seek(0)
@@ -229,5 +229,5 @@ async def switch_model(
     start = replace(start, wish=wish)
     started = await start_model(start, options, patience, aws=aws)
     with open_leases() as leases:
-        reaped = await Reaper(leases, ThisHost(), open_lease, patience.waiter()).stop([lease])
+        reaped = await Reaper(leases, ThisHost(), open_lease, patience.poller()).stop([lease])
     return Switched(started=started, reaped=reaped)

@@ -16,12 +16,12 @@ from asyncfilter.custom_labels.processes import ThisHost, is_dead
 from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.reaper import PATIENCE_S, Failure, Reaped, Reaper
 from asyncfilter.custom_labels.starting import FoundModel, OnTaken, Starter, foreign
-from asyncfilter.custom_labels.waiting import Waiter, within
+from asyncfilter.custom_labels.waiting import Poller, within
 from asyncfilter.errors import AccessError
 from asyncfilter.job.model_arn import ModelArn
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.job.spec import Aws
-from asyncfilter.ports.model_service import Version
+from asyncfilter.ports.model_service import ModelVersion
 from asyncfilter.wiring.model_changes import Patience
 from asyncfilter.wiring.models import Models, open_models
 from asyncfilter.wiring.watcher import start_watcher
@@ -101,8 +101,8 @@ async def stop_due(tell: Tell, *, timeout_s: float | None = None) -> list[Failur
         leases = Leases(ledger, host)
         if not any(end_reason(lease, host) or is_abandoned(lease, host) for lease in leases.open()):
             return []
-        waiter = Waiter(SystemClock(), poll_s=COMMAND_POLL_S, tell=tell)
-        reaper = Reaper(leases, host, open_lease, waiter, patience_s=COMMAND_PATIENCE_S)
+        poller = Poller(SystemClock(), poll_s=COMMAND_POLL_S, tell=tell)
+        reaper = Reaper(leases, host, open_lease, poller, patience_s=COMMAND_PATIENCE_S)
         return (await within(timeout_s, reaper.reap, what="the stop of models whose lease is over")).failed
 
 
@@ -118,7 +118,7 @@ async def stop_expired(patience: Patience) -> Reaped:
 
 
 def _reaper(leases: Leases, patience: Patience) -> Reaper:
-    return Reaper(leases, ThisHost(), open_lease, patience.waiter(), patience_s=STOP_PATIENCE_S)
+    return Reaper(leases, ThisHost(), open_lease, patience.poller(), patience_s=STOP_PATIENCE_S)
 
 
 def forget_lease(identifier: str, *, agrees: Callable[[Lease], object]) -> Lease | None:
@@ -213,7 +213,7 @@ async def plan_start(
 class Started:
     """A model that runs, and its lease."""
 
-    version: Version
+    version: ModelVersion
     lease: Lease
 
 
@@ -242,11 +242,11 @@ async def start_model(planned: PlannedStart, options: StartOptions, patience: Pa
 def _starter(
     models: Models, leases: Leases, arn: str, patience: Patience, *, on_taken: OnTaken | None = None
 ) -> Starter:
-    model, waiter = reached(models, arn), patience.waiter()
-    reaper = Reaper(leases, ThisHost(), open_lease, waiter)
+    model, poller = reached(models, arn), patience.poller()
+    reaper = Reaper(leases, ThisHost(), open_lease, poller)
     if on_taken is None:
-        return Starter(model, leases, ThisHost(), waiter, reaper=reaper)
-    return Starter(model, leases, ThisHost(), waiter, reaper=reaper, on_taken=on_taken)
+        return Starter(model, leases, ThisHost(), poller, reaper=reaper)
+    return Starter(model, leases, ThisHost(), poller, reaper=reaper, on_taken=on_taken)
 
 
 def profile_of(aws: Aws) -> str | None:
@@ -269,7 +269,7 @@ class PlannedStop:
         leases: Leases of ours on it.
     """
 
-    version: Version
+    version: ModelVersion
     wish: Wish
     leases: tuple[Lease, ...]
 

@@ -17,10 +17,10 @@ from asyncfilter.custom_labels.projects import MadeProject, make_project
 from asyncfilter.custom_labels.training import Trained, Trainer, TrainingPlan, TrainingWish
 from asyncfilter.custom_labels.training_errors import TrainingError, training_errors
 from asyncfilter.custom_labels.training_log import TrainingLog, TrainingState
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.job.spec import Aws
-from asyncfilter.ports.model_service import Project, Version
+from asyncfilter.ports.model_service import ModelVersion, Project
 from asyncfilter.wiring.models import ChangingModels, open_changing_models
 
 
@@ -38,9 +38,9 @@ class Patience:
     timeout_s: float | None
     tell: Callable[[str], object]
 
-    def waiter(self) -> Waiter:
+    def poller(self) -> Poller:
         """Waits, from now on."""
-        return Waiter(SystemClock(), poll_s=self.poll_s, timeout_s=self.timeout_s, tell=self.tell)
+        return Poller(SystemClock(), poll_s=self.poll_s, timeout_s=self.timeout_s, tell=self.tell)
 
 
 async def create_model_project(wanted: ProjectName, patience: Patience, *, aws: Aws) -> MadeProject:
@@ -52,7 +52,7 @@ async def create_model_project(wanted: ProjectName, patience: Patience, *, aws: 
         AccessError: The service cannot be asked.
     """
     async with open_changing_models(aws) as models:
-        return await make_project(models.service, models.calls, wanted, patience.waiter())
+        return await make_project(models.service, models.calls, wanted, patience.poller())
 
 
 # -- Training ----------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ async def train_model(
         return TrainingReport(trained=trained, errors=errors)
 
 
-async def trainings_now(project: ProjectName, patience: Patience, *, aws: Aws) -> tuple[tuple[str, Version], ...]:
+async def trainings_now(project: ProjectName, patience: Patience, *, aws: Aws) -> tuple[tuple[str, ModelVersion], ...]:
     """The versions of the account that are being trained, with their projects."""
     async with open_changing_models(aws) as models:
         found = await the_project(models.service, project)
@@ -157,10 +157,10 @@ async def import_manifests(project: ProjectName, wish: ImportWish, patience: Pat
     """
     async with open_changing_models(aws) as models:
         found = await the_project(models.service, project)
-        waiter = patience.waiter()
+        poller = patience.poller()
         log = ImportLog(models.ledger, models.clock, endpoint=models.service.endpoint)
-        rows = await Importer(models.service, models.files, log, waiter).run(found, wish)
-        datasets = await Counter(models.service, waiter, project).count(wish, rows)
+        rows = await Importer(models.service, models.files, log, poller).run(found, wish)
+        datasets = await Counter(models.service, poller, project).count(wish, rows)
         return ImportReport(job=rows[0].job, datasets=tuple(datasets))
 
 
@@ -172,4 +172,4 @@ def import_shown(report: ImportReport) -> None:
 
 def _trainer(models: ChangingModels, project: Project, patience: Patience) -> Trainer:
     log = TrainingLog(models.ledger, models.clock, endpoint=models.service.endpoint)
-    return Trainer(models.service, log, patience.waiter(), project)
+    return Trainer(models.service, log, patience.poller(), project)

@@ -6,7 +6,7 @@ from asyncfilter.custom_labels.deleting import Deleted, DeletePlan, Deleter, Del
 from asyncfilter.custom_labels.training_log import TrainingLog
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.job.spec import Aws
-from asyncfilter.ports.model_service import Project, Version
+from asyncfilter.ports.model_service import ModelVersion, Project
 from asyncfilter.wiring.leases import plan_stop, stop_model
 from asyncfilter.wiring.model_changes import Patience
 from asyncfilter.wiring.models import open_changing_models, open_models
@@ -41,7 +41,7 @@ async def delete_models(planned: DeletePlan, patience: Patience, *, aws: Aws) ->
         AccessError: The service cannot be asked.
     """
 
-    async def stop(project: Project, version: Version) -> None:
+    async def stop(project: Project, version: ModelVersion) -> None:
         name = VersionName(version.name, version.arn)
         stopping = await plan_stop(ProjectName(project.name, arn=project.arn), name, aws=aws)
         reaped = await stop_model(stopping, patience)
@@ -49,7 +49,7 @@ async def delete_models(planned: DeletePlan, patience: Patience, *, aws: Aws) ->
             raise failure.error
 
     async with open_changing_models(aws) as models:
-        deleted = await Deleter(models.service, patience.waiter(), stop).run(planned)
+        deleted = await Deleter(models.service, patience.poller(), stop).run(planned)
         if planned.project is not None:
             trainings = TrainingLog(models.ledger, models.clock, endpoint=models.service.endpoint)
             for version in deleted.versions:

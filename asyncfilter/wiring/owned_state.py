@@ -39,13 +39,13 @@ from asyncfilter.ports.keeping import KeptState
 from asyncfilter.ports.state_store import StateStore
 from asyncfilter.records.progress import Batch
 from asyncfilter.state.answers_shipping import AnswersShipping, answers_shipped
-from asyncfilter.state.away import told_as_away
+from asyncfilter.state.away import translated_outage
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.head import Head
-from asyncfilter.state.names import Held, place_of
+from asyncfilter.state.names import StateKind, place_of
 from asyncfilter.state.owner import StateOwner
 from asyncfilter.state.shipping import StateShipping, running
-from asyncfilter.state.taking import Claim, Taken, Told, take
+from asyncfilter.state.taking import Claim, Report, Taken, take
 from asyncfilter.state.tenure import COMMIT_EVERY_S
 from asyncfilter.state.working_copy import WorkingCopy, bring_up, check_beginning, check_first_file
 from asyncfilter.wiring.states import Where, open_state_store
@@ -68,7 +68,7 @@ async def begun_state(job: Job) -> Head | None:
     if place is None:
         return None
     async with open_state_store(job.aws) as store:
-        with told_as_away(place.uri, "read"):
+        with translated_outage(place.uri, "read"):
             seen = await read_head(store, place)
     return None if seen is None else seen.head
 
@@ -98,7 +98,7 @@ async def _owned(job: Job, context: RunContext, *, is_fresh: bool) -> AsyncItera
         raise ValueError("the job has no state in S3")
     _check_free(job.checkpoint)
     async with open_state_store(job.aws) as store:
-        opening = _Opening(job, store, context, is_copy=job.state.is_copy)
+        opening = _Opening(job, store, context, is_authoritative=job.state.is_authoritative)
         owner, taken = await opening.take(is_fresh=is_fresh)
         try:
             copy = await opening.bring_up(owner, taken, is_fresh=is_fresh)
@@ -115,11 +115,11 @@ async def _owned(job: Job, context: RunContext, *, is_fresh: bool) -> AsyncItera
             raise
         async with checkpoint, running(await opening.shipping(owner, taken, copy, checkpoint)) as shipping:
             checkpoint.kept = shipping
-            async with answers_shipped(_answers_of(job, store, context.clock, opening.tell), opening.tell):
+            async with answers_shipped(_answers_of(job, store, context.clock, opening.warn), opening.warn):
                 yield checkpoint
 
 
-def _answers_of(job: Job, store: StateStore, clock: Clock, told: Told) -> AnswersShipping:
+def _answers_of(job: Job, store: StateStore, clock: Clock, report: Report) -> AnswersShipping:
     """People's answers of a job, and their state beside that of its checkpoint."""
     place = place_of(job)
     assert place is not None  # noqa: S101  the job has a state
@@ -130,7 +130,7 @@ def _answers_of(job: Job, store: StateStore, clock: Clock, told: Told) -> Answer
         host=ThisHost(),
         clock=clock,
         now_s=_now_of(clock),
-        told=told,
+        report=report,
     )
 
 
@@ -142,7 +142,7 @@ async def ship_answers(job: Job) -> None:
     """
     if job.state is not None:
         async with open_state_store(job.aws) as store:
-            await _answers_of(job, store, SystemClock(), _unheard).ship()
+            await _answers_of(job, store, SystemClock(), _ignore).ship()
 
 
 def _check_free(path: Path) -> None:
@@ -164,7 +164,7 @@ class _Opening:
     job: Job
     store: StateStore
     context: RunContext
-    is_copy: bool
+    is_authoritative: bool
 
     async def take(self, *, is_fresh: bool) -> tuple[StateOwner, Taken]:
         place, path = place_of(self.job), self.job.checkpoint
@@ -178,14 +178,14 @@ class _Opening:
             above_epoch=above,
             run_id=self.context.run_id,
         )
-        begins = _nothing if is_fresh else partial(check_beginning, place, path, is_copy=self.is_copy)
+        begins = _nothing if is_fresh else partial(check_beginning, place, path, is_authoritative=self.is_authoritative)
         return await take(
             self.store,
             claim,
             host=ThisHost(),
             clock=self.context.clock,
             now_s=_now_of(self.context.clock),
-            told=self.tell,
+            report=self.warn,
             begins=begins,
             is_fresh=is_fresh,
         )
@@ -201,17 +201,17 @@ class _Opening:
             return None
         if taken.head.snapshot is None:
             # The owner before has committed nothing: the file of this machine is all there is.
-            if not self.is_copy:
+            if self.is_authoritative:
                 await to_thread.run_sync(check_first_file, owner.place, path, taken.head)
             return None
-        async with _heart_beating(owner, self.context.clock):
-            with told_as_away(owner.place.uri, "read"):
+        async with _heartbeat(owner, self.context.clock):
+            with translated_outage(owner.place.uri, "read"):
                 copy = await bring_up(self.store, owner.place, taken.head, path)
         if copy.aside is not None:
-            self.tell(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
+            self.warn(f"{path} is the file of {owner.place.uri} now; the file that was there is {copy.aside}")
         if copy.spent_micros:
             usd = copy.spent_micros / 1_000_000
-            self.tell(f"{path} had spent ${usd:.2f} after its last commit to {owner.place.uri}: it is counted now")
+            self.warn(f"{path} had spent ${usd:.2f} after its last commit to {owner.place.uri}: it is counted now")
         return copy
 
     async def shipping(
@@ -224,17 +224,17 @@ class _Opening:
             without_links(self.job.checkpoint),
             taken=taken,
             restored=None if copy is None else copy.restored,
-            is_truth=not self.is_copy,
+            is_authoritative=self.is_authoritative,
             clock=self.context.clock,
         )
         assert checkpoint.shipping is not None  # noqa: S101  it was opened to ship
         await checkpoint.shipping.bind(owner.head.state_id, checkpoint.opened.epoch, owner.head.commit)
-        if shipping.is_truth:
+        if shipping.is_authoritative:
             _commit_removals_first(checkpoint, shipping)
         return shipping
 
-    def tell(self, message: str) -> None:
-        """Say a sentence about something that stops no run."""
+    def warn(self, message: str) -> None:
+        """Report something that stops no run."""
         self.context.emit(JobWarning(at_unix_s=self.context.clock.unix(), message=message))
 
 
@@ -248,7 +248,7 @@ def _now_of(clock: Clock) -> Callable[[], float]:
 
 
 @asynccontextmanager
-async def _heart_beating(owner: StateOwner, clock: Clock) -> AsyncIterator[None]:
+async def _heartbeat(owner: StateOwner, clock: Clock) -> AsyncIterator[None]:
     """Rewrite the head now and then while something else takes long."""
     error: Exception | None = None
 
@@ -258,7 +258,7 @@ async def _heart_beating(owner: StateOwner, clock: Clock) -> AsyncIterator[None]
             try:
                 await owner.rewrite()
             except AsyncFilterError:
-                return  # whatever it is, the next rewrite says so
+                return  # whatever it is, the next rewrite raises it
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(beat)
@@ -296,8 +296,10 @@ async def push_state(path: Path, where: Where) -> StateSummary:
         CheckpointError: The file cannot be used.
         UsageError: ``where`` is no state of a checkpoint.
     """
-    if where.place.held is not Held.CHECKPOINT:
-        raise UsageError(f"{where.place.uri}: expected the address of a checkpoint, which ends with .{Held.CHECKPOINT}")
+    if where.place.kind is not StateKind.CHECKPOINT:
+        raise UsageError(
+            f"{where.place.uri}: expected the address of a checkpoint, which ends with .{StateKind.CHECKPOINT}"
+        )
     clock = SystemClock()
     settings = await to_thread.run_sync(read_identity, path)
     async with (
@@ -318,12 +320,12 @@ async def push_state(path: Path, where: Where) -> StateSummary:
             host=ThisHost(),
             clock=clock,
             now_s=_now_of(clock),
-            told=_unheard,
+            report=_ignore,
             begins=_nothing,
             only_new=True,
         )
         shipping = StateShipping(
-            owner, checkpoint, without_links(path), taken=taken, restored=None, is_truth=True, clock=clock
+            owner, checkpoint, without_links(path), taken=taken, restored=None, is_authoritative=True, clock=clock
         )
         assert checkpoint.shipping is not None  # noqa: S101  it was opened to ship
         await checkpoint.shipping.bind(owner.head.state_id, checkpoint.opened.epoch, owner.head.commit)
@@ -336,5 +338,5 @@ async def push_state(path: Path, where: Where) -> StateSummary:
 _PUSH_AGAIN = "Run the job with this address as its checkpoint_copy, which goes on from the file."
 
 
-def _unheard(_message: str) -> None:
+def _ignore(_message: str) -> None:
     return

@@ -17,7 +17,7 @@ from asyncfilter.engine.examine.inputs import RunInputs
 from asyncfilter.errors import AccessError, UsageError
 from asyncfilter.events import KeptAtHome, after_start
 from asyncfilter.fleet import ray_connection
-from asyncfilter.fleet.auth_probe import wants_no_token
+from asyncfilter.fleet.auth_probe import needs_no_token
 from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.fleet.rays import PerWorker, RayHub
@@ -64,7 +64,7 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
         found = await _connected(job, cluster, stack)
         if found.own is None:
             check_foreign(job, found.address)
-        if found.own is None and await _wants_no_token(found.address):
+        if found.own is None and await _needs_no_token(found.address):
             parts = parts._replace(inputs=_with_caution(parts.inputs, _NO_TOKENS.format(found.address)))
         hub = _hub(job, cluster, parts, found)
         if found.own is not None:
@@ -133,11 +133,11 @@ async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack) -> _Clus
     return found
 
 
-async def _wants_no_token(address: str) -> bool:
+async def _needs_no_token(address: str) -> bool:
     """Whether whoever reaches a Ray may use it: this process may have a token that nobody asks for."""
     if not ray_connection.has_tokens():
         return True
-    return await anyio.to_thread.run_sync(wants_no_token, address, abandon_on_cancel=True)
+    return await anyio.to_thread.run_sync(needs_no_token, address, abandon_on_cancel=True)
 
 
 async def _joined(address: str, environment: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from asyncfilter.custom_labels.lease_table import Leases
 from asyncfilter.custom_labels.ledger import open_ledger
 from asyncfilter.custom_labels.processes import ThisHost
 from asyncfilter.custom_labels.reaper import Reaper
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.custom_labels.watching import Watcher
 from asyncfilter.printable import printable, without_secrets
 from asyncfilter.wiring.leases import open_lease
@@ -27,7 +27,7 @@ async def watch(folder: Path, identifier: str, poll_s: float) -> None:
     host, clock = ThisHost(), SystemClock()
     with open_ledger(folder) as ledger:
         leases = Leases(ledger, host)
-        reaper = Reaper(leases, host, open_lease, Waiter(clock, poll_s=poll_s, tell=_tell))
+        reaper = Reaper(leases, host, open_lease, Poller(clock, poll_s=poll_s, tell=_tell))
         await Watcher(leases, reaper, host, clock, tell=_tell).watch(identifier)
 
 

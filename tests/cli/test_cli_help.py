@@ -11,6 +11,7 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -19,6 +20,7 @@ import asyncfilter.cli
 from asyncfilter.cli import deferred
 from asyncfilter.cli.app import COMMANDS, command_line
 from asyncfilter.cli.lazy import Group
+from asyncfilter.cli.model import verbs
 from asyncfilter.errors import ExitCode
 
 HEAVY = ["aioboto3", "aiohttp", "botocore", "yaml", "PIL", "structlog", "sqlite3", "asyncio", "anyio"]
@@ -124,12 +126,13 @@ def test_a_group_without_a_command_shows_its_help() -> None:
     assert "chek" in done.stderr
 
 
-def test_every_deferred_name_exists() -> None:
+@pytest.mark.parametrize("module", [deferred, verbs])
+def test_every_deferred_name_exists(module: Any) -> None:
     """All names that are imported late exist, so that none is missing at its first use."""
-    assert sorted(deferred.__all__) == sorted(deferred._HOMES)
-    assert all(getattr(deferred, name) for name in deferred.__all__)
+    assert sorted(module.__all__) == sorted(module._HOMES)
+    assert all(getattr(module, name) for name in module.__all__)
     with pytest.raises(AttributeError, match="nowhere"):
-        deferred.nowhere  # noqa: B018
+        module.nowhere  # noqa: B018
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -12,7 +12,7 @@ import pytest
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
 from asyncfilter.aws.model_service.refusals import refusal
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.errors import (
     AccessError,
     AsyncFilterError,
@@ -45,8 +45,8 @@ async def opened(sandbox: SandboxProcess, patch: pytest.MonkeyPatch) -> AsyncIte
 
 async def until(models: Models, dataset: str, status: str) -> None:
     """Wait for the state of a dataset."""
-    waiter = Waiter(models.clock, poll_s=0.02)
-    await waiter.until(
+    poller = Poller(models.clock, poll_s=0.02)
+    await poller.until(
         "dataset", lambda: models.service.describe_dataset(dataset), lambda one: one.status == status, lambda _one: ""
     )
 

@@ -32,7 +32,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.job.spec import Aws, ClientKind
 from asyncfilter.model import ActionKind, Effect, IfExists, ObjectRef, S3Location
-from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Remover, Version
+from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Remover, VersionState
 from asyncfilter.records.removal import NULL_VERSION, BucketState, Versioning
 from asyncfilter.sandbox import BucketSpec, Sandbox, SandboxOptions
 from asyncfilter.sandbox.access import DenyRule
@@ -202,7 +202,7 @@ async def test_removing_the_marker_brings_the_very_object_back(buckets: Buckets,
     assert isinstance(gone, DeleteResult)
     assert await remover.head(location(image)) is None
     versions = await remover.versions(location(image))
-    assert versions[0] == Version(id=gone.marker, is_marker=True)
+    assert versions[0] == VersionState(id=gone.marker, is_marker=True)
     assert (versions[1].etag, versions[1].size_bytes) == (image.etag, image.size_bytes)
     for _ in range(2):  # a repetition is harmless
         await remover.remove_marker(location(image), gone.marker)

@@ -15,8 +15,8 @@ from asyncfilter.errors import WaitEndedError
 from asyncfilter.events import AnswersAdopted, WorkerLost, ignore
 from asyncfilter.fleet.crew import Crew
 from asyncfilter.fleet.kept import KeptAnswers
-from asyncfilter.fleet.line import Line
 from asyncfilter.fleet.messages import WireImage, encode_answer
+from asyncfilter.fleet.wait_queue import WaitQueue
 from asyncfilter.model import Detection, ObjectRef
 from asyncfilter.ports import Prepared
 from asyncfilter.records.images import StoredImage
@@ -270,22 +270,22 @@ def test_no_more_are_let_in_than_there_is_room_for() -> None:
 
     async def main() -> None:
         nonlocal room
-        line: Line[bool] = Line(take, give_back)
+        queue: WaitQueue[bool] = WaitQueue(take, give_back)
         let_in: list[bool | None] = []
         room = 0
 
         async def wait() -> None:
-            let_in.append(await line.wait())
+            let_in.append(await queue.wait())
 
         waiting = [asyncio.create_task(wait()) for _ in range(5)]
         await anyio.lowlevel.checkpoint()
         room = 2
-        line.serve()
-        line.serve()
+        queue.serve()
+        queue.serve()
         await anyio.lowlevel.checkpoint()
         assert (let_in, room) == ([True, True], 0)
         room = 1
-        line.serve()
+        queue.serve()
         assert room == 0
         for task in waiting:
             task.cancel()

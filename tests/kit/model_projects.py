@@ -25,7 +25,7 @@ from asyncfilter.custom_labels.improving import (
     Improver,
     Judge,
     Logs,
-    Verdict,
+    VersionComparison,
     note_shown,
 )
 from asyncfilter.custom_labels.ledger import Ledger, open_ledger
@@ -35,12 +35,12 @@ from asyncfilter.custom_labels.projects import MadeProject, make_project
 from asyncfilter.custom_labels.recorded import RecordedFiles, RecordedService
 from asyncfilter.custom_labels.training import Trained, Trainer, TrainingWish
 from asyncfilter.custom_labels.training_log import TrainingLog, TrainingState
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.datasets.manifests.validation import validate
 from asyncfilter.errors import ThrottleCause, ThrottledError, TransientError
 from asyncfilter.job.model_names import ProjectName
 from asyncfilter.model import S3Location
-from asyncfilter.ports.model_service import DatasetType, Version
+from asyncfilter.ports.model_service import DatasetType, ModelVersion
 from asyncfilter.testing import LoopClock
 from asyncfilter.testing.crash import Crash
 from asyncfilter.testing.models import DATASET_S, MemoryFiles, MemoryModelService
@@ -161,15 +161,15 @@ class Desk:
     async def create(self, killer: Killer) -> MadeProject:
         """One process of ``create``."""
         with self._opened(killer) as process:
-            return await make_project(process.service, process.calls, PROJECT, process.waiter)
+            return await make_project(process.service, process.calls, PROJECT, process.poller)
 
     async def imports(self, killer: Killer, wish: ImportWish) -> list[ImportedDataset]:
         """One process of ``import``."""
         with self._opened(killer) as process:
             log = ImportLog(process.ledger, LoopClock(), endpoint="memory:")
             project = await the_project(process.service, PROJECT)
-            rows = await Importer(process.service, process.files, log, process.waiter).run(project, wish)
-            datasets = await Counter(process.service, process.waiter, PROJECT).count(wish, rows)
+            rows = await Importer(process.service, process.files, log, process.poller).run(project, wish)
+            datasets = await Counter(process.service, process.poller, PROJECT).count(wish, rows)
             self.shown += 1
             log.report(rows[0].job)
             return datasets
@@ -182,7 +182,7 @@ class Desk:
         with self._opened(killer) as process:
             log = TrainingLog(process.ledger, LoopClock(), endpoint="memory:")
             project = await the_project(process.service, PROJECT)
-            trainer = Trainer(process.service, log, process.waiter, project)
+            trainer = Trainer(process.service, log, process.poller, project)
             plan = await trainer.plan(wish, default_name=f"birds.{len(killer.moments)}.{LoopClock().unix():.0f}")
             trained = await trainer.train(wish, plan, waits=waits)
             if trained.row is not None and trained.is_over:
@@ -205,7 +205,7 @@ class Desk:
                 imports=ImportLog(process.ledger, LoopClock(), **at),
                 trainings=TrainingLog(process.ledger, LoopClock(), **at),
             )
-            improver = Improver(process.service, process.files, logs, process.waiter, project)
+            improver = Improver(process.service, process.files, logs, process.poller, project)
             name = f"birds.{len(killer.moments)}.{LoopClock().unix():.0f}"
             plan = await improver.plan(corrections, asked, io.BytesIO(), default_name=name)
             self.paid.append(plan.training.is_paid)
@@ -216,10 +216,12 @@ class Desk:
             return plan, improved
 
     def _judge(self, killer: Killer) -> Judge:
-        async def judge(old: Version | None, new: Version) -> Verdict:
+        async def judge(old: ModelVersion | None, new: ModelVersion) -> VersionComparison:
             killer.moment("before the evaluation")
             self.judged.append((None if old is None else old.name, new.name))
-            return Verdict(f1_old=None if old is None else 0.5, f1_new=0.9, test_sets_equal=old is not None or None)
+            return VersionComparison(
+                f1_old=None if old is None else 0.5, f1_new=0.9, test_sets_equal=old is not None or None
+            )
 
         return judge
 
@@ -243,7 +245,7 @@ class _Process:
         self.service = RecordedService(paced, self.calls)
         files = KillingPort(desk.files, killer, iter(()))
         self.files = RecordedFiles(files, self.calls, endpoint="memory:", region="us-east-1")  # type: ignore[arg-type]
-        self.waiter = Waiter(LoopClock(), tell=desk.told.append)
+        self.poller = Poller(LoopClock(), tell=desk.told.append)
 
 
 def source(content: bytes, kind: DatasetType = DatasetType.TRAIN) -> ManifestSource:

@@ -21,7 +21,7 @@ from asyncfilter.custom_labels.processes import Process
 from asyncfilter.custom_labels.reached_model import ReachedModel
 from asyncfilter.custom_labels.reaper import Reaper
 from asyncfilter.custom_labels.starting import OnTaken, Starter
-from asyncfilter.custom_labels.waiting import Waiter
+from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.custom_labels.watching import Watcher
 from asyncfilter.errors import (
     AsyncFilterError,
@@ -30,7 +30,7 @@ from asyncfilter.errors import (
     ThrottledError,
     TransientError,
 )
-from asyncfilter.ports.model_service import Page, Project, Version, VersionStatus
+from asyncfilter.ports.model_service import ModelVersion, Page, Project, VersionStatus
 from asyncfilter.testing import LoopClock
 from asyncfilter.testing.crash import Crash
 
@@ -199,14 +199,14 @@ class Service:
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[Version]:
+    ) -> Page[ModelVersion]:
         await self._answer(self.trouble.of_look(), lambda: None)
         if self.account != ACCOUNT:
             return Page(items=())
         found = [model for model in self.models.values() if model.arn.split("/")[3] in names]
         return Page(
             items=tuple(
-                Version(
+                ModelVersion(
                     name=model.arn.split("/")[3],
                     arn=model.arn,
                     status=model.status,
@@ -408,8 +408,8 @@ class Commands:
         opened._db.execute("PRAGMA synchronous = OFF")
         self.leases = Leases(KilledLedger(opened.path, opened._db, killer, setup.check), host)
 
-    def waiter(self, timeout_s: float | None = None) -> Waiter:
-        return Waiter(LoopClock(UNIX_S), timeout_s=timeout_s, tell=self.setup.told.append)
+    def poller(self, timeout_s: float | None = None) -> Poller:
+        return Poller(LoopClock(UNIX_S), timeout_s=timeout_s, tell=self.setup.told.append)
 
     def model(self, arn: str = ARN) -> ReachedModel:
         service = KilledService(self.setup.service, self.killer)
@@ -420,11 +420,11 @@ class Commands:
         yield self.model(lease.arn)
 
     def reaper(self, timeout_s: float | None = None) -> Reaper:
-        return Reaper(self.leases, self.host, self.open_model, self.waiter(timeout_s))
+        return Reaper(self.leases, self.host, self.open_model, self.poller(timeout_s))
 
     def starter(self, arn: str = ARN, on_taken: OnTaken | None = None) -> Starter:
         options = {} if on_taken is None else {"on_taken": on_taken}
-        return Starter(self.model(arn), self.leases, self.host, self.waiter(), reaper=self.reaper(), **options)
+        return Starter(self.model(arn), self.leases, self.host, self.poller(), reaper=self.reaper(), **options)
 
     def watcher(self) -> Watcher:
         clock = LoopClock(UNIX_S)

@@ -125,7 +125,7 @@ class StateSweep:
         machine = self._machine()
         process = self._started(machine)
         time.sleep(self._random.random() * (IMAGES / TPS + 3))
-        is_cut_off = self._is_truth and self._random.random() < CUT_OFF
+        is_cut_off = self._is_authoritative and self._random.random() < CUT_OFF
         process.send_signal(signal.SIGSTOP if is_cut_off else signal.SIGKILL)
         if is_cut_off and process.poll() is None:
             self._frozen = Frozen(machine, process, owns=self._has_owner())
@@ -204,7 +204,7 @@ class StateSweep:
         summary, billed = json.loads(out), self._billed()
         is_whole = summary["stop_reason"] != "budget"
         self.sweep.counts[summary["stop_reason"]] += 1
-        if self._is_truth:  # a copy follows the money, too, and may be behind it
+        if self._is_authoritative:  # a copy follows the money, too, and may be behind it
             self.sweep.check(billed * PRICE_USD <= BUDGET_USD, f"{what}: {billed} calls billed, beyond the budget")
             self.sweep.check(summary["spent_usd"] >= billed * PRICE_USD - 1e-9, f"{what}: told too low")
         self.sweep.check(not is_whole or summary["examined"] == IMAGES, f"{what}: {summary['examined']} examined")
@@ -249,7 +249,7 @@ class StateSweep:
         self._machines += 1
         folder = self._folder / f"machine-{self._machines}"
         folder.mkdir()
-        key = "checkpoint" if self._is_truth else "checkpoint_copy"
+        key = "checkpoint" if self._is_authoritative else "checkpoint_copy"
         own = {"source": self._place.source, key: f"s3://state/jobs-{self._jobs}/"}
         machine = Workspace(folder, self._sandbox, **JOB | own)
         machine.env |= self._place.environment
@@ -257,7 +257,7 @@ class StateSweep:
         return machine
 
     @property
-    def _is_truth(self) -> bool:
+    def _is_authoritative(self) -> bool:
         """Whether S3 is the truth in this job; a copy in each third one."""
         return self._jobs % 3 != 2
 

@@ -19,7 +19,7 @@ from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.model import S3Location
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Batch, Totals, Watermark
-from asyncfilter.state.head import Head, Owner, Segment, Snapshot, encode_head
+from asyncfilter.state.head import Head, OwnerProcess, Segment, Snapshot, encode_head
 from asyncfilter.state.names import StatePlace, new_id
 from asyncfilter.state.segments import pack, read_changes
 from asyncfilter.testing.state_store import MemoryStateStore
@@ -27,7 +27,7 @@ from tests.kit.checkpoints import IDENTITY, stored_image
 
 PLACE = StatePlace("state", "jobs/", "robins")
 
-SOMEBODY = Owner(
+SOMEBODY = OwnerProcess(
     host="elsewhere",
     boot_id="b-1",
     pid_namespace="pid:[1]",

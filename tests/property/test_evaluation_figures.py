@@ -16,8 +16,8 @@ from rich.console import Console
 
 from asyncfilter.custom_labels.evaluation.comparison import compare
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, evaluate, evaluation_mapping
-from asyncfilter.custom_labels.evaluation.model import Outcome
-from asyncfilter.custom_labels.evaluation.snapshot import read_snapshot
+from asyncfilter.custom_labels.evaluation.model import PredictionOutcome
+from asyncfilter.custom_labels.evaluation.snapshot import MOST_PROBLEMS, read_snapshot
 from asyncfilter.custom_labels.evaluation.summary import read_summary
 from asyncfilter.errors import UsageError
 from asyncfilter.report.as_json import json_text
@@ -170,13 +170,13 @@ def check_everything(summary_body: bytes, snapshot_body: bytes) -> None:
         return
     snapshot = found.snapshot
     assert snapshot.lines == len(snapshot.images) + snapshot.left_out
-    assert len(snapshot.problems) == snapshot.left_out
-    counted, total = Counter[Outcome | None](), found.recount.total
+    assert len(snapshot.problems) == min(snapshot.left_out, MOST_PROBLEMS)
+    counted, total = Counter[PredictionOutcome | None](), found.recount.total
     for image in snapshot.images:
         counted.update(one.outcome for one in image.predictions)
-        counted[Outcome.FALSE_NEGATIVE] += len(image.missed)
+        counted[PredictionOutcome.FALSE_NEGATIVE] += len(image.missed)
         assert len(image.missed) <= len(image.truths)
-    expected = (Outcome.TRUE_POSITIVE, Outcome.FALSE_POSITIVE, Outcome.FALSE_NEGATIVE)
+    expected = (PredictionOutcome.TRUE_POSITIVE, PredictionOutcome.FALSE_POSITIVE, PredictionOutcome.FALSE_NEGATIVE)
     assert tuple(total) == tuple(counted[outcome] for outcome in expected)
     for curve in (found.curves or {}).values():
         recalls = [point.recall for point in curve]

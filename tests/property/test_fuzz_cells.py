@@ -31,7 +31,9 @@ CELLS = st.one_of(
     st.floats(),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
     st.binary(max_size=24),
-    st.sampled_from(["[" * 3000, '{"a":' * 3000, "[]", "{}", "null", '"a"', "9" * 5000, "1e999", "keep", "x'", "s3://a/b"]),
+    st.sampled_from(
+        ["[" * 3000, '{"a":' * 3000, "[]", "{}", "null", '"a"', "9" * 5000, "1e999", "keep", "x'", "s3://a/b"]
+    ),
     st.sampled_from([b"[" * 3000, b"{}", b"\xff" * 40, b"\x00" * 40, b"\xdf" + b"\xff" * 60]),
 )
 
@@ -58,7 +60,9 @@ def answers_file() -> bytes:
         with open_answers(path) as answers:
             saw = Saw(verdict="review", rule=2, score=71.3, model_version="3.0")
             rows = [
-                new_answer("keep", subject("a", content="c" * 64), labels=("Robin",), boxes=(box(),), saw=saw, note="n"),
+                new_answer(
+                    "keep", subject("a", content="c" * 64), labels=("Robin",), boxes=(box(),), saw=saw, note="n"
+                ),
                 new_answer("reject", subject("b")),
                 new_answer("unsure", subject("a", content="c" * 64), reviewer="ben"),
             ]

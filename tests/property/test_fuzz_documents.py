@@ -171,7 +171,16 @@ VOC = [
 ]
 YOLO = [b"0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.05 0.05\n"]
 CLASSES = [b"names: {0: robin, 1: wren}\n", b"names: [robin, wren]\n"]
-BOX_TOKENS = [*TOKENS, b"<!ENTITY a 'b'>", b"&a;", b"<object>", b"<" * 2000, b"<a>" * 2000, b"&lol;", b"!!python/name:os"]
+BOX_TOKENS = [
+    *TOKENS,
+    b"<!ENTITY a 'b'>",
+    b"&a;",
+    b"<object>",
+    b"<" * 2000,
+    b"<a>" * 2000,
+    b"&lol;",
+    b"!!python/name:os",
+]
 
 
 @fuzz

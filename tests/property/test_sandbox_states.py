@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncfilter.sandbox.custom_labels.states import Clock, State
-from asyncfilter.sandbox.custom_labels.versions import Outcome, Version
+from asyncfilter.sandbox.custom_labels.versions import TrainingOutcome, Version
 
 ARN = "arn:aws:rekognition:us-east-1:123456789012:project/birds/version/v1/1"
 
@@ -39,7 +39,7 @@ def test_a_training_ends_at_its_time(speed: float, looks: list[float]) -> None:
     time = FakeTime()
     version = Version(ARN, Clock(speed, time))
     began_s = time.seconds
-    version.train(done(Outcome()), lambda bucket, files: None)
+    version.train(done(TrainingOutcome()), lambda bucket, files: None)
     for after_s in sorted(looks):
         time.seconds = began_s + after_s
         expected = "TRAINING_IN_PROGRESS" if time.seconds < began_s + 1800 / speed else "TRAINING_COMPLETED"

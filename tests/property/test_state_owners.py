@@ -12,9 +12,9 @@ from asyncfilter.state.tenure import (
     PAYS_FOR_S,
     UNCHANGED_FOR_S,
     CommitPace,
+    HeadWatch,
+    TakeDecision,
     Tenure,
-    Verdict,
-    Vigil,
 )
 
 STEPS = st.lists(
@@ -32,7 +32,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.tenure: Tenure | None = None
-        self.vigil = Vigil()
+        self.watch = HeadWatch()
         self.etag = -1
 
 
@@ -58,18 +58,18 @@ def test_two_machines_never_pay_in_one_moment(steps: list[tuple[str, str, float]
                 continue
             if machine.etag != head:
                 machine.tenure.lose()
-                machine.vigil = Vigil()
+                machine.watch = HeadWatch()
             else:
                 head += 1
                 machine.etag = head
                 # An answer that was lost is found out later by the nonce, with the time of this sending.
                 machine.tenure.rewritten(sent_s)
         elif machine.tenure is None or machine.tenure.is_lost:
-            if machine.vigil.look(str(head), now_s) is Verdict.TAKE:
+            if machine.watch.look(str(head), now_s) is TakeDecision.TAKE:
                 head += 1
                 machine.tenure, machine.etag = Tenure(now_s), head
-            elif machine.vigil.look(str(head), now_s) is Verdict.HELD:
-                machine.vigil = Vigil()
+            elif machine.watch.look(str(head), now_s) is TakeDecision.HELD:
+                machine.watch = HeadWatch()
         paying = [one for one in machines.values() if one.tenure is not None and one.tenure.may_pay(now_s)]
         assert len(paying) <= 1, f"both pay at {now_s}"
 
@@ -83,7 +83,7 @@ def test_an_owner_pays_for_ten_seconds_from_the_sending_of_its_last_rewrite() ->
     assert tenure.may_pay(118.9)
     tenure.rewritten(105.0)  # an answer that came late
     assert not tenure.may_pay(119.0)
-    assert (tenure.is_away(168.9), tenure.is_away(169.0)) == (False, True)
+    assert (tenure.is_unreachable(168.9), tenure.is_unreachable(169.0)) == (False, True)
     tenure.lose()
     tenure.rewritten(200.0)
     assert not tenure.may_pay(200.0)
@@ -91,14 +91,14 @@ def test_an_owner_pays_for_ten_seconds_from_the_sending_of_its_last_rewrite() ->
 
 def test_a_state_is_taken_once_its_head_was_unchanged_for_fifteen_seconds() -> None:
     """And given up when it still changes after thirty."""
-    vigil = Vigil()
-    assert vigil.look("1", 0.0) is Verdict.WAIT
-    assert vigil.look("1", UNCHANGED_FOR_S - 0.1) is Verdict.WAIT
-    assert vigil.look("1", UNCHANGED_FOR_S) is Verdict.TAKE
-    moving = Vigil()
+    watch = HeadWatch()
+    assert watch.look("1", 0.0) is TakeDecision.WAIT
+    assert watch.look("1", UNCHANGED_FOR_S - 0.1) is TakeDecision.WAIT
+    assert watch.look("1", UNCHANGED_FOR_S) is TakeDecision.TAKE
+    moving = HeadWatch()
     seen = [moving.look(str(at // 5), float(at)) for at in range(int(GIVES_UP_AFTER_S) + 1)]
-    assert seen[-1] is Verdict.HELD
-    assert set(seen[:-1]) == {Verdict.WAIT}
+    assert seen[-1] is TakeDecision.HELD
+    assert set(seen[:-1]) == {TakeDecision.WAIT}
 
 
 def test_a_commit_is_due_after_five_seconds_at_four_megabytes_or_when_something_waits() -> None:

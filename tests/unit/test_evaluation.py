@@ -11,7 +11,7 @@ import pytest
 
 from asyncfilter.custom_labels.evaluation.comparison import compare
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, evaluate, evaluation_mapping
-from asyncfilter.custom_labels.evaluation.model import Figures, Outcome, Summary
+from asyncfilter.custom_labels.evaluation.model import Figures, PredictionOutcome, Summary
 from asyncfilter.custom_labels.evaluation.snapshot import Snapshot, read_snapshot
 from asyncfilter.custom_labels.evaluation.summary import MAX_SUMMARY_BYTES, read_summary
 from asyncfilter.errors import UsageError
@@ -128,7 +128,7 @@ class TestSnapshot:
         assert [(one.label, one.frame) for one in image.truths] == [("cap", None)]
         (predicted,) = image.predictions
         index = 0 if numbered else None
-        assert predicted == type(predicted)("cap", 0.95, Outcome.TRUE_POSITIVE, is_in_truth=True, index=index)
+        assert predicted == type(predicted)("cap", 0.95, PredictionOutcome.TRUE_POSITIVE, is_in_truth=True, index=index)
         assert not image.missed
         assert not image.has_mistake
 
@@ -140,7 +140,7 @@ class TestSnapshot:
         assert image.size is not None
         assert (image.size.width, image.size.height) == (640, 480)
         assert image.predictions[0].index == 0
-        assert image.predictions[0].outcome is Outcome.FALSE_NEGATIVE
+        assert image.predictions[0].outcome is PredictionOutcome.FALSE_NEGATIVE
         assert image.missed == ()
         assert image.has_mistake
 
@@ -149,7 +149,7 @@ class TestSnapshot:
         frame = (1, 2, 30, 40)
         document = box_line("s3://b/1.jpg", [("cap", frame)], [Judged("cap", 0.3, "fp", frame)], in_metadata=True)
         (image,) = snapshot(document).images
-        assert image.predictions[0].outcome is Outcome.FALSE_POSITIVE
+        assert image.predictions[0].outcome is PredictionOutcome.FALSE_POSITIVE
         assert image.predictions[0].confidence == 0.3
 
     def test_a_label_without_a_prediction_is_missed(self) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 
@@ -18,7 +19,9 @@ from asyncfilter.fleet.note import keep_noted, note_path, read_noted
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.model import Workers
 
-WORKERS = Workers(engine="ray", address="a:1", now=2, peak=3, joined=3, lost=1, left=0, returned_turns=0, late_answers=0)
+WORKERS = Workers(
+    engine="ray", address="a:1", now=2, peak=3, joined=3, lost=1, left=0, returned_turns=0, late_answers=0
+)
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
@@ -34,7 +37,7 @@ async def test_no_planted_link_is_written_through(link: Callable[[Path, Path], N
 
     async def look(_: float) -> None:
         seen.append(read_noted(tmp_path / "job.db", since_unix_s=0))
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
     with anyio.move_on_after(0.1):
         await keep_noted(note, lambda: WORKERS, look)

@@ -20,7 +20,7 @@ import pytest
 
 from asyncfilter.errors import AccessError, WaitEndedError
 from asyncfilter.fleet import own_ray, ray_connection, rays
-from asyncfilter.fleet.auth_probe import wants_no_token
+from asyncfilter.fleet.auth_probe import needs_no_token
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
 from asyncfilter.fleet.wires import Loss, WireLostError
@@ -297,10 +297,10 @@ def test_whether_a_ray_wants_a_token(frames: bytes, is_open: bool) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        assert wants_no_token(f"127.0.0.1:{server.getsockname()[1]}") is is_open
+        assert needs_no_token(f"127.0.0.1:{server.getsockname()[1]}") is is_open
         thread.join(10)
-    assert not wants_no_token("127.0.0.1:1")
-    assert not wants_no_token("nothing")
+    assert not needs_no_token("127.0.0.1:1")
+    assert not needs_no_token("nothing")
 
 
 def test_a_handler_beneath_that_of_python_is_replaced() -> None:

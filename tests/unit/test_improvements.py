@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from asyncfilter.custom_labels.improving import Verdict
+from asyncfilter.custom_labels.improving import VersionComparison
 from asyncfilter.model import S3Location
-from asyncfilter.ports.model_service import DataResult, Version, VersionStatus
+from asyncfilter.ports.model_service import DataResult, ModelVersion, VersionStatus
 from asyncfilter.testing import run_virtually
 from asyncfilter.testing.models import MemoryFiles
 from asyncfilter.wiring.improvements import judge_versions
@@ -17,13 +17,13 @@ from tests.kit import evaluations
 from tests.kit.evaluations import Judged
 
 
-def version(files: MemoryFiles, name: str, *, f1: float, tested: Sequence[str]) -> Version:
+def version(files: MemoryFiles, name: str, *, f1: float, tested: Sequence[str]) -> ModelVersion:
     """A trained version with its files."""
     summary = evaluations.summary({"Robin": (0.9, 0.8, f1, 0.5, len(tested))}, figures=(0.9, 0.8, f1), version=name)
     lines = [evaluations.image_line(ref, ["Robin"], [Judged("Robin", 0.9, "tp")]) for ref in tested]
     files.objects[f"s3://out/{name}.json"] = json.dumps(summary).encode()
     files.objects[f"s3://out/{name}.manifest"] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    return Version(
+    return ModelVersion(
         name=name,
         arn=evaluations.arn(version=name),
         status=VersionStatus.TRAINING_COMPLETED,
@@ -33,7 +33,7 @@ def version(files: MemoryFiles, name: str, *, f1: float, tested: Sequence[str]) 
     )
 
 
-def judged(files: MemoryFiles, old: Version | None, new: Version) -> Verdict:
+def judged(files: MemoryFiles, old: ModelVersion | None, new: ModelVersion) -> VersionComparison:
     """The comparison of two versions."""
     return run_virtually(lambda: judge_versions(files, old, new, lambda _text: None))
 

@@ -618,37 +618,38 @@ def test_writing_the_defaults_out_changes_nothing(tmp_path: Path) -> None:
     assert load(text, tmp_path) == load(HEAD, tmp_path)
 
 
+EVERY_KEY = f"""\
+version: 1
+name: every-key
+source: {{uri: "s3://raw-images/birds & co/", include: "*.JPG", exclude: ["*/x/*"], order: random, seed: 7}}
+detector: {{kind: rekognition-custom-labels, region: eu-west-1, model: "{MODEL}", min_confidence: 5.5,
+            max_labels: 20, features: [GENERAL_LABELS]}}
+rules:
+  - reject:
+      - {{any: No, confidence: 1e1}}
+      - not: [{{category: Text}}, {{none: [on, "off"]}}]
+  - keep: {{all: [A, B], count: {{label: C, min: 1}}, area: {{label: D, max: 0.5}}}}
+otherwise: review
+actions:
+  keep: {{copy: s3://clean/, if_exists: fail}}
+  review: {{copy: "s3://clean/{{{{x}}}}/{{name}}/{{relative}}"}}
+  reject: none
+limits: {{tps: 50, share: 0.5, concurrency: 9, budget_usd: 25.123456, max_images: 010, max_attempts: 3,
+          timeout_s: 2.5}}
+stop: {{matches: 50, misses_in_a_row: 20}}
+checkpoint: state/run.db
+answers: ../people.db
+review: {{labels: [Robin, Wren, Robin]}}
+pricing: {{used_this_month: 5, inference_unit_hour_usd: 4.1,
+           tiers: [{{up_to: 1000000, usd: 0.001}}, {{up_to: null, usd: 0.00025}}]}}
+aws: {{profile: team, region: us-gov-west-1, client: aioboto3}}
+"""
+"""A job file with every key, none of which has its default."""
+
+
 def test_every_key_arrives(tmp_path: Path) -> None:
     """The job has the values of the file, with units, tuples and exact micro-dollars."""
-    job = load(
-        dedent(f"""\
-            version: 1
-            name: every-key
-            source: {{uri: "s3://raw-images/birds & co/", include: "*.JPG", exclude: ["*/x/*"], order: random, seed: 7}}
-            detector: {{kind: rekognition-custom-labels, region: eu-west-1, model: "{MODEL}", min_confidence: 5.5,
-                        max_labels: 20, features: [GENERAL_LABELS]}}
-            rules:
-              - reject:
-                  - {{any: No, confidence: 1e1}}
-                  - not: [{{category: Text}}, {{none: [on, "off"]}}]
-              - keep: {{all: [A, B], count: {{label: C, min: 1}}, area: {{label: D, max: 0.5}}}}
-            otherwise: review
-            actions:
-              keep: {{copy: s3://clean/, if_exists: fail}}
-              review: {{copy: "s3://clean/{{{{x}}}}/{{name}}/{{relative}}"}}
-              reject: none
-            limits: {{tps: 50, share: 0.5, concurrency: 9, budget_usd: 25.123456, max_images: 010, max_attempts: 3,
-                      timeout_s: 2.5}}
-            stop: {{matches: 50, misses_in_a_row: 20}}
-            checkpoint: state/run.db
-            answers: ../people.db
-            review: {{labels: [Robin, Wren, Robin]}}
-            pricing: {{used_this_month: 5, inference_unit_hour_usd: 4.1,
-                       tiers: [{{up_to: 1000000, usd: 0.001}}, {{up_to: null, usd: 0.00025}}]}}
-            aws: {{profile: team, region: us-gov-west-1, client: aioboto3}}
-        """),
-        tmp_path,
-    )
+    job = load(EVERY_KEY, tmp_path)
     assert job.source == SourceSpec(
         bucket="raw-images", prefix="birds & co/", include=("*.JPG",), exclude=("*/x/*",), order=Order.RANDOM, seed=7
     )

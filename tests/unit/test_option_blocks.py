@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
@@ -11,6 +12,14 @@ import typer
 from asyncfilter.cli.apply import ApplyOptions
 from asyncfilter.cli.options import Level, LogFormat, OutputOptions, ResultOptions, RunOptions, takes_options
 from asyncfilter.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """An option with a default, and one without."""
+
+    flag: Annotated[bool, typer.Option("--flag")] = False
+    to: Annotated[str, typer.Option("--to")]
 
 
 def test_a_block_is_replaced_by_all_of_its_options() -> None:
@@ -28,6 +37,17 @@ def test_a_block_is_replaced_by_all_of_its_options() -> None:
     assert parameters["yes"].annotation.__metadata__[0].param_decls == ("-y",)
     command(name="a", flag=True, as_json=True, yes=False)
     assert got == ["a", True, ResultOptions(as_json=True)]
+
+
+def test_an_option_without_a_default_is_required() -> None:
+    """Also where options with one come before it."""
+
+    @takes_options
+    def command(block: Block) -> None:
+        """Take a block."""
+
+    parameters = inspect.signature(command).parameters
+    assert [parameters[name].default for name in ("flag", "to")] == [False, inspect.Parameter.empty]
 
 
 def test_result_and_events_do_not_share_stdout() -> None:

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from asyncfilter.custom_labels.paced import CALLS_A_SECOND, PATIENCE_S, PacedService
-from asyncfilter.custom_labels.waiting import Waiter, within
+from asyncfilter.custom_labels.waiting import Poller, within
 from asyncfilter.errors import (
     AsyncFilterError,
     ResourceLimitError,
@@ -139,12 +139,12 @@ def test_waits_outlast_silence_and_end_in_time() -> None:
             return found
 
         told: list[str] = []
-        waiter = Waiter(LoopClock(), poll_s=10, timeout_s=300, tell=told.append)
-        assert await waiter.until("it", look, lambda seen: seen == "over", str) == "over"
+        poller = Poller(LoopClock(), poll_s=10, timeout_s=300, tell=told.append)
+        assert await poller.until("it", look, lambda seen: seen == "over", str) == "over"
         assert told.count("it: going on") == 1
         answers.extend(["going on"] * 100)
         with pytest.raises(WaitEndedError, match="not over after 300 s"):
-            await waiter.until("it", look, lambda seen: seen == "over", str)
+            await poller.until("it", look, lambda seen: seen == "over", str)
         assert asyncio.get_running_loop().time() == pytest.approx(300)
 
     run_virtually(main)

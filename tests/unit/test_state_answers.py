@@ -66,7 +66,7 @@ def shipping(store: MemoryStateStore, path: Path, host: str) -> AnswersShipping:
         host=Machine(host),
         clock=Quick(),
         now_s=time.monotonic,
-        told=lambda _: None,
+        report=lambda _: None,
     )
 
 

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 from asyncfilter.custom_labels.processes import ThisHost
-from asyncfilter.state.head import Owner
+from asyncfilter.state.head import OwnerProcess
 from asyncfilter.state.holders import is_gone
 
 HOST = ThisHost()
 
 
-def owner(pid: int, started: str = "1") -> Owner:
+def owner(pid: int, started: str = "1") -> OwnerProcess:
     """A process of this host, boot and space of process numbers."""
     me = HOST.me
-    return Owner(
+    return OwnerProcess(
         host=me.host,
         boot_id=me.boot_id,
         pid_namespace=me.pid_namespace,

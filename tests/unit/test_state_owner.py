@@ -78,7 +78,7 @@ async def taken_by(
         host=Machine(machine),
         clock=clock,
         now_s=clock.monotonic,
-        told=(told if told is not None else []).append,
+        report=(told if told is not None else []).append,
         begins=lambda: None,
         **options,
     )
@@ -220,7 +220,7 @@ def test_a_write_that_was_repeated_on_its_way_is_done() -> None:
     ],
 )
 @pytest.mark.parametrize("failing", ["get", "put"])
-def test_a_store_that_is_away_at_the_start_is_told_as_away(error: AsyncFilterError, failing: str) -> None:
+def test_a_store_that_is_away_at_the_start_is_an_outage(error: AsyncFilterError, failing: str) -> None:
     """Exit code 75, at which a scheduler repeats the command; nothing was begun."""
 
     async def main() -> None:
@@ -256,7 +256,7 @@ def test_what_a_state_needs_is_permitted_or_it_is_not_taken(denied: str) -> None
     virtually(main)
 
 
-async def test_a_store_that_is_away_when_answers_are_fetched_is_told_as_away(tmp_path: Path) -> None:
+async def test_a_store_that_is_away_when_answers_are_fetched_is_an_outage(tmp_path: Path) -> None:
     """The state is taken by then: the same command goes on, so that this is exit code 75, too."""
 
     def fault(_operation: str, _place: S3Location) -> object:
@@ -269,7 +269,7 @@ async def test_a_store_that_is_away_when_answers_are_fetched_is_told_as_away(tmp
         host=Machine("here"),
         clock=LoopClock(),
         now_s=LoopClock().monotonic,
-        told=lambda _: None,
+        report=lambda _: None,
     )
     with pytest.raises(StateAwayError) as caught:
         async with answers_shipped(answers, lambda _: None):

@@ -21,7 +21,7 @@ from asyncfilter.model import S3Location
 from asyncfilter.state import fetching
 from asyncfilter.state.fetching import read_head
 from asyncfilter.state.files import KINDS, check_restored
-from asyncfilter.state.names import Held
+from asyncfilter.state.names import StateKind
 from asyncfilter.state.restore import restore, restore_newest
 from asyncfilter.testing.state_store import MemoryStateStore
 from tests.kit.states import HandMade, contents_of, names_in
@@ -259,7 +259,7 @@ def test_files_of_earlier_versions_are_ours(packed: Path, tmp_path: Path) -> Non
     """Whatever version made it, a checkpoint can be pushed and restored."""
     path = tmp_path / "old.db"
     path.write_bytes(gzip.decompress(packed.read_bytes()))
-    check_restored(path, KINDS[Held.CHECKPOINT])
+    check_restored(path, KINDS[StateKind.CHECKPOINT])
 
 
 def test_answers_files_are_checked_like_checkpoints(tmp_path: Path) -> None:
@@ -267,10 +267,10 @@ def test_answers_files_are_checked_like_checkpoints(tmp_path: Path) -> None:
     path = tmp_path / "answers.db"
     with open_answers(path) as answers, answers.transaction() as writing:
         writing.db.execute(LEASES)
-    check_restored(path, KINDS[Held.ANSWERS])
+    check_restored(path, KINDS[StateKind.ANSWERS])
     with pytest.raises(CheckpointError):
-        check_restored(path, KINDS[Held.CHECKPOINT])
+        check_restored(path, KINDS[StateKind.CHECKPOINT])
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TRIGGER evil AFTER INSERT ON answer BEGIN SELECT 1; END")
     with pytest.raises(CheckpointUnreadableError, match="evil"):
-        check_restored(path, KINDS[Held.ANSWERS])
+        check_restored(path, KINDS[StateKind.ANSWERS])

@@ -44,7 +44,7 @@ class Ship:
         self.path, self.store, self.checkpoint, self.state = path, store, checkpoint, state
         self.events: list[Event] = []
         self._images = 0
-        state.tell(self.events.append)
+        state.emit_to(self.events.append)
 
     async def write(self, images: int = 3) -> None:
         """Some more images, durable in the file."""
@@ -87,7 +87,7 @@ def ship(tmp_path: Path) -> Callable[..., object]:
     """Opens a file that ships."""
 
     @asynccontextmanager
-    async def opened(store: MemoryStateStore | None = None, *, is_truth: bool = True) -> AsyncIterator[Ship]:
+    async def opened(store: MemoryStateStore | None = None, *, is_authoritative: bool = True) -> AsyncIterator[Ship]:
         store = store or MemoryStateStore()
         path, clock = tmp_path / "robins.db", SystemClock()
         claim = Claim(place=PLACE, identity=IDENTITY, newest_format=2, file_format=1, above_epoch=0, run_id="r")
@@ -97,7 +97,7 @@ def ship(tmp_path: Path) -> Callable[..., object]:
             host=Machine("here"),
             clock=clock,
             now_s=clock.monotonic,
-            told=lambda _: None,
+            report=lambda _: None,
             begins=lambda: None,
         )
         async with await open_checkpoint(
@@ -105,7 +105,9 @@ def ship(tmp_path: Path) -> Callable[..., object]:
         ) as checkpoint:
             assert checkpoint.shipping is not None
             await checkpoint.shipping.bind(owner.head.state_id, checkpoint.opened.epoch, owner.head.commit)
-            state = StateShipping(owner, checkpoint, path, taken=taken, restored=None, is_truth=is_truth, clock=clock)
+            state = StateShipping(
+                owner, checkpoint, path, taken=taken, restored=None, is_authoritative=is_authoritative, clock=clock
+            )
             async with running(state):
                 yield Ship(path, store, checkpoint, state)
 
@@ -199,7 +201,7 @@ async def test_grants_are_committed_before_use_and_given_back(ship: Callable[...
 async def test_a_store_that_is_away_is_caught_up_with(ship: Callable[..., object], tmp_path: Path) -> None:
     """Every write fails for a while; then one commit has everything."""
     store = MemoryStateStore()
-    async with ship(store, is_truth=False) as one:  # type: ignore[attr-defined]
+    async with ship(store, is_authoritative=False) as one:  # type: ignore[attr-defined]
         await one.commit()
 
         def fault(operation: str, place: S3Location) -> object:
@@ -226,7 +228,7 @@ async def test_a_copy_that_may_not_be_written_any_more_says_so(
     """The store answers, so that "did not answer" would send people to the wrong place."""
     monkeypatch.setattr(shipping, "_FLUSH_S", 0.2)
     store = MemoryStateStore()
-    async with ship(store, is_truth=False) as one:  # type: ignore[attr-defined]
+    async with ship(store, is_authoritative=False) as one:  # type: ignore[attr-defined]
 
         def denied(operation: str, _place: S3Location) -> object:
             if operation == "put":

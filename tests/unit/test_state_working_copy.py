@@ -18,7 +18,7 @@ from asyncfilter.checkpoint.tables import Tables
 from asyncfilter.errors import CheckpointError, CheckpointLockedError
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Batch, Totals
-from asyncfilter.state.working_copy import Standing, bring_up, check_beginning, check_first_file
+from asyncfilter.state.working_copy import FileRelation, bring_up, check_beginning, check_first_file
 from asyncfilter.testing.state_store import MemoryStateStore
 from tests.kit.checkpoints import LABELS, stored_image
 from tests.kit.states import HandMade, contents_of, names_in
@@ -82,7 +82,7 @@ async def test_a_missing_file_is_made(state: HandMade, tmp_path: Path) -> None:
     """Also its folder; it knows what it is of."""
     path = tmp_path / "new" / ".asyncfilter" / "robins.db"
     found = await bring_up(state.store, state.place, state.head, path)
-    assert found.standing is Standing.MISSING
+    assert found.relation is FileRelation.MISSING
     assert found.restored is not None
     assert contents_of(path) == contents_of(state.path)
     with closing(connect(path, "ro")) as db:
@@ -97,7 +97,7 @@ async def test_a_file_of_the_same_epoch_is_kept(state: HandMade, tmp_path: Path)
     before = contents_of(path)
     state.store.requests.clear()
     found = await bring_up(state.store, state.place, state.head, path)
-    assert found.standing is Standing.CURRENT
+    assert found.relation is FileRelation.CURRENT
     assert contents_of(path) == before
     assert state.store.requests == []
 
@@ -108,7 +108,7 @@ async def test_an_old_copy_of_the_same_epoch_is_brought_up_to_date(state: HandMa
     state.commit_segment()
     state.commit_segment()
     found = await bring_up(state.store, state.place, state.head, path)
-    assert found.standing is Standing.OLDER
+    assert found.relation is FileRelation.OLDER
     assert contents_of(path) == contents_of(state.path)
 
 
@@ -116,10 +116,10 @@ async def test_a_commit_whose_answer_was_lost_is_not_missed(state: HandMade, tmp
     """The process died before it noted that S3 has the rows that were on their way."""
     path = local(state, tmp_path / "robins.db")
     state.commit_segment()
-    assert (await bring_up(state.store, state.place, state.head, path)).standing is Standing.OLDER
+    assert (await bring_up(state.store, state.place, state.head, path)).relation is FileRelation.OLDER
     path = local(state, tmp_path / "wrens.db")
     state.commit_segment(random=cut(path))
-    assert (await bring_up(state.store, state.place, state.head, path)).standing is Standing.CURRENT
+    assert (await bring_up(state.store, state.place, state.head, path)).relation is FileRelation.CURRENT
 
 
 async def test_a_backup_that_has_a_part_of_the_newest_commit_lacks_it(state: HandMade, tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ async def test_a_backup_that_has_a_part_of_the_newest_commit_lacks_it(state: Han
     shutil.copy(path, backup)
     add(path, stored_image(5))
     state.commit_segment(random=cut(path))
-    assert (await bring_up(state.store, state.place, state.head, path)).standing is Standing.CURRENT
-    assert (await bring_up(state.store, state.place, state.head, backup)).standing is Standing.OLDER
+    assert (await bring_up(state.store, state.place, state.head, path)).relation is FileRelation.CURRENT
+    assert (await bring_up(state.store, state.place, state.head, backup)).relation is FileRelation.OLDER
 
 
 async def test_an_owner_that_committed_nothing_leaves_the_file_current(state: HandMade, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ async def test_an_owner_that_committed_nothing_leaves_the_file_current(state: Ha
     state.write_head(epoch=state.head.epoch + 1, owner=None)
     before = contents_of(path)
     found = await bring_up(state.store, state.place, state.head, path)
-    assert (found.standing, found.aside) == (Standing.CURRENT, None)
+    assert (found.relation, found.aside) == (FileRelation.CURRENT, None)
     assert contents_of(path) == before
 
 
@@ -156,7 +156,7 @@ async def test_what_an_older_copy_has_spent_beyond_its_last_commit_is_counted(
     add(path, stored_image(40, key="only/here.jpg"), totals=Totals(billed_calls=8, spent_micros=8_000))
     state.commit_segment()
     found = await bring_up(state.store, state.place, state.head, path)
-    assert (found.standing, found.spare_rows, found.spent_micros) == (Standing.OLDER, 1, 0 if grants else 5_000)
+    assert (found.relation, found.spare_rows, found.spent_micros) == (FileRelation.OLDER, 1, 0 if grants else 5_000)
     identity = read_identity(path)
     async with await open_checkpoint(path, identity=identity, name="robins", ships=True) as opened:
         totals = opened.opened.totals
@@ -172,7 +172,7 @@ async def test_an_older_file_becomes_the_state_and_its_answers_spare_rows(state:
     state.head = msgspec.structs.replace(state.head, epoch=state.head.epoch + 1)
     state.commit_segment()
     found = await bring_up(state.store, state.place, state.head, path)
-    assert found.standing is Standing.OLDER
+    assert found.relation is FileRelation.OLDER
     assert found.spare_rows == 1
     assert found.aside is not None
     images = {image.key: image for image in read_images(path)}
@@ -191,7 +191,7 @@ async def test_an_older_file_with_nothing_of_its_own_is_replaced(state: HandMade
     state.head = msgspec.structs.replace(state.head, epoch=state.head.epoch + 1)
     state.commit_segment()
     found = await bring_up(state.store, state.place, state.head, path)
-    assert (found.standing, found.aside, found.spare_rows) == (Standing.OLDER, None, 0)
+    assert (found.relation, found.aside, found.spare_rows) == (FileRelation.OLDER, None, 0)
     assert contents_of(path) == {**contents_of(state.path)}
     assert names_in(tmp_path) == ["origin", "robins.db"]
 
@@ -203,7 +203,7 @@ async def test_a_file_of_another_state_is_moved_aside(state: HandMade, tmp_path:
     add(path, stored_image(40, key="only/here.jpg"))
     before = contents_of(path)
     found = await bring_up(state.store, state.place, state.head, path)
-    assert found.standing is Standing.OTHER
+    assert found.relation is FileRelation.OTHER
     assert found.aside is not None
     assert contents_of(found.aside) == before
     assert contents_of(path) == contents_of(state.path)
@@ -240,10 +240,10 @@ async def test_a_damaged_state_leaves_the_file_as_it_is(state: HandMade, tmp_pat
 def test_without_a_head_only_a_copy_begins_from_a_file(state: HandMade, tmp_path: Path) -> None:
     """``checkpoint: s3://`` refuses, and says how to begin."""
     path = local(state, tmp_path / "robins.db")
-    check_beginning(state.place, path, is_copy=True)
-    check_beginning(state.place, tmp_path / "none.db", is_copy=False)
+    check_beginning(state.place, path, is_authoritative=False)
+    check_beginning(state.place, tmp_path / "none.db", is_authoritative=True)
     with pytest.raises(CheckpointError) as caught:
-        check_beginning(state.place, path, is_copy=False)
+        check_beginning(state.place, path, is_authoritative=True)
     assert "asyncfilter state push" in str(caught.value.hint)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from asyncfilter.aws.access.identity import Caller, identify
-from asyncfilter.aws.access.probes import Outcome, Probes
+from asyncfilter.aws.access.probes import ProbeResult, Probes
 from asyncfilter.aws.access.simulation import Evaluation, Question, simulate
 from asyncfilter.aws.factory import AwsClients
 from asyncfilter.aws.preflight import region_asked_for
@@ -105,7 +105,9 @@ def _question(need: Need) -> Question:
     return Question(need.action, resource, None if need.prefix is None else sample(need.prefix))
 
 
-def _result(need: Need, commands: tuple[Command, ...], tried: Outcome, simulated: Evaluation | None) -> AccessResult:
+def _result(
+    need: Need, commands: tuple[Command, ...], tried: ProbeResult, simulated: Evaluation | None
+) -> AccessResult:
     """A request counts more than a simulation, which does not know the policies of buckets and keys."""
     access, how, detail = tried.access, How.TRIED, tried.detail
     if access is Access.UNKNOWN and simulated is not None:

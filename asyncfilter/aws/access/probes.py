@@ -41,7 +41,7 @@ _NO_IMAGE = b"asyncfilter policy --check"
 _IMPOSSIBLE_ETAG = "0" * 32
 
 
-class Outcome(NamedTuple):
+class ProbeResult(NamedTuple):
     """What a request showed, and in words how."""
 
     access: Access
@@ -51,8 +51,8 @@ class Outcome(NamedTuple):
 _NO_ANSWER = (PermissionDeniedError, CredentialsError, EndpointError, ThrottledError, TransientError)
 """Errors that do not show that the caller has the permission."""
 
-NOT_TRIED = Outcome(Access.UNKNOWN, "no request shows it without a change")
-_Probe = Callable[[Need], Awaitable[Outcome]]
+NOT_TRIED = ProbeResult(Access.UNKNOWN, "no request shows it without a change")
+_Probe = Callable[[Need], Awaitable[ProbeResult]]
 
 
 class Probes:
@@ -114,7 +114,7 @@ class Probes:
         except AsyncFilterError:
             return
 
-    async def run(self, need: Need) -> Outcome:
+    async def run(self, need: Need) -> ProbeResult:
         """Try one permission.
 
         Raises:
@@ -135,76 +135,76 @@ class Probes:
 
     # -- Reads ---------------------------------------------------------------------------------------------------------
 
-    async def _listing(self, _need: Need) -> Outcome:
+    async def _listing(self, _need: Need) -> ProbeResult:
         source, calls = self._job.source, self._clients.s3
         try:
             await list_page(calls, source.bucket, source.prefix, limit=1)
         except PermissionDeniedError:
             await check_source(self._job, self._clients.session, calls)  # which tells a Requester Pays bucket
             raise
-        return Outcome(Access.ALLOWED, "a listing of one key")
+        return ProbeResult(Access.ALLOWED, "a listing of one key")
 
-    async def _bucket(self, need: Need) -> Outcome:
+    async def _bucket(self, need: Need) -> ProbeResult:
         """HeadBucket needs the same permission."""
         bucket = need.resource.rpartition(":::")[2]
         session = self._clients.session
         region = await session.bucket_region(bucket)
         where = f"s3://{bucket}"
         await ask_raw(session, "s3", Operation.HEAD_BUCKET, where, region=region, Bucket=bucket)
-        return Outcome(Access.ALLOWED, "HeadBucket")
+        return ProbeResult(Access.ALLOWED, "HeadBucket")
 
-    async def _reading(self, _need: Need) -> Outcome:
+    async def _reading(self, _need: Need) -> ProbeResult:
         if self._first is None:
-            return Outcome(Access.UNKNOWN, "the source has no object to try it with")
+            return ProbeResult(Access.UNKNOWN, "the source has no object to try it with")
         key = self._first.key
         await self._clients.s3.first_byte(self._job.source.bucket, key)
-        return Outcome(Access.ALLOWED, f"one byte of {key}")
+        return ProbeResult(Access.ALLOWED, f"one byte of {key}")
 
-    async def _reference(self, need: Need) -> Outcome:
+    async def _reference(self, need: Need) -> ProbeResult:
         bucket, _, key = sample(need.resource).rpartition(":::")[2].partition("/")
         await self._clients.s3.first_byte(bucket, key)
-        return Outcome(Access.ALLOWED, "its first byte")
+        return ProbeResult(Access.ALLOWED, "its first byte")
 
-    async def _list(self, _need: Need) -> Outcome:
+    async def _list(self, _need: Need) -> ProbeResult:
         listed = self._job.source.listed
         if listed is None:
             return NOT_TRIED
         await self._clients.s3.first_byte(*location(listed.address))
-        return Outcome(Access.ALLOWED, "its first byte")
+        return ProbeResult(Access.ALLOWED, "its first byte")
 
-    async def _state(self, need: Need) -> Outcome:
+    async def _state(self, need: Need) -> ProbeResult:
         """Who may list the prefix of the state alone is told that a missing object is forbidden."""
         bucket, _, head = sample(need.resource, "head.json").rpartition(":::")[2].partition("/")
         try:
             await self._clients.s3.first_byte(bucket, head)
         except ErrorResponseError as exc:
             if exc.response.status == 403 and not (await list_page(self._clients.s3, bucket, head, limit=1)).objects:
-                return Outcome(Access.UNKNOWN, "there is no state yet to try it with")
+                return ProbeResult(Access.UNKNOWN, "there is no state yet to try it with")
             if exc.response.status != 404 or exc.response.code == "NoSuchBucket":
                 raise
-        return Outcome(Access.ALLOWED, "its head")
+        return ProbeResult(Access.ALLOWED, "its head")
 
-    async def _state_listing(self, need: Need) -> Outcome:
+    async def _state_listing(self, need: Need) -> ProbeResult:
         bucket = need.resource.rpartition(":::")[2]
         await list_page(self._clients.s3, bucket, sample(need.prefix or "", ""), limit=1)
-        return Outcome(Access.ALLOWED, "a listing of one key")
+        return ProbeResult(Access.ALLOWED, "a listing of one key")
 
-    async def _versioning(self, _need: Need) -> Outcome:
+    async def _versioning(self, _need: Need) -> ProbeResult:
         await self._ask_source(Operation.GET_BUCKET_VERSIONING)
-        return Outcome(Access.ALLOWED, "GetBucketVersioning")
+        return ProbeResult(Access.ALLOWED, "GetBucketVersioning")
 
-    async def _versions(self, _need: Need) -> Outcome:
+    async def _versions(self, _need: Need) -> ProbeResult:
         prefix = self._job.source.prefix
         await self._ask_source(Operation.LIST_OBJECT_VERSIONS, Prefix=prefix, MaxKeys=1)
-        return Outcome(Access.ALLOWED, "a listing of one version")
+        return ProbeResult(Access.ALLOWED, "a listing of one version")
 
-    async def _tags(self, need: Need) -> Outcome:
+    async def _tags(self, need: Need) -> ProbeResult:
         if need.action != "s3:GetObjectTagging":
             return NOT_TRIED
         if self._first is None:
-            return Outcome(Access.UNKNOWN, "the source has no object to try it with")
+            return ProbeResult(Access.UNKNOWN, "the source has no object to try it with")
         await self._clients.s3.get_tags(self._job.source.bucket, self._first.key, "")
-        return Outcome(Access.ALLOWED, f"the tags of {self._first.key}")
+        return ProbeResult(Access.ALLOWED, f"the tags of {self._first.key}")
 
     async def _ask_source(self, operation: Operation, **parameters: object) -> None:
         bucket, session = self._job.source.bucket, self._clients.session
@@ -213,9 +213,9 @@ class Probes:
 
     # -- Other services ------------------------------------------------------------------------------------------------
 
-    async def _detection(self, _need: Need) -> Outcome:
+    async def _detection(self, _need: Need) -> ProbeResult:
         if self._region is None:
-            return Outcome(Access.UNKNOWN, "no region is known")
+            return ProbeResult(Access.UNKNOWN, "no region is known")
         call = await self._clients.detect_call(self._job.detector, self._region)
         try:
             await call.content("a text in place of an image", _NO_IMAGE)
@@ -223,13 +223,13 @@ class Probes:
             # The image is refused; or a model is not there or not running, which the service says to who may ask.
             if isinstance(classify(exc.response), _NO_ANSWER):
                 raise
-        return Outcome(Access.ALLOWED, "a call with a text in place of an image, which is refused and not billed")
+        return ProbeResult(Access.ALLOWED, "a call with a text in place of an image, which is refused and not billed")
 
-    async def _model(self, _need: Need) -> Outcome:
+    async def _model(self, _need: Need) -> ProbeResult:
         await describe_model(self._clients.session, self._job.detector.model or "")
-        return Outcome(Access.ALLOWED, "the model was described")
+        return ProbeResult(Access.ALLOWED, "the model was described")
 
-    async def _quota(self, need: Need) -> Outcome:
+    async def _quota(self, need: Need) -> ProbeResult:
         operation = Operation(need.action.partition(":")[2])
         code = PROFILES[self._job.detector.kind].quota_code
         parameters = {"ServiceCode": SERVICE_CODE, "QuotaCode": code}
@@ -241,20 +241,20 @@ class Probes:
             # Any other error is that of a quota which does not exist: it is told to who may ask.
             if isinstance(classify(exc.response), _NO_ANSWER):
                 raise
-        return Outcome(Access.ALLOWED, operation.value)
+        return ProbeResult(Access.ALLOWED, operation.value)
 
     # -- Writes --------------------------------------------------------------------------------------------------------
 
-    async def _writing(self, need: Need) -> Outcome:
+    async def _writing(self, need: Need) -> ProbeResult:
         if need.action != "s3:PutObject":
             return NOT_TRIED
         if self._job.source.store is not StoreKind.S3:
-            return Outcome(Access.UNKNOWN, "not tried: files are uploaded, which no request shows without a write")
+            return ProbeResult(Access.UNKNOWN, "not tried: files are uploaded, which no request shows without a write")
         bucket, _, key = sample(need.resource).rpartition(":::")[2].partition("/")
         if not (self._tries_writes or await self._is_aws(bucket)):
-            return Outcome(Access.UNKNOWN, "not tried: the store is not AWS's, and may ignore conditions")
+            return ProbeResult(Access.UNKNOWN, "not tried: the store is not AWS's, and may ignore conditions")
         if self._first is None or not self._is_readable:
-            return Outcome(Access.UNKNOWN, "the source has no object that can be read to try it with")
+            return ProbeResult(Access.UNKNOWN, "the source has no object that can be read to try it with")
         image = ObjectRef(
             bucket=self._job.source.bucket, key=self._first.key, size_bytes=1, etag=_IMPOSSIBLE_ETAG, seq=0
         )
@@ -262,21 +262,21 @@ class Probes:
             await self._clients.s3.copy_object(image, S3Location(bucket, key), only_new=True)
         except ErrorResponseError as exc:
             if exc.response.status == 412:
-                return Outcome(Access.ALLOWED, "a copy with a condition that cannot hold: nothing was written")
+                return ProbeResult(Access.ALLOWED, "a copy with a condition that cannot hold: nothing was written")
             raise
-        return Outcome(Access.ALLOWED, f"the store ignores conditions: it wrote s3://{bucket}/{key}")
+        return ProbeResult(Access.ALLOWED, f"the store ignores conditions: it wrote s3://{bucket}/{key}")
 
     async def _is_aws(self, bucket: str) -> bool:
         place = await self._clients.session.place(bucket)
         return place.is_aws
 
 
-def _outcome(response: ErrorResponse, error: AsyncFilterError, need: Need) -> Outcome:
+def _outcome(response: ErrorResponse, error: AsyncFilterError, need: Need) -> ProbeResult:
     action = denied_action(response)
     if isinstance(error, PermissionDeniedError) and action is not None and action.lower() != need.action.lower():
-        return Outcome(Access.UNKNOWN, f"denied for want of {action}")
+        return ProbeResult(Access.UNKNOWN, f"denied for want of {action}")
     if _is_of_key(error) and not need.action.startswith("kms:"):
-        return Outcome(Access.ALLOWED, "S3 allows it; the KMS key may not be used")
+        return ProbeResult(Access.ALLOWED, "S3 allows it; the KMS key may not be used")
     return _of_error(error)
 
 
@@ -284,9 +284,9 @@ def _is_of_key(error: AsyncFilterError) -> bool:
     return isinstance(error, ImageError) and error.code == "kms_denied"
 
 
-def _of_error(error: AsyncFilterError) -> Outcome:
+def _of_error(error: AsyncFilterError) -> ProbeResult:
     if isinstance(error, PermissionDeniedError | BucketNotFoundError) or (
         isinstance(error, ImageError) and error.access
     ):
-        return Outcome(Access.MISSING, error.message)
-    return Outcome(Access.UNKNOWN, error.message)
+        return ProbeResult(Access.MISSING, error.message)
+    return ProbeResult(Access.UNKNOWN, error.message)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from asyncfilter.model import S3Location
-from asyncfilter.ports.model_service import DataResult, Dataset, DatasetLabel, Project, ProjectDataset, Version
+from asyncfilter.ports.model_service import DataResult, Dataset, DatasetLabel, ModelVersion, Project, ProjectDataset
 
 
 def project_of(found: Mapping[str, Any]) -> Project:
@@ -58,12 +58,12 @@ def label_of(found: Mapping[str, Any]) -> DatasetLabel:
     )
 
 
-def version_of(found: Mapping[str, Any]) -> Version:
+def version_of(found: Mapping[str, Any]) -> ModelVersion:
     """A version; its name stands between ``version/`` and its digits."""
     arn = str(found["ProjectVersionArn"])
     evaluation = found.get("EvaluationResult", {})
     output = found.get("OutputConfig", {})
-    return Version(
+    return ModelVersion(
         name=arn.rpartition("/version/")[2].partition("/")[0],
         arn=arn,
         status=str(found["Status"]),

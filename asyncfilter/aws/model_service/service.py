@@ -18,9 +18,9 @@ from asyncfilter.ports.model_service import (
     Dataset,
     DatasetLabel,
     DatasetType,
+    ModelVersion,
     Page,
     Project,
-    Version,
 )
 
 UPLOAD_TIMEOUT_S = 120.0
@@ -102,7 +102,7 @@ class CustomLabelsService:
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[Version]:
+    ) -> Page[ModelVersion]:
         """See ``ModelService``."""
         asked = _given(VersionNames=list(names), NextToken=token)
         async with self._attempt(Operation.DESCRIBE_PROJECT_VERSIONS, project_arn) as client:

@@ -19,7 +19,7 @@ from asyncfilter.aws.s3.source_sink import S3Sink
 from asyncfilter.aws.s3.versions import S3Versions
 from asyncfilter.errors import CallError, ImageError, PermissionDeniedError, TransientError
 from asyncfilter.model import Effect, ObjectRef, S3Location
-from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, Version
+from asyncfilter.ports.remover import CopyResult, DeleteRequest, DeleteResult, ObjectState, VersionState
 from asyncfilter.records.removal import BucketState
 
 
@@ -92,13 +92,15 @@ class S3Remover:
         except CallError as error:
             return error
 
-    async def versions(self, place: S3Location) -> Sequence[Version]:
+    async def versions(self, place: S3Location) -> Sequence[VersionState]:
         """See ``Remover``."""
         try:
             found = await self._calls.list_versions(place.bucket, place.key)
         except ErrorResponseError as exc:
             raise classify(exc.response) from exc
-        return [Version(id=one.id, etag=one.etag, size_bytes=one.size_bytes, is_marker=one.is_marker) for one in found]
+        return [
+            VersionState(id=one.id, etag=one.etag, size_bytes=one.size_bytes, is_marker=one.is_marker) for one in found
+        ]
 
     async def remove_marker(self, place: S3Location, marker: str) -> None:
         """See ``Remover``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,10 +37,67 @@ from asyncfilter.records.answers import Subject
 from asyncfilter.report.answer_exchange import export_lines, export_mapping
 
 if TYPE_CHECKING:
-    from asyncfilter.wiring.answer_exports import AnswerExport, SizeOf
+    from asyncfilter.wiring.answer_exports import AnswerExport, ExportOptions, SizeOf
     from asyncfilter.wiring.answers import AnswersPlace
 
 app = command_group()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceOptions:
+    """The options of which answers are written, in which format and where."""
+
+    format_: Annotated[
+        AnswerFormat,
+        typer.Option("--format", metavar="FORMAT", help="jsonl, csv, label-studio or ground-truth."),
+    ] = AnswerFormat.JSONL
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - is stdout.")] = (
+        STDOUT
+    )
+    reviewer: Annotated[
+        str | None,
+        typer.Option("--reviewer", metavar="NAME", help="Only what this person said.", show_default=False),
+    ] = None
+    all_images: Annotated[
+        bool,
+        typer.Option("--all-images", help="For Label Studio: every image with labels, and not only those answered."),
+    ] = False
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="For Label Studio: write the labelling configuration to this file.",
+            show_default=False,
+        ),
+    ] = None
+    s3_path: Annotated[
+        str | None,
+        typer.Option(
+            "--s3-path",
+            metavar="PREFIX",
+            help="s3://BUCKET/PREFIX under which the images are; needed for a manifest of a folder.",
+            show_default=False,
+        ),
+    ] = None
+    creation_date: CreationDate = None
+
+    def checked(self) -> ExportOptions:
+        """What they say, but for files.
+
+        Raises:
+            UsageError: One cannot be used, or is for another format.
+        """
+        for is_given, option in ((self.all_images, "--all-images"), (self.config is not None, "--config")):
+            if is_given and self.format_ is not AnswerFormat.LABEL_STUDIO:
+                raise UsageError(f"{option} is for Label Studio alone", hint="Add --format label-studio.")
+        return deferred.ExportOptions(
+            format_=self.format_,
+            reviewer=None if self.reviewer is None else reviewer_of(self.reviewer, option="--reviewer"),
+            all_images=self.all_images,
+            s3_path=checked_s3_path(self.s3_path),
+            creation_date=command_moment(self.creation_date),
+        )
 
 
 @app.command(
@@ -60,57 +118,18 @@ app = command_group()
 def export(
     target: Target,
     *,
-    format_: Annotated[
-        AnswerFormat,
-        typer.Option("--format", metavar="FORMAT", help="jsonl, csv, label-studio or ground-truth."),
-    ] = AnswerFormat.JSONL,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - is stdout.")
-    ] = STDOUT,
-    reviewer: Annotated[
-        str | None,
-        typer.Option("--reviewer", metavar="NAME", help="Only what this person said.", show_default=False),
-    ] = None,
-    all_images: Annotated[
-        bool,
-        typer.Option("--all-images", help="For Label Studio: every image with labels, and not only those answered."),
-    ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="For Label Studio: write the labelling configuration to this file.",
-            show_default=False,
-        ),
-    ] = None,
-    s3_path: Annotated[
-        str | None,
-        typer.Option(
-            "--s3-path",
-            metavar="PREFIX",
-            help="s3://BUCKET/PREFIX under which the images are; needed for a manifest of a folder.",
-            show_default=False,
-        ),
-    ] = None,
-    creation_date: CreationDate = None,
+    chosen: ChoiceOptions,
     answers: AnswersFile = None,
     settings: Settings = None,
     options: ResultOptions,
 ) -> None:
     """Export answers."""
+    output, config, format_ = chosen.output, chosen.config, chosen.format_
     refuse_two_for_stdout(as_json=options.as_json, option="--output", target=output)
-    _check(format_, all_images=all_images, config=config)
-    chosen = deferred.ExportOptions(
-        format_=format_,
-        reviewer=None if reviewer is None else reviewer_of(reviewer, option="--reviewer"),
-        all_images=all_images,
-        s3_path=checked_s3_path(s3_path),
-        creation_date=command_moment(creation_date),
-    )
+    checked = chosen.checked()
     place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answers)
     with ExitStack() as stack:
-        exported = stack.enter_context(deferred.AnswerExport(place, chosen))
+        exported = stack.enter_context(deferred.AnswerExport(place, checked))
         check_replaced([Path(one) for one in (output, config) if one not in {None, STDOUT}], yes=options.yes)
         size_of = stack.enter_context(_sizes(place, exported, format_))
         out = stack.enter_context(open_output(output, yes=True))
@@ -122,17 +141,6 @@ def export(
     else:
         for line in export_lines(counts, output=output):
             print_err(line)
-
-
-def _check(format_: AnswerFormat, *, all_images: bool, config: Path | None) -> None:
-    """Check which options go together.
-
-    Raises:
-        UsageError: Some do not.
-    """
-    for given, option in ((all_images, "--all-images"), (config is not None, "--config")):
-        if given and format_ is not AnswerFormat.LABEL_STUDIO:
-            raise UsageError(f"{option} is for Label Studio alone", hint="Add --format label-studio.")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +27,7 @@ from asyncfilter.datasets.answers.addresses import Addresses
 from asyncfilter.datasets.answers.answer_csv import AnswerCsvReader
 from asyncfilter.datasets.answers.detecting import AnswerFormat, format_of
 from asyncfilter.datasets.answers.ground_truth import GroundTruthReader
+from asyncfilter.datasets.answers.importing import Import
 from asyncfilter.datasets.answers.label_studio import LabelStudioReader
 from asyncfilter.datasets.answers.rows import read_rows
 from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Unit
@@ -200,10 +201,20 @@ def import_(
     _ship(place.job, is_changed=bool(serial) and not dry_run)
     if caution is not None and serial and not dry_run:
         print_err(f"caution: {caution}")
+    result = import_mapping(found, file=file, format_=found_format, dry_run=dry_run, serial=serial)
+    _report(found, file, result, dry_run=dry_run, as_json=options.as_json)
+
+
+def _report(found: Import, file: str, result: Mapping[str, object], *, dry_run: bool, as_json: bool) -> None:
+    """Print the result.
+
+    Raises:
+        typer.Exit: With ``ExitCode.SOME_FAILED`` when some answers were not taken.
+    """
     if found.notes.ignored_columns:
         print_err(f"{file}: columns that are not read: {', '.join(found.notes.ignored_columns)}")
-    if options.as_json:
-        write_json(import_mapping(found, file=file, format_=found_format, dry_run=dry_run, serial=serial))
+    if as_json:
+        write_json(result)
     else:
         for line in problem_lines(found, file):
             print_err(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from asyncfilter.cli import deferred
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import ModelOptions, ProjectArgument, WaitOptions, run_verb
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.terminal import write_json, write_lines
@@ -24,7 +24,7 @@ app = command_group()
 def create(project: ProjectArgument, *, waits: WaitOptions, options: ModelOptions) -> None:
     """Make a project."""
     named = ProjectName.parse(project)
-    verb = partial(deferred.create_model_project, named, waits.quiet_patience(), aws=options.aws(named))
+    verb = partial(verbs.create_model_project, named, waits.quiet_patience(), aws=options.aws(named))
     made = run_verb(verb, {"project": named.name, "arn": None, "created": False}, options, waits=waits)
     if options.as_json:
         write_json({"project": made.project.name, "arn": made.project.arn, "created": made.is_new})

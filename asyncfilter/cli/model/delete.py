@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asyncfilter.cli import deferred
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import ModelOptions, ProjectArgument, WaitOptions, run_verb
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.questions import agree
@@ -55,11 +55,11 @@ def delete(
     wish = DeleteWish(versions=names, datasets=datasets, everything=everything)
     aws = options.aws(named)
     bare = delete_mapping(DeletePlan(wanted=named, project=None), Deleted())
-    plan = run_verb(partial(deferred.plan_delete, named, wish, stops=stop, aws=aws), bare, options, waits=waits)
+    plan = run_verb(partial(verbs.plan_delete, named, wish, stops=stop, aws=aws), bare, options, waits=waits)
     deleted = Deleted()
     if not plan.is_empty:
         agree(f"{_question(plan)} This cannot be undone. Delete?", yes=options.yes)
-        verb = partial(deferred.delete_models, plan, waits.quiet_patience(), aws=aws)
+        verb = partial(verbs.delete_models, plan, waits.quiet_patience(), aws=aws)
         deleted = run_verb(verb, bare, options, waits=waits, reaps=False)
     if options.as_json:
         write_json(delete_mapping(plan, deleted))

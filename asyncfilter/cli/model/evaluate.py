@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,93 @@ _PROBLEMS_SHOWN = 20
 app = command_group()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """The options of files in place of a version, and of what it is compared with."""
+
+    summary: Annotated[
+        str | None,
+        typer.Option(
+            "--summary",
+            metavar="FILE",
+            help="The evaluation summary, in place of PROJECT and VERSION: a file, or s3://BUCKET/KEY.",
+            show_default=False,
+        ),
+    ] = None
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            "--snapshot", metavar="FILE", help="The test snapshot that belongs to --summary.", show_default=False
+        ),
+    ] = None
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            metavar="VERSION",
+            help="An older version of the project, or a folder that --save wrote.",
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultFileOptions:
+    """The options of what is written beside the result.
+
+    Attributes:
+        html: The page; None for none.
+        save: The folder for the two files; None for none.
+        pictures: Where the pictures of the page are; None for their addresses in S3.
+    """
+
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write a page with the pictures of the mistakes: one file, under 5 MB.",
+            show_default=False,
+        ),
+    ] = None
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            metavar="FOLDER",
+            help=f"Keep the two files in FOLDER, as {SUMMARY_FILE} and {SNAPSHOT_FILE}.",
+            show_default=False,
+        ),
+    ] = None
+    pictures: Annotated[
+        str | None,
+        typer.Option(
+            "--pictures",
+            metavar="SOURCE",
+            help="Where the pictures of the page are: a folder or s3://BUCKET/PREFIX, in which they have their keys or "
+            "the ends of these. Default: at their addresses in S3; with --summary no picture is read.",
+            show_default=False,
+        ),
+    ] = None
+
+    def check(self, *, yes: bool) -> None:
+        """Ask whether what is there may be replaced.
+
+        Args:
+            yes: Every question is answered with yes.
+
+        Raises:
+            UsageError: Pictures are given, and no page for them.
+            AbortedError: It may not.
+        """
+        if self.pictures is not None and self.html is None:
+            raise UsageError("--pictures is for a page", hint="Name its file: --html FILE.")
+        if self.html is not None:
+            check_replaced([self.html], yes=yes)
+        if self.save is not None:
+            check_saved(self.save, yes=yes)
+
+
 @app.command(
     "evaluate",
     help=help_text(
@@ -46,89 +134,30 @@ def evaluate(
         str | None, typer.Argument(metavar="VERSION", help="Name or ARN of the version.", show_default=False)
     ] = None,
     *,
-    summary: Annotated[
-        str | None,
-        typer.Option(
-            "--summary",
-            metavar="FILE",
-            help="The evaluation summary, in place of PROJECT and VERSION: a file, or s3://BUCKET/KEY.",
-            show_default=False,
-        ),
-    ] = None,
-    snapshot: Annotated[
-        str | None,
-        typer.Option(
-            "--snapshot", metavar="FILE", help="The test snapshot that belongs to --summary.", show_default=False
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            "--compare",
-            metavar="VERSION",
-            help="An older version of the project, or a folder that --save wrote.",
-            show_default=False,
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            help="Write a page with the pictures of the mistakes: one file, under 5 MB.",
-            show_default=False,
-        ),
-    ] = None,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            "--save",
-            metavar="FOLDER",
-            help=f"Keep the two files in FOLDER, as {SUMMARY_FILE} and {SNAPSHOT_FILE}.",
-            show_default=False,
-        ),
-    ] = None,
-    pictures: Annotated[
-        str | None,
-        typer.Option(
-            "--pictures",
-            metavar="SOURCE",
-            help="Where the pictures of the page are: a folder or s3://BUCKET/PREFIX, in which they have their keys or "
-            "the ends of these. Default: at their addresses in S3; with --summary no picture is read.",
-            show_default=False,
-        ),
-    ] = None,
+    files: FileOptions,
+    outputs: ResultFileOptions,
     waits: WaitOptions,
     options: ModelOptions,
 ) -> None:
     """Evaluate a version."""
     request = Request(
-        project=project, version=version, summary=summary, snapshot=snapshot, against=against, waits=waits
+        project=project,
+        version=version,
+        summary=files.summary,
+        snapshot=files.snapshot,
+        against=files.against,
+        waits=waits,
     )
-    _check_outputs(html, save, pictures, options)
-    with request.opened(options) as files:
-        found = files.evaluation()
-        comparison = None if against is None else _compared(request, found, options)
-        if save is not None:
-            files.save(save)
-    if html is not None:
-        write_page(html, found, comparison, source=pictures, reads_s3=project is not None, aws=options.aws())
+    outputs.check(yes=options.yes)
+    with request.opened(options) as opened:
+        found = opened.evaluation()
+        comparison = None if files.against is None else _compared(request, found, options)
+        if outputs.save is not None:
+            opened.save(outputs.save)
+    if outputs.html is not None:
+        source, reads_s3 = outputs.pictures, project is not None
+        write_page(outputs.html, found, comparison, source=source, reads_s3=reads_s3, aws=options.aws())
     _report(found, comparison, options)
-
-
-def _check_outputs(html: Path | None, save: Path | None, pictures: str | None, options: ModelOptions) -> None:
-    """Ask whether what is there may be replaced.
-
-    Raises:
-        UsageError: Pictures are given, and no page for them.
-        AbortedError: It may not.
-    """
-    if pictures is not None and html is None:
-        raise UsageError("--pictures is for a page", hint="Name its file: --html FILE.")
-    if html is not None:
-        check_replaced([html], yes=options.yes)
-    if save is not None:
-        check_saved(save, yes=options.yes)
 
 
 def _compared(request: Request, found: Evaluation, options: ModelOptions) -> Comparison:

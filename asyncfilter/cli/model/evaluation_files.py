@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import open_manifest
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import ModelOptions, WaitOptions, reap_first, run_verb
 from asyncfilter.cli.result_folder import check_folder, open_folder
 from asyncfilter.cli.stderr import print_err
@@ -154,7 +154,7 @@ def _fetched(project: str, version: str, waits: WaitOptions, options: ModelOptio
     wanted = VersionName.parse(version, project=named)
     with tempfile.TemporaryFile() as summary, tempfile.TemporaryFile() as snapshot:
         fetch = partial(
-            deferred.fetch_evaluation, named, wanted, summary=summary, snapshot=snapshot, aws=options.aws(named)
+            verbs.fetch_evaluation, named, wanted, summary=summary, snapshot=snapshot, aws=options.aws(named)
         )
         found = run_verb(fetch, bare_mapping(project=named.name, version=wanted.name), options, waits=waits)
         yield EvaluationFiles(summary, found.summary_uri, snapshot, found.snapshot_uri, found.project, found.version)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asyncfilter.cli import deferred
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.signals import PROCESS, show_cursor
 from asyncfilter.cli.stderr import print_err
@@ -75,7 +76,7 @@ def _pictures(wrong: Sequence[str], source: S3Location | None, aws: Aws) -> tupl
 
 def _fetched(refs: Sequence[str], source: S3Location | None, aws: Aws) -> Thumbnails:
     size_px, most_bytes = thumbnail_size(len(refs))
-    fetch = partial(deferred.fetch_thumbnails, refs, source=source, size_px=size_px, most_bytes=most_bytes, aws=aws)
+    fetch = partial(verbs.fetch_thumbnails, refs, source=source, size_px=size_px, most_bytes=most_bytes, aws=aws)
     console = stderr_console()
     if not is_live(console):
         return deferred.run_async(fetch)

@@ -12,6 +12,7 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import OpenManifest, open_manifest
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import (
     ModelOptions,
     ProjectArgument,
@@ -44,6 +45,59 @@ _FOLDER = "asyncfilter/manifests"
 app = command_group()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetOptions:
+    """The options of the manifests, and of how datasets are made of them.
+
+    Raises:
+        UsageError: Two of them give the test dataset.
+    """
+
+    train: Annotated[
+        str,
+        typer.Option(
+            "--train", metavar="FILE", help="The training manifest: a file, or s3://BUCKET/KEY.", show_default=False
+        ),
+    ]
+    test: Annotated[
+        str | None, typer.Option("--test", metavar="FILE", help="The test manifest.", show_default=False)
+    ] = None
+    auto_split: Annotated[
+        bool, typer.Option("--auto-split", help="Let the service move a fifth of the training dataset to the test.")
+    ] = False
+    manifests: Annotated[
+        str | None,
+        typer.Option(
+            "--manifests",
+            metavar="s3://B/P/",
+            help=f"Where local manifests are put for the service. Default: {_FOLDER}/PROJECT/ in the images' bucket.",
+            show_default=False,
+        ),
+    ] = None
+    by: Annotated[
+        ImportBy,
+        typer.Option(
+            "--by",
+            metavar="MODE",
+            help="auto, reference or entries: by reference the service makes a new dataset of a manifest in S3, by "
+            "entries lines are sent to one that is there. auto: what fits.",
+        ),
+    ] = ImportBy.AUTO
+    force: Annotated[bool, typer.Option("--force", help="Import although the check has found errors.")] = False
+
+    def __post_init__(self) -> None:
+        if self.test is not None and self.auto_split:
+            raise UsageError("--auto-split makes the test dataset, and --test gives it", hint="Give only one of them.")
+
+    def place(self) -> S3Location | None:
+        """Where local manifests are put; None for the default.
+
+        Raises:
+            UsageError: It is no place in S3.
+        """
+        return None if self.manifests is None else parse_place(self.manifests, "--manifests")
+
+
 @app.command(
     "import",
     help=help_text(
@@ -60,56 +114,23 @@ app = command_group()
 def import_(
     project: ProjectArgument,
     *,
-    train: Annotated[
-        str,
-        typer.Option(
-            "--train", metavar="FILE", help="The training manifest: a file, or s3://BUCKET/KEY.", show_default=False
-        ),
-    ],
-    test: Annotated[
-        str | None, typer.Option("--test", metavar="FILE", help="The test manifest.", show_default=False)
-    ] = None,
-    auto_split: Annotated[
-        bool, typer.Option("--auto-split", help="Let the service move a fifth of the training dataset to the test.")
-    ] = False,
-    manifests: Annotated[
-        str | None,
-        typer.Option(
-            "--manifests",
-            metavar="s3://B/P/",
-            help=f"Where local manifests are put for the service. Default: {_FOLDER}/PROJECT/ in the images' bucket.",
-            show_default=False,
-        ),
-    ] = None,
-    by: Annotated[
-        ImportBy,
-        typer.Option(
-            "--by",
-            metavar="MODE",
-            help="auto, reference or entries: by reference the service makes a new dataset of a manifest in S3, by "
-            "entries lines are sent to one that is there. auto: what fits.",
-        ),
-    ] = ImportBy.AUTO,
-    force: Annotated[bool, typer.Option("--force", help="Import although the check has found errors.")] = False,
+    data: DatasetOptions,
     waits: WaitOptions,
     options: ModelOptions,
 ) -> None:
     """Check, import and count."""
-    if test is not None and auto_split:
-        raise UsageError("--auto-split makes the test dataset, and --test gives it", hint="Give only one of them.")
     named = ProjectName.parse(project)
     aws, patience = options.aws(named), waits.quiet_patience()
-    place = None if manifests is None else parse_place(manifests, "--manifests")
+    checks = _Checks(project=named, manifests=data.place(), region=_region(aws), is_split=data.auto_split)
     with ExitStack() as stack:
-        checks = _Checks(project=named, manifests=place, region=_region(aws), is_split=auto_split)
-        checked = [_checked(stack, train, checks, aws)]
-        if test is not None:
-            checked.append(_checked(stack, test, checks, aws, training=checked[0].validation))
-        if not force and not all(one.validation.ok for one in checked):
+        checked = [_checked(stack, data.train, checks, aws)]
+        if data.test is not None:
+            checked.append(_checked(stack, data.test, checks, aws, training=checked[0].validation))
+        if not data.force and not all(one.validation.ok for one in checked):
             _refuse(named.name, checked, options)
-        wish = ImportWish(sources=[one.source(checks) for one in checked], is_split=auto_split, by=by)
+        wish = ImportWish(sources=[one.source(checks) for one in checked], is_split=data.auto_split, by=data.by)
         bare = import_mapping(named.name, []) | {"ok": False}
-        verb = partial(deferred.import_manifests, named, wish, patience, aws=aws)
+        verb = partial(verbs.import_manifests, named, wish, patience, aws=aws)
         report = run_verb(verb, bare, options, waits=waits)
     result = import_mapping(named.name, report.datasets)
     if options.as_json:
@@ -117,7 +138,7 @@ def import_(
     else:
         write_lines(import_lines(named.name, report.datasets))
     if stdout_is_whole():
-        deferred.import_shown(report)
+        verbs.import_shown(report)
     if not result["ok"]:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import OpenManifest
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import (
     ModelOptions,
     NewVersion,
@@ -105,7 +105,7 @@ def improve(
         manifest = stack.enter_context(corrected_lines(corrections, reviewed, of_people, aws=command.aws))
         checked = _checked(manifest, command)
         held = stack.enter_context(tempfile.TemporaryFile())
-        verb = partial(deferred.plan_improvement, named, checked, wish, held, waits.quiet_patience(), aws=command.aws)
+        verb = partial(verbs.plan_improvement, named, checked, wish, held, waits.quiet_patience(), aws=command.aws)
         plan = run_verb(verb, bare_improvement(named.name), options, waits=waits)
         _tell(plan)
         if plan.is_empty:
@@ -199,7 +199,7 @@ class _Command:
         Raises:
             RefusedError: The service refuses.
         """
-        verb = partial(deferred.improve_model, plan, self.wish, self.waits.quiet_patience(), aws=self.aws)
+        verb = partial(verbs.improve_model, plan, self.wish, self.waits.quiet_patience(), aws=self.aws)
         try:
             return wait_verb(verb, f"the improvement to {plan.training.version}", waits=self.waits)
         except RefusedError as error:
@@ -255,7 +255,7 @@ class _Command:
             return ()
         planned = None
         if old is not None:
-            verb = partial(deferred.plan_switch, self.project, old, new, aws=self.aws)
+            verb = partial(verbs.plan_switch, self.project, old, new, aws=self.aws)
             planned = run_verb(verb, result, self.options, waits=self.waits)
         if planned is None:
             print_err(f"not switched: {old or 'no old version'} does not run by a lease of yours")
@@ -265,7 +265,7 @@ class _Command:
             result |= {"switched": True, "lease": lease_mapping(planned.lease)}
             return ()
         self._ask_switch(old, new, planned)
-        verb_of_switch = partial(deferred.switch_model, self.project, new, planned, self.waits.patience(), aws=self.aws)
+        verb_of_switch = partial(verbs.switch_model, self.project, new, planned, self.waits.patience(), aws=self.aws)
         switched = run_verb(verb_of_switch, result, self.options, waits=self.waits)
         result |= {"switched": True, "lease": lease_mapping(switched.started.lease)}
         if not self.options.as_json:
@@ -286,4 +286,4 @@ class _Command:
 def _note_shown(plan: ImprovementPlan, improved: Improved) -> None:
     """Note that the result was shown, unless stdout did not take it: then the same command shows it again."""
     if stdout_is_whole():
-        deferred.improvement_shown(plan, improved)
+        verbs.improvement_shown(plan, improved)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asyncfilter.cli import deferred
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import ModelOptions, WaitOptions, run_verb
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.terminal import write_json, write_lines
@@ -38,7 +38,7 @@ def list_(
     """Show projects and versions."""
     named = None if project is None else ProjectName.parse(project)
     bare: dict[str, object] = {"projects": [], "models": []}
-    found = run_verb(partial(deferred.model_list, named, aws=options.aws(named)), bare, options, waits=waits)
+    found = run_verb(partial(verbs.model_list, named, aws=options.aws(named)), bare, options, waits=waits)
     if options.as_json:
         write_json(list_mapping(found))
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from asyncfilter.cli import deferred
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.options import Json, Profile, Yes
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json
@@ -140,7 +141,7 @@ class WaitOptions:
         Raises:
             UsageError: ``--timeout`` is no duration.
         """
-        return deferred.Patience(poll_s=self.poll_s, timeout_s=self.timeout_s, tell=tell)
+        return verbs.Patience(poll_s=self.poll_s, timeout_s=self.timeout_s, tell=tell)
 
     def quiet_patience(self) -> Patience:
         """As ``patience``, for progress that only somebody who watches needs. Raises as ``patience``."""
@@ -200,7 +201,7 @@ def reap_first(waits: WaitOptions | None = None) -> None:
 
 
 async def _reap(timeout_s: float | None) -> None:
-    for failure in await deferred.stop_due(print_err, timeout_s=timeout_s):
+    for failure in await verbs.stop_due(print_err, timeout_s=timeout_s):
         print_err(failure_text(failure))
 
 

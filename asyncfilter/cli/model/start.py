@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncfilter.cli import deferred
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import (
     ModelOptions,
     ProjectArgument,
@@ -83,7 +83,7 @@ def start(
     """Start a model under a lease."""
     named = ProjectName.parse(project)
     wanted = VersionName.parse(version, project=named)
-    wish = deferred.StartOptions(
+    wish = verbs.StartOptions(
         for_s=parse_duration(for_),
         units=units,
         max_units=_scaling(units, max_units),
@@ -92,10 +92,10 @@ def start(
     )
     aws, patience = options.aws(named), waits.patience()
     bare: dict[str, Any] = dict.fromkeys(("arn", "status", "units", "usd_per_hour", "max_usd", "lease"))
-    plan = partial(deferred.plan_start, named, wanted, wish, patience, aws=aws)
+    plan = partial(verbs.plan_start, named, wanted, wish, patience, aws=aws)
     planned = run_verb(plan, bare, options, waits=waits)
     _ask(planned, options)
-    verb = partial(deferred.start_model, planned, wish, patience, aws=aws)
+    verb = partial(verbs.start_model, planned, wish, patience, aws=aws)
     begun = "the start (its lease stops the model in time)"
     started = run_verb(verb, bare, options, waits=waits, reaps=False, what=begun)
     if options.as_json:

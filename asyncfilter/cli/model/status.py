@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asyncfilter.cli import deferred
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import ModelOptions, ProjectArgument, WaitOptions, run_verb
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.terminal import write_json, write_lines
@@ -46,7 +46,7 @@ def status(
         "datasets": {"train": None, "test": None},
         "versions": [],
     }
-    state = run_verb(partial(deferred.model_status, named, wanted, aws=aws), bare, options, waits=waits, reaps=False)
+    state = run_verb(partial(verbs.model_status, named, wanted, aws=aws), bare, options, waits=waits, reaps=False)
     if options.as_json:
         write_json(status_mapping(state))
     else:

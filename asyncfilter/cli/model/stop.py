@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncfilter.cli import deferred
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import ModelOptions, WaitOptions, run_verb, wait_verb
 from asyncfilter.cli.options import command_group, help_text, takes_options
 from asyncfilter.cli.questions import agree
@@ -70,7 +70,7 @@ def stop(
     if expired:
         if project is not None:
             raise UsageError("--expired is for all models", hint="Leave PROJECT and VERSION out, or --expired.")
-        reaped = wait_verb(partial(deferred.stop_expired, waits.patience()), "a stop", waits=waits)
+        reaped = wait_verb(partial(verbs.stop_expired, waits.patience()), "a stop", waits=waits)
     elif project is None or version is None:
         raise UsageError("expected PROJECT and VERSION, or --expired", hint="See asyncfilter model stop --help.")
     else:
@@ -83,7 +83,7 @@ def _forget(identifier: str, options: ModelOptions) -> None:
         place = lease.endpoint or "AWS"
         agree(f"{lease.arn} at {place} may go on running, and nothing will stop it. Forget its lease?", yes=options.yes)
 
-    lease = deferred.forget_lease(identifier, agrees=agrees)
+    lease = verbs.forget_lease(identifier, agrees=agrees)
     if lease is None:
         raise UsageError(f"there is no open lease {identifier}", hint="See asyncfilter model stop --expired --json.")
     if options.as_json:
@@ -96,10 +96,10 @@ def _stop_by_name(project: str, version: str, waits: WaitOptions, options: Model
     named = ProjectName.parse(project)
     wanted = VersionName.parse(version, project=named)
     bare: dict[str, object] = {"stopped": [], "kept": [], "failed": []}
-    plan = partial(deferred.plan_stop, named, wanted, aws=options.aws(named))
+    plan = partial(verbs.plan_stop, named, wanted, aws=options.aws(named))
     planned = run_verb(plan, bare, options, waits=waits)
     _ask(planned, options)
-    verb = partial(deferred.stop_model, planned, waits.patience())
+    verb = partial(verbs.stop_model, planned, waits.patience())
     return run_verb(verb, bare, options, waits=waits, reaps=False)
 
 

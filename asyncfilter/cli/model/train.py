@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from asyncfilter.cli import deferred
+from asyncfilter.cli.model import verbs
 from asyncfilter.cli.model.options import (
     ModelOptions,
     NewVersion,
@@ -67,10 +67,10 @@ def train(
     wish = TrainingWish(version=wished, output=parse_place(output, "--output"), kms_key=kms)
     aws, patience = options.aws(named), waits.quiet_patience()
     bare = _bare(named.name, wished)
-    plan = run_verb(partial(deferred.plan_training, named, wish, patience, aws=aws), bare, options, waits=waits)
+    plan = run_verb(partial(verbs.plan_training, named, wish, patience, aws=aws), bare, options, waits=waits)
     _ask(plan, options)
     bare = _bare(named.name, plan.version)
-    verb = partial(deferred.train_model, named, wish, plan, patience, waits=not no_wait, aws=aws)
+    verb = partial(verbs.train_model, named, wish, plan, patience, waits=not no_wait, aws=aws)
     try:
         report = wait_verb(verb, f"the training of {plan.version}", waits=waits)
     except RefusedError as error:
@@ -83,7 +83,7 @@ def train(
     else:
         write_lines(training_lines(named.name, report.trained, report.errors))
     if stdout_is_whole():  # else the end was not shown: the same command shows it again, and pays for no other one
-        deferred.training_shown(report.trained)
+        verbs.training_shown(report.trained)
     if report.trained.is_over and report.trained.version.status in _FAILED:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -106,7 +106,7 @@ def trainings_going_on(
     if not isinstance(error, ResourceLimitError):
         return []
     found = wait_verb(
-        partial(deferred.trainings_now, project, waits.quiet_patience(), aws=options.aws(project)),
+        partial(verbs.trainings_now, project, waits.quiet_patience(), aws=options.aws(project)),
         "the trainings",
         waits=waits,
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from asyncfilter.custom_labels.evaluation.model import MISTAKES, Figures, Mistake, Outcome, SnapshotImage
+from asyncfilter.custom_labels.evaluation.model import MISTAKES, Figures, Mistake, PredictionOutcome, SnapshotImage
 
 
 class Tally(NamedTuple):
@@ -27,14 +27,14 @@ class Tally(NamedTuple):
     fp: int = 0
     fn: int = 0
 
-    def plus(self, outcome: Outcome | None) -> Tally:
+    def plus(self, outcome: PredictionOutcome | None) -> Tally:
         """One more prediction."""
         match outcome:
-            case Outcome.TRUE_POSITIVE:
+            case PredictionOutcome.TRUE_POSITIVE:
                 return self._replace(tp=self.tp + 1)
-            case Outcome.FALSE_POSITIVE:
+            case PredictionOutcome.FALSE_POSITIVE:
                 return self._replace(fp=self.fp + 1)
-            case Outcome.FALSE_NEGATIVE:
+            case PredictionOutcome.FALSE_NEGATIVE:
                 return self._replace(fn=self.fn + 1)
             case _:
                 return self
@@ -84,7 +84,7 @@ def recount(images: Sequence[SnapshotImage]) -> Recount:
         for found in image.predictions:
             labels[found.label] = labels.get(found.label, Tally()).plus(found.outcome)
         for truth in image.missed:
-            labels[truth.label] = labels[truth.label].plus(Outcome.FALSE_NEGATIVE)
+            labels[truth.label] = labels[truth.label].plus(PredictionOutcome.FALSE_NEGATIVE)
     totals = zip(*labels.values(), strict=True) if labels else ()
     return Recount(labels, Tally(*map(sum, totals)))
 
@@ -96,7 +96,7 @@ def mistakes(images: Sequence[SnapshotImage]) -> Iterator[Mistake]:
             if found.outcome is not None and found.outcome in MISTAKES:
                 yield Mistake(image.source_ref, found.label, found.outcome, found.confidence, found.index)
         for truth in image.missed:
-            yield Mistake(image.source_ref, truth.label, Outcome.FALSE_NEGATIVE, None, None)
+            yield Mistake(image.source_ref, truth.label, PredictionOutcome.FALSE_NEGATIVE, None, None)
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -13,7 +13,7 @@ MAX_LABEL_CHARS = 1_000
 """Longest label that is read; the service's own have up to 256 characters."""
 
 
-class Outcome(StrEnum):
+class PredictionOutcome(StrEnum):
     """What a prediction is, by the confidence that it has and the threshold of its label."""
 
     TRUE_POSITIVE = "tp"
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
     """The label does not belong to the image, and the confidence is below the threshold: no mistake."""
 
 
-MISTAKES = frozenset({Outcome.FALSE_POSITIVE, Outcome.FALSE_NEGATIVE})
+MISTAKES = frozenset({PredictionOutcome.FALSE_POSITIVE, PredictionOutcome.FALSE_NEGATIVE})
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -58,7 +58,7 @@ class Prediction(msgspec.Struct, frozen=True):
 
     label: str
     confidence: float
-    outcome: Outcome | None
+    outcome: PredictionOutcome | None
     is_in_truth: bool
     frame: Frame | None = None
     index: int | None = None
@@ -102,7 +102,7 @@ class Mistake(msgspec.Struct, frozen=True):
 
     source_ref: str
     label: str
-    outcome: Outcome
+    outcome: PredictionOutcome
     confidence: float | None
     index: int | None
 

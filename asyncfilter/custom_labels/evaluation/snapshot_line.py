@@ -12,7 +12,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from asyncfilter.custom_labels.evaluation.model import MAX_LABEL_CHARS, Frame, Outcome, Prediction, SnapshotImage, Truth
+from asyncfilter.custom_labels.evaluation.model import (
+    MAX_LABEL_CHARS,
+    Frame,
+    Prediction,
+    PredictionOutcome,
+    SnapshotImage,
+    Truth,
+)
 from asyncfilter.datasets.manifests.attribute_checks import is_number, size_of
 from asyncfilter.datasets.manifests.json_object import kind_of
 from asyncfilter.datasets.manifests.model import METADATA, SOURCE_REF, ImageSize
@@ -26,14 +33,14 @@ MAX_ADDRESS_CHARS = 2_048
 _ATTRIBUTE = re.compile(r"rekognition-custom-labels-(training|evaluation)(?:-[0-9]{1,9})?")
 _DETAILS = "rekognition-custom-labels-evaluation-details"
 _FLAGS = {
-    Outcome.TRUE_POSITIVE: "is-true-positive",
-    Outcome.TRUE_NEGATIVE: "is-true-negative",
-    Outcome.FALSE_POSITIVE: "is-false-positive",
-    Outcome.FALSE_NEGATIVE: "is-false-negative",
+    PredictionOutcome.TRUE_POSITIVE: "is-true-positive",
+    PredictionOutcome.TRUE_NEGATIVE: "is-true-negative",
+    PredictionOutcome.FALSE_POSITIVE: "is-false-positive",
+    PredictionOutcome.FALSE_NEGATIVE: "is-false-negative",
 }
 _PRESENT = "is-present-in-ground-truth"
 _SIDES = ("left", "top", "width", "height")
-_FOUND = frozenset({Outcome.TRUE_POSITIVE, Outcome.FALSE_NEGATIVE})
+_FOUND = frozenset({PredictionOutcome.TRUE_POSITIVE, PredictionOutcome.FALSE_NEGATIVE})
 
 
 class BadSnapshotLineError(Exception):
@@ -198,7 +205,7 @@ class _Judged(NamedTuple):
     """The confidence of a prediction, and what the service made of it."""
 
     confidence: float
-    outcome: Outcome | None
+    outcome: PredictionOutcome | None
     is_in_truth: bool
 
     @classmethod

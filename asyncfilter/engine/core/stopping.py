@@ -75,8 +75,8 @@ class StopSignal:
     async def follow_state(self, state: KeptState) -> None:
         """Request the end when the state in S3 is lost, or its store was away for too long."""
         error = await state.wait_end()
-        is_away = isinstance(error, StateAwayError)
-        self.request(StopReason.INTERRUPTED if is_away else StopReason.FAILED, error)
+        is_unreachable = isinstance(error, StateAwayError)
+        self.request(StopReason.INTERRUPTED if is_unreachable else StopReason.FAILED, error)
 
     async def pause(self, delay_s: float) -> bool:
         """Wait ``delay_s`` seconds; False, at once, when the end is requested."""

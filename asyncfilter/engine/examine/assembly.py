@@ -74,7 +74,7 @@ class _Assembly:
         self._budget = self._open_budget()
         self._month_watch = MonthWatch(self._budget, core.clock)
         self._budget_gate = BudgetGate(self._budget, core.pending)
-        if core.state is not None and core.state.is_truth:
+        if core.state is not None and core.state.is_authoritative:
             self._budget_gate.on_uncommitted = core.state.hurry
             core.state.use(StateGrants(self._budget_gate, self._backends))
         self._watchdog = self._make_watchdog()

@@ -14,7 +14,7 @@ from asyncfilter.engine.removal.stages import WAVE_IMAGES, Change, RemovalItem, 
 from asyncfilter.errors import ImageError, PermissionDeniedError
 from asyncfilter.model import ActionKind, Failure, S3Location
 from asyncfilter.ports.checkpoint import RemovalJournal
-from asyncfilter.ports.remover import ObjectState, Version
+from asyncfilter.ports.remover import ObjectState, VersionState
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.removal import NULL_VERSION, UNDER_WAY, BucketState, Removal, Step, Versioning
 
@@ -111,7 +111,7 @@ class Recovery:
         if above is not None and above.is_marker:
             return above.id
         # While versioning is suspended, a delete replaces the image's own version by a marker with the id null.
-        return NULL_VERSION if versions and versions[0] == Version(id=NULL_VERSION, is_marker=True) else ""
+        return NULL_VERSION if versions and versions[0] == VersionState(id=NULL_VERSION, is_marker=True) else ""
 
 
 def resumed(recorded: Removal, row: StoredImage | None) -> RemovalItem:

@@ -79,7 +79,7 @@ async def carry_out(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_signal.follow, interrupt, tasks.cancel_scope)
         if context.state is not None:
-            context.state.tell(context.emit)
+            context.state.emit_to(context.emit)
             tasks.start_soon(stop_signal.follow_state, context.state)
         # Closed here when the loop ends early; else the garbage collector would close the generator at some later time.
         async with aclosing(command.waves(stages)) as waves:

@@ -61,48 +61,25 @@ def assemble_settlement(
         lanes: Returns the lanes as they are, for the summary; None without lanes.
         since: The sums before this run, where it paid for something (reference images) before the pipeline began.
     """
-    job, checkpoint, stop_signal, emit, clock = core.job, core.checkpoint, core.stop_signal, core.emit, core.clock
-    is_dry = core.options.dry_run
-    certain_stop = CertainStop(job.stop)
-    committer = GroupCommitter(
-        checkpoint=checkpoint,
-        spending=spending,
-        pending=core.pending,
-        certain_stop=certain_stop,
-        keeps_recorded=core.outcomes.effects.needs_hashes,
-    )
-    committer.writes_watermark = not is_dry
+    certain_stop = CertainStop(core.job.stop)
+    committer = _committer(core, certain_stop, spending)
     sequencer = _sequencer(core, certain_stop)
-    sink_stage = SinkStage(
-        sink=sink,
-        committer=committer,
-        repeat=core.repeater(stop_signal.pause_action),
-        stop_signal=stop_signal,
-        emit=emit,
-        clock=clock,
-        state=core.state if core.state is not None and core.state.is_truth else None,
-    )
+    sink_stage = _sink_stage(core, sink, committer)
     loop = SettleLoop(
         committer=committer,
         sequencer=sequencer,
         sink_stage=sink_stage,
         pending=core.pending,
-        stop_signal=stop_signal,
-        clock=clock,
+        stop_signal=core.stop_signal,
+        clock=core.clock,
     )
-    decisions = StoredDecisions(job, checkpoint, core.outcomes)
+    decisions = StoredDecisions(core.job, core.checkpoint, core.outcomes)
     redecider = Redecider(core, decisions=decisions, sequencer=sequencer, committer=committer, loop=loop)
     take_over = TakeOver(
         core, decisions=decisions, sequencer=sequencer, committer=committer, sink_stage=sink_stage, loop=loop
     )
-    summary = RunSummary(
-        core,
-        sequencer=sequencer,
-        since=since or checkpoint.opened.totals,
-        budget=budget,
-        tps_limit=tps_limit,
-        lanes=lanes,
-    )
+    totals = since or core.checkpoint.opened.totals
+    summary = RunSummary(core, sequencer=sequencer, since=totals, budget=budget, tps_limit=tps_limit, lanes=lanes)
     lifecycle = RunLifecycle(
         core,
         sequencer=sequencer,
@@ -124,6 +101,18 @@ def assemble_settlement(
     )
 
 
+def _committer(core: RunCore, certain_stop: CertainStop, spending: SpendingRecord | None) -> GroupCommitter:
+    committer = GroupCommitter(
+        checkpoint=core.checkpoint,
+        spending=spending,
+        pending=core.pending,
+        certain_stop=certain_stop,
+        keeps_recorded=core.outcomes.effects.needs_hashes,
+    )
+    committer.writes_watermark = not core.options.dry_run
+    return committer
+
+
 def _sequencer(core: RunCore, certain_stop: CertainStop) -> Sequencer:
     opened = core.checkpoint.opened.watermark
     is_dry, effects = core.options.dry_run, core.outcomes.effects
@@ -138,6 +127,18 @@ def _sequencer(core: RunCore, certain_stop: CertainStop) -> Sequencer:
         certain_stop=certain_stop,
         emit=core.emit,
         clock=core.clock,
+    )
+
+
+def _sink_stage(core: RunCore, sink: Sink, committer: GroupCommitter) -> SinkStage:
+    return SinkStage(
+        sink=sink,
+        committer=committer,
+        repeat=core.repeater(core.stop_signal.pause_action),
+        stop_signal=core.stop_signal,
+        emit=core.emit,
+        clock=core.clock,
+        state=core.state if core.state is not None and core.state.is_authoritative else None,
     )
 
 

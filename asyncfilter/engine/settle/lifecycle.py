@@ -91,7 +91,7 @@ class RunLifecycle:
         await self._checkpoint.begin_run(self._run_id, self._clock.unix())
         self._emit(self._summary.started(tps_origin=tps_origin, lanes=lanes))
         if self._state is not None:
-            self._state.tell(self._emit)
+            self._state.emit_to(self._emit)
         if not self._options.is_preview:
             for message in (*job_warnings(self._job), *warnings):
                 self._cautions.say(message)
@@ -167,9 +167,9 @@ class RunLifecycle:
         found, code = await state.summary(), summary.exit_code
         if found.behind_rows and left is not None:
             self._cautions.say(f"{found.behind_rows:,} rows are not in {found.uri} yet: {left}")
-            if state.is_truth and code in {ExitCode.OK, ExitCode.SOME_FAILED}:
+            if state.is_authoritative and code in {ExitCode.OK, ExitCode.SOME_FAILED}:
                 code = ExitCode.INTERRUPTED
-        state.tell(None)
+        state.emit_to(None)
         return msgspec.structs.replace(summary, state=found, cautions=self._cautions.said, exit_code=code)
 
     async def _answers_state(self) -> AnswersState | None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from asyncfilter.custom_labels.evaluation.model import MISTAKES, Frame, Outcome, SnapshotImage
+from asyncfilter.custom_labels.evaluation.model import MISTAKES, Frame, PredictionOutcome, SnapshotImage
 from asyncfilter.datasets.manifests.model import ImageSize
 from asyncfilter.report.evaluation import LabelOutcome, outcome_text, outcomes_of, truth_text
 from asyncfilter.report.html.elements import attribute, items, text
@@ -15,7 +15,11 @@ from asyncfilter.report.html.elements import attribute, items, text
 _TALLEST_PX = 340
 _SAME_SHAPE = 0.04
 """Ratios of sides that differ by less are the same shape: thumbnails are rounded to whole pixels."""
-_CLASSES = {Outcome.TRUE_POSITIVE: "right", Outcome.FALSE_POSITIVE: "wrong", Outcome.FALSE_NEGATIVE: "missed"}
+_CLASSES = {
+    PredictionOutcome.TRUE_POSITIVE: "right",
+    PredictionOutcome.FALSE_POSITIVE: "wrong",
+    PredictionOutcome.FALSE_NEGATIVE: "missed",
+}
 _MOST_CHIPS = 60
 
 
@@ -145,7 +149,7 @@ def _drawn(image: SnapshotImage) -> Iterator[_Drawn]:
             yield _Drawn(truth.frame, "truth", None)
     number = 0
     for found in image.predictions:
-        if found.outcome is None or found.outcome is Outcome.TRUE_NEGATIVE:
+        if found.outcome is None or found.outcome is PredictionOutcome.TRUE_NEGATIVE:
             continue
         is_mistake = found.outcome in MISTAKES
         number += is_mistake

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from asyncfilter.custom_labels.evaluation.comparison import Comparison
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, LabelReport
-from asyncfilter.custom_labels.evaluation.model import Figures, Outcome, SnapshotImage
+from asyncfilter.custom_labels.evaluation.model import Figures, PredictionOutcome, SnapshotImage
 from asyncfilter.report.evaluation import (
     NOT_COMPARABLE,
     USE_CASES,
@@ -35,7 +35,11 @@ IMAGES_SHOWN = 20
 CONFUSIONS_SHOWN = 10
 """Pairs of labels that are shown, those that are confused most."""
 
-_STYLES = {Outcome.TRUE_POSITIVE: "green", Outcome.FALSE_POSITIVE: "red", Outcome.FALSE_NEGATIVE: "yellow"}
+_STYLES = {
+    PredictionOutcome.TRUE_POSITIVE: "green",
+    PredictionOutcome.FALSE_POSITIVE: "red",
+    PredictionOutcome.FALSE_NEGATIVE: "yellow",
+}
 
 
 def draw_evaluation(found: Evaluation, comparison: Comparison | None) -> RenderableType:

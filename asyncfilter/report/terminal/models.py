@@ -10,7 +10,7 @@ from asyncfilter.custom_labels.states import ProjectState, dataset_mapping, mome
 from asyncfilter.custom_labels.training import Trained
 from asyncfilter.custom_labels.training_errors import TrainingError
 from asyncfilter.policy.pricing import training_micros
-from asyncfilter.ports.model_service import Dataset, DatasetType, Version
+from asyncfilter.ports.model_service import Dataset, DatasetType, ModelVersion
 from asyncfilter.report.formatting import count, duration, usd, usd_number
 from asyncfilter.report.terminal.leases import lease_mapping, lease_text
 
@@ -54,7 +54,7 @@ def _dataset_text(dataset: Dataset | None) -> str:
     return f"{dataset.status}{message}; {count(dataset.entries)} entries, {count(dataset.labels)} labels{errors}"
 
 
-def version_text(version: Version) -> str:
+def version_text(version: ModelVersion) -> str:
     """A version in one line."""
     f1 = "" if version.f1 is None else f", F1 {version.f1:.3f}"
     number = version.min_units

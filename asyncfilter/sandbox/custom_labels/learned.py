@@ -17,13 +17,15 @@ from asyncfilter.sandbox.custom_labels.metrics import means
 from asyncfilter.sandbox.custom_labels.testing import TestResult, run_test
 from asyncfilter.sandbox.custom_labels.trained import Trained
 from asyncfilter.sandbox.custom_labels.training_input import Training
-from asyncfilter.sandbox.custom_labels.versions import Outcome
+from asyncfilter.sandbox.custom_labels.versions import TrainingOutcome
 
 MOST_TESTED = 2000
 """Most images that are tested; of more, evenly spread ones are."""
 
 
-def learn(account: Account, training: Training, material: Material, test: Material, outcome: Outcome) -> Outcome:
+def learn(
+    account: Account, training: Training, material: Material, test: Material, outcome: TrainingOutcome
+) -> TrainingOutcome:
     """Add the model to the outcome, with its files and figures.
 
     Args:
@@ -53,7 +55,7 @@ def learn(account: Account, training: Training, material: Material, test: Materi
 def _add_results(
     account: Account,
     training: Training,
-    outcome: Outcome,
+    outcome: TrainingOutcome,
     *,
     use_case: UseCase,
     trained: Sequence[JudgedLine],

@@ -19,7 +19,7 @@ from asyncfilter.sandbox.custom_labels.material import Material
 from asyncfilter.sandbox.custom_labels.requests import S3Object
 from asyncfilter.sandbox.custom_labels.training_input import Training
 from asyncfilter.sandbox.custom_labels.validation_files import manifest_summary, validation_manifest
-from asyncfilter.sandbox.custom_labels.versions import Outcome
+from asyncfilter.sandbox.custom_labels.versions import TrainingOutcome
 
 NO_NUMPY: Final = (
     "The sandbox has no numpy and cannot train; install the extra: pip install 'asyncfilter[sandbox-training]'."
@@ -27,13 +27,13 @@ NO_NUMPY: Final = (
 _AUTOSPLIT: Final = "ERROR_INSUFFICIENT_IMAGES_PER_LABEL_FOR_AUTOSPLIT"
 
 
-def train(account: Account, training: Training) -> Outcome:
+def train(account: Account, training: Training) -> TrainingOutcome:
     """Train; runs in a thread."""
     try:
         _check_output(account, training)
         train_lines, test_lines = _lines(account, training)
     except DatasetError as error:
-        return Outcome(problem=str(error))
+        return TrainingOutcome(problem=str(error))
     codes: list[str] = []
     if test_lines is None:
         train_lines, test_lines = _split(train_lines, codes)
@@ -131,12 +131,12 @@ def _overlap(trained: Mapping[str, int], tested: Mapping[str, int]) -> float:
     return len(trained.keys() & tested.keys()) / len(trained) if trained else 1.0
 
 
-def _validated(training: Training, material: Material, test: Material, codes: list[str]) -> Outcome:
+def _validated(training: Training, material: Material, test: Material, codes: list[str]) -> TrainingOutcome:
     """The outcome with the validation results, which a failed training has, too."""
     names = ("training_manifest_with_validation.json", "testing_manifest_with_validation.json", "manifest_summary.json")
     bodies = (validation_manifest(material), validation_manifest(test))
     summary = manifest_summary(material, test, codes)
-    outcome = Outcome()
+    outcome = TrainingOutcome()
     for name, body in zip(names, (*bodies, summary), strict=True):
         outcome.files[training.key("validation", name)] = body
     for member, name in zip(("TrainingDataResult", "TestingDataResult"), names, strict=False):

@@ -52,7 +52,7 @@ class Model(Protocol):
         ...
 
 
-class Outcome(msgspec.Struct, kw_only=True):
+class TrainingOutcome(msgspec.Struct, kw_only=True):
     """What a training has come to.
 
     Attributes:
@@ -109,14 +109,14 @@ class Version:
 
     # Changes
 
-    def train(self, work: Future[Outcome], write: Callable[[str, Mapping[str, bytes]], None]) -> None:
+    def train(self, work: Future[TrainingOutcome], write: Callable[[str, Mapping[str, bytes]], None]) -> None:
         """Begin the training; ``write`` puts its files into a bucket at the end."""
 
         def then(ended_s: float) -> None:
             outcome = (
                 work.result()
                 if (error := work.exception()) is None
-                else Outcome(problem=f"{SERVICE_ISSUE} ({error!r})")
+                else TrainingOutcome(problem=f"{SERVICE_ISSUE} ({error!r})")
             )
             if self.output is not None:
                 write(self.output.s3_bucket, outcome.files)

@@ -33,7 +33,7 @@ A plain Protocol receives bytes objects that were allocated with 256 KB and then
 the process grows as long as it runs.
 """
 
-Outcome: TypeAlias = HttpResponse | Exception
+HttpOutcome: TypeAlias = HttpResponse | Exception
 """A response, or the failure as a value: asyncio would log a future's exception after its waiter was cancelled."""
 
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
@@ -61,7 +61,7 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = buffer
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
-        self._outcome: asyncio.Future[Outcome] | None = None
+        self._outcome: asyncio.Future[HttpOutcome] | None = None
         self._is_head = False
         self._received_bytes = 0
         self._limit = ResponseLimit(0)
@@ -81,7 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         """Whether another request can be sent."""
         return self._is_reusable and self._transport is not None and not self._transport.is_closing()
 
-    def send(self, request: bytes, limit: ResponseLimit, *, is_head: bool) -> asyncio.Future[Outcome]:
+    def send(self, request: bytes, limit: ResponseLimit, *, is_head: bool) -> asyncio.Future[HttpOutcome]:
         """Send a request; the future receives its outcome.
 
         Args:
@@ -224,7 +224,7 @@ class Connection(asyncio.BufferedProtocol):
         self._resolve(failure)
         self.abort()
 
-    def _resolve(self, what: Outcome) -> None:
+    def _resolve(self, what: HttpOutcome) -> None:
         """Set the outcome of the request in flight, if there is one; an idle connection holds nothing of it."""
         outcome, self._outcome = self._outcome, None
         if outcome is not None and not outcome.done():

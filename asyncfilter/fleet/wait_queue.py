@@ -1,7 +1,7 @@
-"""Those that wait for room at a worker, in the order in which they came.
+"""A first-in, first-out queue of the tasks that wait for capacity at a worker.
 
-Invariant: what is given to a waiting task counts as taken from that moment on, not from when the task goes on. So many
-answers at once never let more in than there is room for.
+Invariant: what is given to a waiting task counts as taken from that moment on, not from when the task resumes. So many
+answers at once never admit more than there is capacity for.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Line(Generic[T]):
-    """A line of tasks.
+class WaitQueue(Generic[T]):
+    """A queue of tasks.
 
     Args:
         take: Takes what one task waits for; None where there is none.
@@ -30,43 +30,43 @@ class Line(Generic[T]):
         self._is_closed = False
 
     async def wait(self) -> T | None:
-        """What ``take`` gives, once it is this task's turn; None once the line is closed."""
+        """What ``take`` gives, once this task is the first; None once the queue is closed."""
         if self._is_closed:
             return None
         if not self._waiting and (taken := self._take()) is not None:
             return taken
-        turn: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        waiter: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         try:
-            return await turn
+            return await waiter
         except BaseException:
-            self._left(turn)
+            self._left(waiter)
             raise
 
     def serve(self) -> None:
-        """Give what there is to those that wait."""
+        """Give what there is to the first tasks."""
         waiting = self._waiting
         while waiting:
-            turn = waiting[0]
-            if not turn.done():
+            waiter = waiting[0]
+            if not waiter.done():
                 if (taken := self._take()) is None:
                     return
-                turn.set_result(taken)
+                waiter.set_result(taken)
             waiting.popleft()
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Wake every task that waits, with None."""
         self._is_closed = True
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
-    def _left(self, turn: asyncio.Future[T | None]) -> None:
+    def _left(self, waiter: asyncio.Future[T | None]) -> None:
         """A task was cancelled while it waited, or just after it was given something."""
-        if turn.done() and not turn.cancelled() and (taken := turn.result()) is not None:
+        if waiter.done() and not waiter.cancelled() and (taken := waiter.result()) is not None:
             self._give_back(taken)
         else:
             with suppress(ValueError):
-                self._waiting.remove(turn)
+                self._waiting.remove(waiter)
         self.serve()
