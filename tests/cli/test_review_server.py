@@ -274,7 +274,7 @@ async def test_who_sends_no_whole_request_holds_no_connection(
         async with serving(sock, answerer(gate, print)):
             reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
             writer.write(sent)
-            answer = await asyncio.wait_for(reader.read(), 30)
+            answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
             writer.close()
     assert answer[: len(answered) or None] == answered
 

@@ -48,6 +48,7 @@ from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from asyncfilter.sandbox.store import Attributes
 from tests.kit.keys import HOSTILE_KEYS
 from tests.kit.services import aws_settings, serving, set_faults
+from tests.kit.workspace import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -627,7 +628,7 @@ async def test_an_answer_that_drips_ends_at_the_deadline(replayed: tuple[Ports, 
     ports, replay = replayed
     replay.answer(200, b'{"Labels": []}', length=10_000)
     replay.keeps_sending = True
-    with anyio.fail_after(TIMEOUT_S * 4), pytest.raises(TransientError) as caught:
+    with anyio.fail_after(PATIENCE_S), pytest.raises(TransientError) as caught:
         await ports.detector.detect(IMAGE)
     replay.keeps_sending = False
     assert caught.value.may_be_billed

@@ -22,6 +22,7 @@ from asyncfilter.sandbox import BucketSpec, DenyRule, Sandbox, SandboxOptions, S
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.kit import jobs
 from tests.kit.services import boto_client, serving
+from tests.kit.workspace import PATIENCE_S
 
 OPTIONS = SandboxOptions(
     synthetic=(SyntheticSpec("raw", 200),),
@@ -61,7 +62,7 @@ async def status(sandbox: Sandbox) -> str:
 
 async def until(sandbox: Sandbox, wanted: str) -> None:
     """Wait for a state of the model."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(PATIENCE_S):
         while await status(sandbox) != wanted:  # noqa: ASYNC110  the state is at the service
             await anyio.sleep(0.05)
 

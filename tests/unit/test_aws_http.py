@@ -40,6 +40,7 @@ from asyncfilter.aws.clients.http.gate import sent_only_if
 from asyncfilter.aws.clients.http.message import SMALL, ResponseLimit
 from asyncfilter.aws.transport_errors import UnreachableError, transport_failure
 from asyncfilter.errors import EndpointError, NotSentError, TransientError
+from tests.kit.workspace import PATIENCE_S
 
 TIMEOUT_S = 2.0
 SHORT_S = 0.1
@@ -132,7 +133,7 @@ async def get(pool: Pool, origin: str, **options: Any) -> HttpResponse:
 
 async def until(condition: Any) -> None:
     """Run the event loop until ``condition()`` is true."""
-    with anyio.fail_after(TIMEOUT_S):
+    with anyio.fail_after(PATIENCE_S):
         while not condition():
             await anyio.lowlevel.checkpoint()
 
@@ -650,8 +651,8 @@ async def test_the_next_address_is_tried_when_one_fails_or_is_slow(monkeypatch: 
     resolved("slow6", "slow6", "refused", "good")
     (await connecting.connected("h", 1)).close()
     assert [address[0] for address in tried] == ["slow", "refused", "slow", "good"]
-    monkeypatch.setattr(connecting, "_NEXT_AFTER_S", 60)
-    with anyio.fail_after(TIMEOUT_S):
+    monkeypatch.setattr(connecting, "_NEXT_AFTER_S", 10 * PATIENCE_S)
+    with anyio.fail_after(PATIENCE_S):
         resolved("refused", "good")
         (await connecting.connected("h", 1)).close()
     resolved("refused", "refused6")

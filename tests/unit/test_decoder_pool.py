@@ -26,6 +26,7 @@ from asyncfilter.policy.detectors import PROFILES
 from tests.kit import bombs
 from tests.kit.decoding import as_file, decoders_of, environment_of, is_alive, opened_by
 from tests.kit.pictures import noise
+from tests.kit.workspace import PATIENCE_S
 
 LIMITS = PROFILES[DetectorKind.REKOGNITION].image_limits
 MIB = 1 << 20
@@ -267,7 +268,7 @@ async def test_room_is_never_exceeded_and_given_in_order() -> None:
     assert most <= 100
     assert order == sorted(order)
     assert len(order) >= 170
-    with anyio.fail_after(1):
+    with anyio.fail_after(PATIENCE_S):
         async with room.taken(100):
             pass
 
