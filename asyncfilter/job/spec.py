@@ -459,7 +459,7 @@ class StateSpec:
     Attributes:
         bucket: The bucket.
         prefix: Of several states; empty, or with a final slash.
-        is_authoritative: S3 decides (``checkpoint``); else the local file does, and S3 follows it (``checkpoint_copy``).
+        is_authoritative: S3 decides (``checkpoint``); else the local file, which S3 follows (``checkpoint_copy``).
     """
 
     bucket: str

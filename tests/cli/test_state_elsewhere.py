@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import signal
 from pathlib import Path
 
-import boto3
 import pytest
-from PIL import Image
 
 from asyncfilter.checkpoint import read_images
 from asyncfilter.sandbox import Latency, SandboxOptions, SandboxProcess
-from tests.kit.services import moto_server
+from tests.kit.pictures import write_distinct
+from tests.kit.services import client_with, moto_server
 from tests.kit.workspace import Workspace, ended, wait_until
 
 IMAGES = 24
-
-
-def pictures(folder: Path) -> None:
-    """Pictures of nothing, all different."""
-    folder.mkdir()
-    for number in range(IMAGES):
-        noise = random.Random(number).randbytes(81)
-        Image.frombytes("L", (9, 9), noise).resize((90, 90)).save(folder / f"{number:02}.png")
 
 
 @pytest.mark.slow
@@ -33,20 +23,13 @@ def test_a_lost_machine_is_restored_from_another_s3_server(tmp_path: Path) -> No
     with (
         SandboxProcess(SandboxOptions(latency=Latency(0.1, 0.2), count_keys=True)) as sandbox,
         moto_server() as settings,
+        client_with(settings, "s3") as client,
     ):
-        endpoint = settings["AWS_ENDPOINT_URL"]
-        client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
         client.create_bucket(Bucket="states")
         machines = []
         for name in ("lost", "next"):
             (tmp_path / name).mkdir()
-            pictures(tmp_path / name / "photos")
+            write_distinct(tmp_path / name / "photos", IMAGES)
             space = Workspace(
                 tmp_path / name,
                 sandbox,
@@ -55,7 +38,7 @@ def test_a_lost_machine_is_restored_from_another_s3_server(tmp_path: Path) -> No
                 checkpoint="s3://states/jobs/",
                 limits={"tps": 4, "budget_usd": 1},
             )
-            space.env["AWS_ENDPOINT_URL_S3"] = endpoint
+            space.env["AWS_ENDPOINT_URL_S3"] = settings["AWS_ENDPOINT_URL"]
             machines.append(space)
         lost, following = machines
         process = lost.start("run", "job.yaml")
@@ -69,7 +52,6 @@ def test_a_lost_machine_is_restored_from_another_s3_server(tmp_path: Path) -> No
         committed = sum(image.detection is not None for image in read_images(following.folder / "pulled.db"))
         done = following.summary("run", "job.yaml")
         again = following.billed() - before
-        client.close()
     assert done["examined"] == IMAGES
     assert done["state"]["restored"]["commit"] > 0
     assert again == IMAGES - committed

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,18 @@ def moto_server() -> Iterator[dict[str, str]]:
         server.stop()
 
 
-@contextmanager
-def boto_client(sandbox: Sandbox | SandboxProcess, service: str) -> Iterator[Any]:
+def boto_client(sandbox: Sandbox | SandboxProcess, service: str) -> AbstractContextManager[Any]:
     """A boto3 client of the sandbox, independent of the settings of this process."""
-    settings = sandbox.environment()
+    return client_with({**sandbox.environment(), "AWS_ENDPOINT_URL": sandbox.endpoint_url}, service)
+
+
+@contextmanager
+def client_with(settings: Mapping[str, str], service: str) -> Iterator[Any]:
+    """A boto3 client with the settings of a server alone."""
     client = boto3.client(
         service,
-        endpoint_url=sandbox.endpoint_url,
-        region_name=settings["AWS_REGION"],
+        endpoint_url=settings["AWS_ENDPOINT_URL"],
+        region_name=settings.get("AWS_REGION") or settings["AWS_DEFAULT_REGION"],
         aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
         config=Config(s3={"addressing_style": "path"}),

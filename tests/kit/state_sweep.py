@@ -21,13 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import boto3
-from PIL import Image
-
 from asyncfilter.checkpoint import read_images
 from asyncfilter.sandbox import BucketSpec, Latency, SandboxOptions, SandboxProcess, SyntheticSpec
 from tests.kit.jobs import COPIES
-from tests.kit.services import boto_client, moto_server
+from tests.kit.pictures import write_distinct
+from tests.kit.services import boto_client, client_with, moto_server
 from tests.kit.sweep import Sweep
 from tests.kit.workspace import Workspace, ended
 
@@ -271,24 +269,17 @@ def sweep_states(folder: Path, *, moments: int, seed: int) -> Sweep:
 def sweep_states_elsewhere(folder: Path, *, moments: int, seed: int) -> Sweep:
     """The same with copies and state on moto, another S3 server."""
     photos = folder / "photos"
-    _draw_pictures(photos)
-    with _sandbox(seed) as sandbox, moto_server() as settings:
-        endpoint = settings["AWS_ENDPOINT_URL"]
-        client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
+    write_distinct(photos, IMAGES)
+    with (
+        _sandbox(seed) as sandbox,
+        moto_server() as settings,
+        client_with(settings, "s3") as client,
+    ):
         for bucket in ("clean", "state"):
             client.create_bucket(Bucket=bucket)
-        environment = {"AWS_ENDPOINT_URL_S3": endpoint}
+        environment = {"AWS_ENDPOINT_URL_S3": settings["AWS_ENDPOINT_URL"]}
         place = Place(client=client, source=f"{photos}/", environment=environment, counts_keys=False)
-        try:
-            return _swept(StateSweep(sandbox, place, folder, seed), moments)
-        finally:
-            client.close()
+        return _swept(StateSweep(sandbox, place, folder, seed), moments)
 
 
 def _sandbox(seed: int) -> SandboxProcess:
@@ -307,11 +298,3 @@ def _swept(states: StateSweep, moments: int) -> Sweep:
     while states.losses < moments:
         states.round(moments)
     return states.sweep
-
-
-def _draw_pictures(folder: Path) -> None:
-    """Pictures of nothing, all different."""
-    folder.mkdir()
-    for number in range(IMAGES):
-        noise = random.Random(number).randbytes(81)
-        Image.frombytes("L", (9, 9), noise).resize((90, 90)).save(folder / f"{number:03}.png")
