@@ -51,7 +51,7 @@ class CorruptRowError(Exception):
 
 
 UNREADABLE_ROW = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding a value raises that another program has written: no JSON or MessagePack, no UTF-8, nested without end."""
+"""What decoding a value raises that another program has written: no JSON or MessagePack, no UTF-8, too deep."""
 
 
 def unreadable(path: Path, what: str) -> CheckpointUnreadableError:

@@ -34,8 +34,12 @@ async def keep_noted(path: Path, workers: Callable[[], Workers], sleep: Callable
                     last = now
             await sleep(_EVERY_S)
     finally:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def read_noted(checkpoint: Path, *, since_unix_s: float) -> Workers | None:

@@ -107,7 +107,7 @@ async def test_a_simulation_that_is_none_ends(body: str) -> None:
         try:
             assert await simulate(session, CALLER, [question]) in ({}, {question: "allowed"})
         except AsyncFilterError as error:
-            assert error.exit_code == 4
+            assert error.exit_code == 4  # noqa: PT017  either may come
         assert len(double.heads) <= 120
 
 

@@ -82,7 +82,7 @@ def test_the_manifest_of_an_inventory_is_read_or_refused(body: bytes) -> None:
     try:
         found = read_manifest("m", body)
     except UsageError as error:
-        assert len(error.message) < 2000
+        assert len(error.message) < 2000  # noqa: PT017  either may come
     else:
         assert found.format in {"CSV", "PARQUET", "ORC"}
 
@@ -119,7 +119,7 @@ def read_file(read: Callable[[str], object], body: bytes, name: str) -> None:
         try:
             read(str(path))
         except OwnModelError as error:
-            assert len(error.message) < 2000
+            assert len(error.message) < 2000  # noqa: PT017  either may come
 
 
 @fuzz
@@ -165,9 +165,11 @@ COCO = [
     ).encode()
 ]
 VOC = [
-    b"<annotation><filename>a.jpg</filename><size><width>100</width><height>80</height><depth>3</depth></size>"
-    b"<object><name>robin</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>"
-    b"</annotation>"
+    (
+        b"<annotation><filename>a.jpg</filename><size><width>100</width><height>80</height><depth>3</depth></size>"
+        b"<object><name>robin</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>"
+        b"</annotation>"
+    )
 ]
 YOLO = [b"0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.05 0.05\n"]
 CLASSES = [b"names: {0: robin, 1: wren}\n", b"names: [robin, wren]\n"]

@@ -17,7 +17,7 @@ from asyncfilter.policy.detectors import PROFILES
 from tests.kit.fuzzing import damaged, fuzz
 from tests.kit.pictures import encoded
 
-pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr", "ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 LIMITS = PROFILES[DetectorKind.REKOGNITION].image_limits
 MEMORY = Memory(64_000_000, 64_000_000)
