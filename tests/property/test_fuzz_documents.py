@@ -55,8 +55,13 @@ LISTS = [
 ]
 
 
+NO_UTF8 = arrow_bytes([Listed("a.jpg"), Listed("zz.jpg")]).replace(b"zz.jpg", b"z\x80.jpg")
+"""Sound Parquet whose text is none: found out when the values are made, not when they are read."""
+
+
 @fuzz
 @given(st.sampled_from(["k.csv", "k.tsv", "k.jsonl", "k.txt", "k", "k.csv.gz"]), damaged(LISTS, TOKENS))
+@example("k.csv", NO_UTF8)
 @example("k.jsonl", DEEP)
 @example("k.jsonl", b'{"key":"\xff"}')
 @example("k.jsonl", b'{"key":' + b"9" * 5000 + b"}")

@@ -21,7 +21,6 @@ from asyncfilter.records.progress import Batch
 from tests.kit.checkpoints import IDENTITY, stored_image
 from tests.kit.fuzzing import MIB, bounded, damaged, few, fuzz
 
-
 CONFIG = Path(__file__).parents[2] / "config"
 JOBS = [path.read_bytes() for path in sorted(CONFIG.glob("*.yaml"))]
 JOB_TOKENS = [

@@ -33,7 +33,6 @@ from asyncfilter.checkpoint.interning import Interned, LabelDefinition
 from asyncfilter.model import Detection
 from tests.kit.fuzzing import MIB, bounded, damaged, fuzz
 
-
 # -- XML ---------------------------------------------------------------------------------------------------------------
 
 PAGE = (

@@ -43,7 +43,7 @@ class ArrowTable:
         """
         batches = self._batches(list(columns))
         while (batch := self._checked(lambda: next(batches, None))) is not None:
-            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+            yield from self._checked(lambda batch=batch: list(_rows(batch, columns)))
 
     def _batches(self, columns: list[str]) -> Iterator[Any]:
         if not self._is_orc:
@@ -71,6 +71,10 @@ class ArrowTable:
             raise UsageError(
                 f"{self._name}: cannot be read as {'ORC' if self._is_orc else 'Parquet'}: {text}"
             ) from error
+
+
+def _rows(batch: Any, columns: Sequence[str]) -> Iterator[tuple[object, ...]]:  # noqa: ANN401  pyarrow has no types
+    return zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
 
 
 def _library(module: str, name: str) -> Any:  # noqa: ANN401  pyarrow has no types
