@@ -385,6 +385,24 @@ def test_summaries_fit_and_name_the_stop_reason(
 
 
 @pytest.mark.parametrize(
+    ("settings", "is_told"),
+    [
+        ({}, True),
+        ({"convert": True}, False),
+        ({"source": "/photos"}, False),
+        ({"detector": {"kind": "onnx", "model": "m.onnx", "labels": "l.txt"}}, False),
+    ],
+)
+@pytest.mark.parametrize("code", ["image_too_large", "invalid_image_format"])
+def test_a_conversion_is_advised_only_where_there_was_none(code: str, settings: dict[str, Any], is_told: bool) -> None:
+    """A job that converts already, as those of folders do, or whose model reads pixels, is told something else."""
+    drawn = draw_summary(summary(counts=Counts(failed={code: 3}), exit_code=1), job(**settings), width=100)
+    text = text_of(drawn, 100)
+    assert ("convert: true" in " ".join(text.split())) == is_told
+    assert code in text
+
+
+@pytest.mark.parametrize(
     ("fields", "dry_run", "word"),
     [
         ({"stop_reason": StopReason.INTERRUPTED, "exit_code": 75}, False, "continues where"),
