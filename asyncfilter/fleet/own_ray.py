@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
 from anyio import from_thread
 
 from asyncfilter.errors import AccessError
 from asyncfilter.fleet.keeper import ENVIRONMENT
+from asyncfilter.fleet.left_ray import address_in, noted_folder, write_note
 
 START_S = 180.0
 """Ten seconds are usual; a machine that is busy with other things took more than 90."""
@@ -26,16 +26,12 @@ _STOP_S = 30.0
 _CHECK_S = 0.1
 _LOG_BYTES = 1_000_000
 _KEEPER = Path(__file__).with_name("keeper.py")
+_HELD: list[BinaryIO] = []
+"""Locks that only the end of this process lets go of."""
 
 
 class _EndedError(AccessError):
     """A Ray ended before it served."""
-
-
-class _Note(msgspec.Struct):
-    """What is noted beside the checkpoint while our Ray runs."""
-
-    folder: str
 
 
 class OwnRay:
@@ -57,11 +53,10 @@ class OwnRay:
     @classmethod
     def found(cls, note: Path) -> OwnRay | None:
         """The Ray that a killed run over the same checkpoint has left; None where there is none."""
-        try:
-            folder = Path(msgspec.json.decode(note.read_bytes(), type=_Note).folder)
-        except (OSError, msgspec.DecodeError):
+        folder = noted_folder(note)
+        if folder is None:
             return None
-        address = _address(folder)
+        address = address_in(folder)
         if address is None or folder.stat().st_uid != os.getuid():
             note.unlink(missing_ok=True)
             return None
@@ -103,9 +98,7 @@ class OwnRay:
                     start_new_session=True,
                 )
                 started.address = _awaited(folder, keeper, log)
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.touch(mode=0o600)
-            note.write_bytes(msgspec.json.encode(_Note(str(folder))))
+            write_note(note, folder)
         except BaseException:
             started.stop()
             raise
@@ -115,18 +108,24 @@ class OwnRay:
         """The variables with which it can be reached."""
         return {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(self._folder / "token")}
 
-    def end(self) -> None:
-        """Let go of it, and stop it unless it is kept."""
+    def end(self, *, is_joined: bool = False) -> None:
+        """Let go of it, and stop it unless it is kept.
+
+        Args:
+            is_joined: This process could not leave it. Ray's own program ends a process that it loses, at once and with
+                a code of its own: so it is stopped when this process has ended, which is not waited for.
+        """
         if self.is_kept:
             self._lock.close()
+        elif is_joined:
+            self._let_stop()
+            _HELD.append(self._lock)
         else:
             self.stop()
 
     def stop(self) -> None:
         """Stop it, with all its processes."""
-        self._note.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            (self._folder / "stop").touch()
+        self._let_stop()
         self._lock.close()
         until_s = time.monotonic() + _STOP_S
         while self._folder.exists() and time.monotonic() < until_s:
@@ -134,6 +133,12 @@ class OwnRay:
         if self._keeper is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._keeper.wait(_CHECK_S)
+
+    def _let_stop(self) -> None:
+        """Let the keeper stop it once nobody holds the lock."""
+        self._note.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self._folder / "stop").touch()
 
 
 def _hold(folder: Path) -> BinaryIO | None:
@@ -152,14 +157,6 @@ def _hold(folder: Path) -> BinaryIO | None:
     return lock
 
 
-def _address(folder: Path) -> str | None:
-    """Where Ray listens; None while it does not."""
-    try:
-        return (folder / "r" / "ray_current_cluster").read_text().strip() or None
-    except OSError:
-        return None
-
-
 def _awaited(folder: Path, keeper: subprocess.Popen[bytes], log: BinaryIO) -> str:
     """The address of a Ray that starts.
 
@@ -168,7 +165,7 @@ def _awaited(folder: Path, keeper: subprocess.Popen[bytes], log: BinaryIO) -> st
     """
     until_s = time.monotonic() + START_S
     while time.monotonic() < until_s and keeper.poll() is None:
-        if (address := _address(folder)) is not None:
+        if (address := address_in(folder)) is not None:
             return address
         from_thread.check_cancelled()
         time.sleep(_CHECK_S)

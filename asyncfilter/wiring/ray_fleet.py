@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -18,6 +18,7 @@ from asyncfilter.errors import AccessError, UsageError
 from asyncfilter.events import KeptAtHome, after_start
 from asyncfilter.fleet import ray_connection
 from asyncfilter.fleet.auth_probe import wants_no_token
+from asyncfilter.fleet.left_ray import LEFT_RAY, is_left, ray_note
 from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.fleet.rays import PerWorker, RayHub
@@ -34,6 +35,7 @@ _FINGERPRINT_CHARS = 12
 _UID_CHARS = 16
 _LEAVE_S = 10.0
 _JOIN_S = 90.0
+_HOLD_S = 0.02
 _NO_TOKENS = (
     "the Ray at {} has no token authentication: whoever reaches its ports runs code on all its machines; set "
     "RAY_AUTH_MODE=token"
@@ -147,13 +149,21 @@ async def _joined(address: str, environment: dict[str, str]) -> None:
         AccessError: What listens there does not answer as a Ray does, or as ``ray_connection.connect``.
         UsageError: As ``ray_connection.connect``.
     """
-    with anyio.move_on_after(_JOIN_S) as waiting:
-        try:
-            await anyio.to_thread.run_sync(ray_connection.connect, address, environment, abandon_on_cancel=True)
-        except anyio.get_cancelled_exc_class():
-            ray_connection.forget()
-            raise
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_hold_sigterm)
+        with anyio.move_on_after(_JOIN_S) as waiting:
+            try:
+                await anyio.to_thread.run_sync(ray_connection.connect, address, environment, abandon_on_cancel=True)
+            except anyio.get_cancelled_exc_class():
+                ray_connection.forget()
+                raise
+            except Exception as error:  # noqa: BLE001  raised again below, outside of the group
+                failure = error
+        tasks.cancel_scope.cancel()
     ray_connection.take_sigterm_back()
+    if failure is not None:
+        raise failure
     if waiting.cancelled_caught:
         raise AccessError(
             f"what listens at {address} has not answered as a Ray does for {_JOIN_S:g} s",
@@ -161,14 +171,22 @@ async def _joined(address: str, environment: dict[str, str]) -> None:
         )
 
 
+async def _hold_sigterm() -> None:
+    """Take SIGTERM back over and over: Ray takes it some time before it is joined."""
+    while True:
+        ray_connection.take_sigterm_back()
+        await anyio.sleep(_HOLD_S)
+
+
 async def _ended(own: OwnRay) -> None:
     """Stop a Ray of our own, or leave it to the next command."""
     with anyio.CancelScope(shield=True):
-        await anyio.to_thread.run_sync(own.end)
+        await anyio.to_thread.run_sync(partial(own.end, is_joined=ray_connection.has_ended()))
 
 
 def _keep_if_left(own: OwnRay, hub: RayHub) -> None:
-    own.is_kept = hub.is_left
+    """Keep a Ray that was found while workers of the head before may live; one that was started has none."""
+    own.is_kept = own.is_kept and hub.is_left
 
 
 async def _disconnected() -> None:
@@ -180,19 +198,16 @@ async def _disconnected() -> None:
 
 
 def _found_or_started(job: Job, cluster: Cluster) -> _Cluster:
-    """The Ray that a killed run has left, one that runs, or a new one."""
-    note = _note(job)
+    """The Ray that the environment names, one that a killed run has left, one that runs here, or a new one."""
+    if (given := ray_connection.given_address()) is not None:
+        return _Cluster(given, None)
+    note = ray_note(job.checkpoint)
     if (own := OwnRay.found(note)) is not None:
         return _Cluster(own.address, own)
     if (address := ray_connection.running_address()) is not None:
         return _Cluster(address, None)
     own = OwnRay.start(note, cpus=max(_cores(), int(cluster.least * cluster.cpus)))
     return _Cluster(own.address, own)
-
-
-def _note(job: Job) -> Path:
-    """Where it is noted that a Ray of our own runs: beside the checkpoint."""
-    return job.checkpoint.with_name(f"{job.checkpoint.name}.ray")
 
 
 def _cores() -> int:

@@ -398,7 +398,7 @@ def test_a_conversion_is_advised_only_where_there_was_none(code: str, settings: 
     """A job that converts already, as those of folders do, or whose model reads pixels, is told something else."""
     drawn = draw_summary(summary(counts=Counts(failed={code: 3}), exit_code=1), job(**settings), width=100)
     text = text_of(drawn, 100)
-    assert ("convert: true" in " ".join(text.split())) == is_told
+    assert ("convert:" in text) == is_told
     assert code in text
 
 
