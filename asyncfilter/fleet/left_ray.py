@@ -51,4 +51,9 @@ def address_in(folder: Path) -> str | None:
 def is_left(checkpoint: Path) -> bool:
     """Whether a Ray of our own runs for a checkpoint that no run holds now."""
     folder = noted_folder(ray_note(checkpoint))
-    return folder is not None and address_in(folder) is not None
+    address = None if folder is None else address_in(folder)
+    if address is None:
+        return False
+    from asyncfilter.fleet.ray_connection import answers  # noqa: PLC0415  not needed by most runs
+
+    return answers(address)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from anyio import from_thread
 from asyncfilter.errors import AccessError
 from asyncfilter.fleet.keeper import ENVIRONMENT
 from asyncfilter.fleet.left_ray import address_in, noted_folder, write_note
+from asyncfilter.fleet.ray_connection import answers
 
 START_S = 180.0
 """Ten seconds are usual; a machine that is busy with other things took more than 90."""
@@ -61,7 +63,16 @@ class OwnRay:
             note.unlink(missing_ok=True)
             return None
         lock = _hold(folder)
-        return None if lock is None else cls(folder, note, lock, address, is_kept=True)
+        if lock is None:
+            return None
+        found = cls(folder, note, lock, address, is_kept=True)
+        if answers(address):
+            return found
+        # Its processes were killed, and nothing else removes what is left of it.
+        note.unlink(missing_ok=True)
+        lock.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
 
     @classmethod
     def start(cls, note: Path, *, cpus: int) -> OwnRay:
