@@ -28,8 +28,8 @@ _STOP_S = 30.0
 _CHECK_S = 0.1
 _LOG_BYTES = 1_000_000
 _KEEPER = Path(__file__).with_name("keeper.py")
-_HELD: list[BinaryIO] = []
-"""Locks that only the end of this process lets go of."""
+_HELD: list[OwnRay] = []
+"""Those whose locks only the end of this process lets go of."""
 
 
 class _EndedError(AccessError):
@@ -130,7 +130,7 @@ class OwnRay:
             self._lock.close()
         elif is_joined:
             self._let_stop()
-            _HELD.append(self._lock)
+            _HELD.append(self)
         else:
             self.stop()
 

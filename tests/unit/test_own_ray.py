@@ -96,11 +96,11 @@ def test_one_that_could_not_be_left_is_stopped_after_this_process(tmp_path: Path
     assert not (tmp_path / "note").exists()
     time.sleep(1.0)  # several looks of the keeper
     assert folder.exists()
-    own_ray._HELD.pop().close()  # as the end of the process does
-    until_s = time.monotonic() + 60
-    while folder.exists():
-        assert time.monotonic() < until_s
-        time.sleep(0.05)
+    held = own_ray._HELD.pop()
+    held._lock.close()  # as the end of the process does
+    assert held._keeper is not None
+    held._keeper.wait(60)
+    assert not folder.exists()
 
 
 def test_one_whose_processes_were_killed_is_forgotten(tmp_path: Path) -> None:
