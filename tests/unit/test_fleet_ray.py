@@ -262,9 +262,9 @@ def parts(events: list[Event]) -> Parts:
     return Parts(cast("Any", None), cast("Any", None), context)
 
 
-async def test_where_a_ray_is_looked_for(tmp_path: Path, ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("ray")
+async def test_where_a_ray_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RAY_ADDRESS, then one that a killed run has left, then one of this machine, then a new one; each is told."""
-    assert ray
     own, other = Own(), Own()
     left: list[Own] = [own]
     running = ["127.0.0.1:2"]
@@ -294,9 +294,9 @@ async def test_where_a_ray_is_looked_for(tmp_path: Path, ray: Ray, monkeypatch: 
     assert (own.ends, own.is_joined) == (1, False)
 
 
-def test_a_ray_that_was_started_is_stopped_though_nobody_has_looked_for_workers(ray: Ray) -> None:
+@pytest.mark.usefixtures("ray")
+def test_a_ray_that_was_started_is_stopped_though_nobody_has_looked_for_workers() -> None:
     """It has none of a former head; one that was found goes on while such workers may live."""
-    assert ray
     hub = hub_of("127.0.0.1:1")
     hub.is_left = True  # as after ``leave`` before the first look
     started, found = Own(), Own()
@@ -379,9 +379,9 @@ def test_whether_a_ray_wants_a_token(frames: bytes, is_open: bool) -> None:
     assert not wants_no_token("nothing")
 
 
-async def test_sigterm_while_ray_is_joined_is_not_rays(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("ray")
+async def test_sigterm_while_ray_is_joined_is_not_rays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray puts its handler beneath Python's some time before it has answered."""
-    assert ray
     seen = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: seen.set())
     beneath = ctypes.CDLL(None).signal
