@@ -19,7 +19,7 @@ from rich.console import Console, RenderableType
 
 from asyncfilter import events
 from asyncfilter.errors import JobError
-from asyncfilter.events import ImageFailed, RateChanged, RunEnded
+from asyncfilter.events import FleetAwaited, ImageFailed, RateChanged, RunEnded
 from asyncfilter.job import Job
 from asyncfilter.model import Counts, LaneCounts, Progress, Skip, StopReason, Summary
 from asyncfilter.report import formatting, messages
@@ -27,7 +27,7 @@ from asyncfilter.report.as_json import counts_mapping, event_line, summary_mappi
 from asyncfilter.report.event_file import EventFile
 from asyncfilter.report.logs import LogLines, open_log
 from asyncfilter.report.terminal.eta import Eta, EtaEstimator
-from asyncfilter.report.terminal.progress import DisplayState, draw
+from asyncfilter.report.terminal.progress import DisplayState, LiveDisplay, draw
 from asyncfilter.report.terminal.summary import draw_summary, next_steps
 from tests.kit.jobs import make_bare_job
 
@@ -249,6 +249,20 @@ def log_lines(level: str = "info", **settings: object) -> tuple[LogLines, list[d
     written: list[dict[str, Any]] = []
     log = open_log(lambda line: written.append(json.loads(line)), level=level, as_json=True, colours=False)
     return LogLines(log, job(**settings), level=level), written
+
+
+def test_a_fleet_that_is_waited_for_is_shown_and_logged() -> None:
+    """On a narrow terminal in place of the phase, and in the log as a line of its own."""
+    for message in ("starting a Ray here", "joining the Ray", "waiting for 1,000 workers"):
+        event = FleetAwaited(at_unix_s=0.0, what="ray", message=message)
+        display = LiveDisplay(Console(file=io.StringIO(), width=40), job())
+        display.listeners()[FleetAwaited](event)
+        assert message in text_of(draw(display.view, 40), 40)
+        lines, written = log_lines()
+        lines.listeners()[FleetAwaited](event)
+        assert [(line["event"], line["message"]) for line in written] == [("fleet_awaited", message)]
+    display.end()
+    assert "ending" in text_of(draw(display.view, 40), 40)
 
 
 def failed(code: str, key: str = "a.jpg") -> ImageFailed:
