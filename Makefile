@@ -154,8 +154,8 @@ sweep: $(READY)  ## 200 random moments each of Ctrl-C, SIGTERM and kill -9, 100 
 
 test-cluster: $(READY) ## what a fleet promises, on a local Ray of a head and three nodes, for hours; PROOFS="--repeat N [KIND ...]" for less
 	$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cluster.txt
-	$(BIN)/python -u -m tests.kit.cluster_image
-	$(BIN)/python -u -m tests.kit.cluster_proofs $(PROOFS)
+	status=0; $(BIN)/python -u -m tests.kit.cluster_image || status=$$?; \
+	  $(BIN)/python -u -m tests.kit.cluster_proofs $(PROOFS) || status=$$?; exit $$status
 
 clean:           ## remove what make made
 	rm -rf $(VENV) $(AUDIT) $(RUN) $(DOCS) $(DIST) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .asyncfilter-demo .asyncfilter-demo-train requirements/page/node_modules

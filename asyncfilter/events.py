@@ -39,7 +39,7 @@ class LaneTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
-    """The first event of every run, but for those about the model that it starts.
+    """The first event of every run, but for those about the model that it starts, or the fleet that it waits for.
 
     Attributes:
         lanes: The names of the lanes; empty without lanes. ``lane_terms`` says what each has.
@@ -251,6 +251,20 @@ class AnswersAdopted(Event, frozen=True, kw_only=True, tag="answers_adopted"):
     offered: int
     adopted: int
     from_epoch: int
+
+
+class FleetAwaited(Event, frozen=True, kw_only=True, tag="fleet_awaited"):
+    """A run waits for its fleet before it begins.
+
+    Attributes:
+        what: ``ray`` while a Ray is found or started and joined, ``workers`` while the first workers are.
+        message: The same in a few words.
+        address: Of the Ray; None while that is not known.
+    """
+
+    what: str
+    message: str
+    address: str | None = None
 
 
 class KeptAtHome(Event, frozen=True, kw_only=True, tag="kept_at_home"):

@@ -21,6 +21,7 @@ from asyncfilter.checkpoint.reader import (
     read_status,
     read_stored_references,
     read_taken_over,
+    read_uid,
 )
 from asyncfilter.checkpoint.store import SqliteCheckpoint, open_checkpoint
 
@@ -46,5 +47,6 @@ __all__ = [
     "read_status",
     "read_stored_references",
     "read_taken_over",
+    "read_uid",
     "try_place",
 ]

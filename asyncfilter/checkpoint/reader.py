@@ -32,6 +32,7 @@ from asyncfilter.checkpoint.state import (
     MODEL,
     NAME,
     TOTALS,
+    UID,
     WATERMARK,
     read_references,
     read_state,
@@ -157,6 +158,12 @@ def read_epoch(path: Path) -> int:
     """Number of the last opening of the checkpoint at ``path`` for writing; raises as ``read_status`` does."""
     with _snapshot(without_links(path)) as db:
         return read_state(db, EPOCH, int) or 0
+
+
+def read_uid(path: Path) -> str | None:
+    """The checkpoint's own name, which no other has; None before its first opening. Raises as ``read_status`` does."""
+    with _snapshot(without_links(path)) as db:
+        return read_state(db, UID, str)
 
 
 def read_taken_over(path: Path) -> TakenOver | None:

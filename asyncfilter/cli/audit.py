@@ -12,6 +12,7 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_output import open_output
 from asyncfilter.cli.manifest_writers import S3Path, checked_s3_path
+from asyncfilter.cli.nothing import nothing_told
 from asyncfilter.cli.options import (
     STDOUT,
     JobPath,
@@ -156,7 +157,7 @@ def audit(
     loaded = load_for_reading(job, settings or (), may_write_answers=True)
     if file.output is not None:
         deferred.check_options(loaded, asked)
-    with _counting():
+    with nothing_told(as_json=options.as_json), _counting():
         found: Audited = deferred.audit(loaded, announcement, numbers=rule or None, is_new=new)
     written = 0
     if file.output is not None:

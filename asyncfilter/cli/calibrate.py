@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from asyncfilter.cli import deferred
+from asyncfilter.cli.nothing import nothing_told
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.questions import agree
 from asyncfilter.cli.reading import load_for_reading
@@ -76,7 +77,8 @@ def calibrate(
     query = deferred.CalibrationQuery(
         numbers=tuple(rule) if rule else None, draw=draw, precision=set_precision, hourly_usd=hourly_usd
     )
-    found: Calibration = deferred.calibrate(loaded, query)
+    with nothing_told(as_json=options.as_json):
+        found: Calibration = deferred.calibrate(loaded, query)
     for caution in found.cautions:
         print_err(f"caution: {caution}")
     if not options.as_json:

@@ -36,9 +36,10 @@ from asyncfilter.cli.options import (
     refuse_two_for_stdout,
     takes_options,
 )
+from asyncfilter.cli.questions import check_replaced
 from asyncfilter.cli.reading import load_for_reading
-from asyncfilter.cli.result_file import is_replaced, write_result
-from asyncfilter.cli.stderr import ask, print_err
+from asyncfilter.cli.result_file import write_result
+from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import StdoutEndedError
 from asyncfilter.cli.taken_over import told_answers
 from asyncfilter.cli.terminal import write_json
@@ -46,7 +47,7 @@ from asyncfilter.datasets.exports.duplicates import DuplicateGroup, write_groups
 from asyncfilter.datasets.exports.images import write_csv, write_jsonl
 from asyncfilter.datasets.exports.near_duplicates import near_duplicates as find_near_duplicates
 from asyncfilter.datasets.exports.near_duplicates import write_near_duplicates_csv, write_near_duplicates_jsonl
-from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Verdict
 from asyncfilter.records.images import StoredImage
@@ -286,10 +287,10 @@ def _to_file(write: Write, path: Path, *, may_replace: bool) -> int:
     """Write a file; returns how many lines.
 
     Raises:
-        UsageError: The file cannot be created, or exists and there is no terminal to ask on.
+        UsageError: The file cannot be created.
         OutputError: It cannot be written.
+        AbortedError: It exists, and there is no terminal to ask on.
         typer.Exit: The user does not want it replaced.
     """
-    if is_replaced(path) and not ask(f"{path} exists. Replace it?", yes=may_replace):
-        raise typer.Exit(ExitCode.ABORTED)
+    check_replaced([path], yes=may_replace)
     return write_result("--output", path, lambda out: write(out=out))

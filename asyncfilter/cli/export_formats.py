@@ -13,10 +13,11 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_output import data_errors_told
 from asyncfilter.cli.options import STDOUT, ResultOptions
-from asyncfilter.cli.result_file import is_replaced, open_result
+from asyncfilter.cli.questions import check_replaced
+from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.result_folder import check_folder, open_folder
 from asyncfilter.cli.signals import PROCESS, show_cursor
-from asyncfilter.cli.stderr import ask, print_err
+from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.streams import StdoutEndedError, stdout_stream
 from asyncfilter.cli.terminal import is_live, stderr_console, write_json
 from asyncfilter.datasets.exports.image_folder import ImageFolderWriter, is_of_image_folder
@@ -45,6 +46,7 @@ def export_parquet(images: Iterable[StoredImage], job: Job, output: str, options
     Raises:
         UsageError: pyarrow is missing, or the file cannot be created, or stdout is a terminal.
         OutputError: It cannot be written.
+        AbortedError: It exists, and there is no terminal to ask on.
         typer.Exit: The user does not want it replaced.
     """
     arrow()
@@ -56,8 +58,7 @@ def export_parquet(images: Iterable[StoredImage], job: Job, output: str, options
             write(out)
         return
     path = Path(output)
-    if is_replaced(path) and not ask(f"{path} exists. Replace it?", yes=options.yes):
-        raise typer.Exit(ExitCode.ABORTED)
+    check_replaced([path], yes=options.yes)
     with open_result("--output", path) as out:
         written: TableCounts = write(out)
     if options.as_json:

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Annotated, BinaryIO
 import typer
 
 from asyncfilter.cli.options import STDOUT, Json, Yes, refuse_two_for_stdout
-from asyncfilter.cli.result_file import is_replaced, open_result
-from asyncfilter.cli.stderr import ask, has_terminal
+from asyncfilter.cli.questions import check_replaced
+from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.streams import StdoutEndedError
 from asyncfilter.cli.terminal import write_json
 from asyncfilter.datasets.manifests.line_form import (
@@ -28,7 +28,7 @@ from asyncfilter.datasets.manifests.line_form import (
     line_form,
 )
 from asyncfilter.datasets.manifests.writing import Classes, ManifestWriter, read_classes
-from asyncfilter.errors import AbortedError, DataError, ExitCode
+from asyncfilter.errors import DataError
 from asyncfilter.report.terminal.text import ExportOnTerminal
 
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The manifest to write; - is stdout.")]
@@ -153,27 +153,6 @@ def error_mapping(error: DataError) -> dict[str, object]:
 def command_moment(given: str | None) -> str:
     """``--creation-date``, or its default."""
     return creation_date(given, os.environ, time.time())
-
-
-def check_replaced(paths: Sequence[Path], *, yes: bool) -> None:
-    """Ask whether files may be replaced; nothing is asked when there is none of them.
-
-    Raises:
-        AbortedError: There is no terminal to ask on, which means no.
-        typer.Exit: The answer is no.
-    """
-    existing = [path for path in paths if is_replaced(path)]
-    if not existing or yes:
-        return
-    names = ", ".join(map(str, existing))
-    verb = "exists" if len(existing) == 1 else "exist"
-    if not has_terminal():
-        raise AbortedError(
-            f"{names} {verb}, and there is no terminal to ask on; nothing was written",
-            hint="Add --yes to replace what is there, or name another file.",
-        )
-    if not ask(f"{names} {verb}. Replace {'it' if len(existing) == 1 else 'them'}?", yes=False):
-        raise typer.Exit(ExitCode.ABORTED)
 
 
 @contextmanager

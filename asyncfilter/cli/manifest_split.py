@@ -12,8 +12,9 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.manifest_input import ManifestPath, open_manifest
-from asyncfilter.cli.manifest_output import check_replaced, data_errors_told
+from asyncfilter.cli.manifest_output import data_errors_told
 from asyncfilter.cli.options import STDOUT, Profile, ResultOptions, command_group, help_text, takes_options
+from asyncfilter.cli.questions import check_replaced
 from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines

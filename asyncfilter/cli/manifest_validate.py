@@ -12,8 +12,9 @@ import typer
 
 from asyncfilter.cli.manifest_images import checked_images
 from asyncfilter.cli.manifest_input import ManifestPath, OpenManifest, Region, open_manifest
-from asyncfilter.cli.manifest_output import CreationDate, check_replaced, command_moment
+from asyncfilter.cli.manifest_output import CreationDate, command_moment
 from asyncfilter.cli.options import STDOUT, Profile, ResultOptions, command_group, help_text, takes_options
+from asyncfilter.cli.questions import check_replaced
 from asyncfilter.cli.result_file import LazyResult, check_named, open_result
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.datasets.manifests.codes import Finding

@@ -13,12 +13,12 @@ import typer
 
 from asyncfilter.cli.manifest_output import (
     ManifestOptions,
-    check_replaced,
     data_errors_told,
     error_mapping,
     open_output,
 )
 from asyncfilter.cli.options import STDOUT
+from asyncfilter.cli.questions import check_replaced
 from asyncfilter.cli.result_file import LazyResult, check_named
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json

@@ -8,13 +8,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import typer
-
 from asyncfilter.cli.options import STDOUT
-from asyncfilter.cli.result_file import is_replaced, write_result
-from asyncfilter.cli.stderr import ask
+from asyncfilter.cli.questions import check_replaced
+from asyncfilter.cli.result_file import write_result
 from asyncfilter.cli.streams import StdoutEndedError
-from asyncfilter.errors import ExitCode, UsageError
+from asyncfilter.errors import UsageError
 from asyncfilter.job.addresses import folder_path, parse_source
 from asyncfilter.model import S3Location, StoreKind, folder_of, store_of
 
@@ -52,12 +50,11 @@ class NewJobFile:
         """Ask before an existing file is replaced.
 
         Raises:
-            UsageError: There is one, and no terminal to ask on.
+            AbortedError: There is one, and no terminal to ask on.
             typer.Exit: The user does not want it replaced.
         """
-        path = Path(self.output)
-        if self.output != STDOUT and is_replaced(path) and not ask(f"{path} exists. Replace it?", yes=yes):
-            raise typer.Exit(ExitCode.ABORTED)
+        if self.output != STDOUT:
+            check_replaced([Path(self.output)], yes=yes)
 
     def write(self, text: str) -> None:
         """Write it, whole or not at all.

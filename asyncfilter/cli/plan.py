@@ -61,6 +61,8 @@ def plan(
 ) -> None:
     """Show the expected result; the exit code is that of the sample's summary when it was cut short, else 0."""
     check_on(on)
+    if on is not None and not sample:
+        raise UsageError(f"--on {on}: only a sample is examined", hint="Add --sample N, or leave out --on.")
     if sample and not options.yes and not has_terminal():
         raise UsageError(
             "--sample pays for images, and there is no terminal to ask on",

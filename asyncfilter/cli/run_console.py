@@ -132,6 +132,8 @@ class RunConsole(VerbConsole):
             self.interrupt.request()
         else:
             self._scope.cancel()
+            if self._display is not None:
+                self._display.end()
 
     def _begun(self, progress: Callable[[], Progress]) -> None:
         spare_collections()

@@ -10,6 +10,9 @@ import typer
 from asyncfilter.errors import UsageError
 from asyncfilter.job.spec import Cluster, Job
 
+AUTO = "auto"
+"""A value of ``cluster.address``, which is no address on a command line."""
+
 On = Annotated[
     str | None,
     typer.Option(
@@ -45,6 +48,12 @@ def check_on(on: str | None) -> str | None:
     if on is None or on in {"local", "ray"}:
         return None
     engine, colon, address = on.partition(":")
+    if on == f"ray:{AUTO}":
+        raise UsageError(
+            f"--on {on}: expected local, ray or ray:HOST:PORT",
+            hint="--on ray finds a Ray, or starts one; where the job has a cluster.address, add --set "
+            f"cluster.address={AUTO}.",
+        )
     if engine != "ray" or not colon:
         raise UsageError(f"--on {on}: expected local, ray or ray:HOST:PORT", hint="See `asyncfilter run --help`.")
     return _address(on, on if address.startswith("//") else address)
@@ -62,7 +71,7 @@ def _address(on: str, address: str) -> str:
     try:
         return check_address(address)
     except ValueError as error:
-        why = str(error).replace(SEEN, address)
+        why = str(error).replace(SEEN, address).replace(f"{AUTO} or ", "")
         raise UsageError(
             f"--on {on}: {why}", hint="Give --on ray:HOST:PORT, the address of the cluster's GCS."
         ) from error

@@ -2,8 +2,8 @@
 
 ``python keeper.py FOLDER CPUS``. The head holds a lock on ``FOLDER/head`` as long as it runs; the lock of a killed head
 is released, and the workers go on waiting for the next one. The keeper stops Ray when the lock was free for so long
-that they have left, and at once when ``FOLDER/stop`` appears; then it removes the folder. What Ray prints goes where
-its own output goes. It imports nothing but the standard library.
+that they have left, and once ``FOLDER/stop`` is there as soon as no head holds the lock; then it removes the folder.
+What Ray prints goes where its own output goes. It imports nothing but the standard library.
 
 Ray listens on the loopback interface alone, and wants the token in ``FOLDER/token``.
 """
@@ -22,6 +22,9 @@ from pathlib import Path
 
 HEADLESS_S = 660.0
 """A little longer than workers wait for a head."""
+
+LEFT_S = 15.0
+"""How long a head that could not leave Ray may take to end, once ``FOLDER/stop`` is there."""
 
 _CHECK_S = 0.2
 _END_S = 10.0
@@ -69,6 +72,9 @@ def _watch(folder: Path, ray: subprocess.Popen[bytes]) -> None:
             seen_s = time.monotonic()
         elif time.monotonic() - seen_s > HEADLESS_S:
             return
+        time.sleep(_CHECK_S)
+    until_s = time.monotonic() + LEFT_S
+    while ray.poll() is None and _has_head(folder / "head") and time.monotonic() < until_s:
         time.sleep(_CHECK_S)
 
 

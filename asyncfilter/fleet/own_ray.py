@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,12 +14,12 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
 from anyio import from_thread
 
 from asyncfilter.errors import AccessError
-from asyncfilter.fleet.beside import read_beside, write_beside
 from asyncfilter.fleet.keeper import ENVIRONMENT
+from asyncfilter.fleet.left_ray import address_in, noted_folder, write_note
+from asyncfilter.fleet.ray_connection import answers
 
 START_S = 180.0
 """Ten seconds are usual; a machine that is busy with other things took more than 90."""
@@ -27,16 +28,15 @@ _STOP_S = 30.0
 _CHECK_S = 0.1
 _LOG_BYTES = 1_000_000
 _KEEPER = Path(__file__).with_name("keeper.py")
+_PLACE = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())  # noqa: S108  each folder has mode 0700
+"""A short path: the sockets of Ray are in it."""
+_PREFIX = "afray-"
+_HELD: list[OwnRay] = []
+"""Those whose locks only the end of this process lets go of."""
 
 
 class _EndedError(AccessError):
     """A Ray ended before it served."""
-
-
-class _Note(msgspec.Struct):
-    """What is noted beside the checkpoint while our Ray runs."""
-
-    folder: str
 
 
 class OwnRay:
@@ -58,16 +58,26 @@ class OwnRay:
     @classmethod
     def found(cls, note: Path) -> OwnRay | None:
         """The Ray that a killed run over the same checkpoint has left; None where there is none."""
-        try:
-            folder = Path(msgspec.json.decode(read_beside(note), type=_Note).folder)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        folder = noted_folder(note)
+        if folder is None:
             return None
-        address = _address(folder)
+        address = address_in(folder)
         if address is None or folder.stat().st_uid != os.getuid():
             note.unlink(missing_ok=True)
             return None
         lock = _hold(folder)
-        return None if lock is None else cls(folder, note, lock, address, is_kept=True)
+        if lock is None:
+            return None
+        found = cls(folder, note, lock, address, is_kept=True)
+        if answers(address):
+            return found
+        # Its processes were killed, and nothing else removes what is left of it.
+        note.unlink(missing_ok=True)
+        lock.close()
+        # A note that came with somebody else's checkpoint may name any folder.
+        if folder.parent == _PLACE and folder.name.startswith(_PREFIX) and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
+        return None
 
     @classmethod
     def start(cls, note: Path, *, cpus: int) -> OwnRay:
@@ -84,8 +94,7 @@ class OwnRay:
 
     @classmethod
     def _started(cls, note: Path, cpus: int) -> OwnRay:
-        # A short path: the sockets of Ray are in it.
-        folder = Path(tempfile.mkdtemp(prefix="afray-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108  0700
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))
         token = folder / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
@@ -104,8 +113,7 @@ class OwnRay:
                     start_new_session=True,
                 )
                 started.address = _awaited(folder, keeper, log)
-            note.parent.mkdir(parents=True, exist_ok=True)
-            write_beside(note, msgspec.json.encode(_Note(str(folder))))
+            write_note(note, folder)
         except BaseException:
             started.stop()
             raise
@@ -115,18 +123,24 @@ class OwnRay:
         """The variables with which it can be reached."""
         return {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(self._folder / "token")}
 
-    def end(self) -> None:
-        """Let go of it, and stop it unless it is kept."""
+    def end(self, *, is_joined: bool = False) -> None:
+        """Let go of it, and stop it unless it is kept.
+
+        Args:
+            is_joined: This process could not leave it. Ray's own program ends a process that it loses, at once and with
+                a code of its own: so it is stopped when this process has ended, which is not waited for.
+        """
         if self.is_kept:
             self._lock.close()
+        elif is_joined:
+            self._let_stop()
+            _HELD.append(self)
         else:
             self.stop()
 
     def stop(self) -> None:
         """Stop it, with all its processes."""
-        self._note.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            (self._folder / "stop").touch()
+        self._let_stop()
         self._lock.close()
         until_s = time.monotonic() + _STOP_S
         while self._folder.exists() and time.monotonic() < until_s:
@@ -134,6 +148,12 @@ class OwnRay:
         if self._keeper is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._keeper.wait(_CHECK_S)
+
+    def _let_stop(self) -> None:
+        """Let the keeper stop it once nobody holds the lock."""
+        self._note.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self._folder / "stop").touch()
 
 
 def _hold(folder: Path) -> BinaryIO | None:
@@ -152,14 +172,6 @@ def _hold(folder: Path) -> BinaryIO | None:
     return lock
 
 
-def _address(folder: Path) -> str | None:
-    """Where Ray listens; None while it does not."""
-    try:
-        return (folder / "r" / "ray_current_cluster").read_text().strip() or None
-    except OSError:
-        return None
-
-
 def _awaited(folder: Path, keeper: subprocess.Popen[bytes], log: BinaryIO) -> str:
     """The address of a Ray that starts.
 
@@ -168,7 +180,7 @@ def _awaited(folder: Path, keeper: subprocess.Popen[bytes], log: BinaryIO) -> st
     """
     until_s = time.monotonic() + START_S
     while time.monotonic() < until_s and keeper.poll() is None:
-        if (address := _address(folder)) is not None:
+        if (address := address_in(folder)) is not None:
             return address
         from_thread.check_cancelled()
         time.sleep(_CHECK_S)

@@ -59,6 +59,20 @@ class Life(NamedTuple):
     is_alive: bool
 
 
+class Outdated(NamedTuple):
+    """Names of actors that are of no use to a head.
+
+    Attributes:
+        of_job: Of the same checkpoint, with other settings of the job.
+        of_checkpoint: Of a checkpoint in whose place this one is.
+        of_others: Of other checkpoints, which may have a head.
+    """
+
+    of_job: list[str]
+    of_checkpoint: list[str]
+    of_others: list[str]
+
+
 class PerWorker(msgspec.Struct, frozen=True, kw_only=True):
     """What Ray is asked for, for each worker."""
 
@@ -75,6 +89,7 @@ class RayHub:
         spec: What a worker is told.
         name: Begins the names of the actors; other names that begin with ``family`` are of former jobs.
         family: See ``name``.
+        replaced: Other beginnings of names: actors of checkpoints in whose place this one is, which are ended.
         address: Of the cluster.
         most: Most workers; None for as many as the cores hold.
         per_worker: What Ray is asked for.
@@ -87,6 +102,7 @@ class RayHub:
         *,
         name: str,
         family: str,
+        replaced: tuple[str, ...] = (),
         address: str,
         most: int | None,
         per_worker: PerWorker,
@@ -97,6 +113,7 @@ class RayHub:
         self._spec = spec
         self._name = name
         self._family = family
+        self._replaced = replaced
         self._per_worker = per_worker
         self._most = most
         self._ready: asyncio.Queue[Wire | Exception] = asyncio.Queue()
@@ -199,12 +216,23 @@ class RayHub:
             return self._most
         return max(1, int(ray_connection.total_cpus() // self._per_worker.cpus))
 
+    def outdated(self) -> Outdated:
+        """The actors that are of no use to this head; those of former jobs and checkpoints are ended once it begins."""
+        names = self._ray.util.list_named_actors()
+        own = [name for name in names if name.startswith(self._family)]
+        others = [name for name in names if name not in own]
+        return Outdated(
+            of_job=[name for name in own if not name.startswith(self._name)],
+            of_checkpoint=[name for name in others if name.startswith(self._replaced)],
+            of_others=[name for name in others if not name.startswith(self._replaced)],
+        )
+
     def _present(self, *, ends_former: bool = False) -> list[str]:
-        """Names of our actors that live; those of former jobs are ended once."""
-        names = [entry for entry in self._ray.util.list_named_actors() if entry.startswith(self._family)]
+        """Names of our actors that live; those of former jobs and checkpoints are ended once."""
         if ends_former:
-            self._kill(lambda: [name for name in names if not name.startswith(self._name)])
-        return [name for name in names if name.startswith(self._name)]
+            outdated = self.outdated()
+            self._kill(lambda: [*outdated.of_job, *outdated.of_checkpoint])
+        return [name for name in self._ray.util.list_named_actors() if name.startswith(self._name)]
 
     def _found(self, name: str) -> Actor:
         try:

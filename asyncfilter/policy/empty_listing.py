@@ -137,7 +137,10 @@ def _cause(source: SourceSpec, evidence: Evidence) -> Cause:
 _OF_THE_OBJECTS: Mapping[str, Cause] = {
     Skip.EMPTY: ("every object is empty (0 bytes)", "Upload the images again."),
     Skip.ARCHIVED: ("every object is archived", "Restore the objects in S3, then run again."),
-    Skip.TOO_LARGE: ("every object is larger than the service accepts", "Set convert: true, or scale the images down."),
+    Skip.TOO_LARGE: (
+        "every object is larger than the service accepts",
+        "Scale the images down; with convert: true 200 MB are taken.",
+    ),
     Skip.MISSING: (
         "no key of the list is in the store",
         "Check that the keys are whole, as S3 has them, and that source.uri is theirs.",

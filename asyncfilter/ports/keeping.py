@@ -47,9 +47,11 @@ class KeptState(Protocol):
 
     Attributes:
         is_authoritative: S3 is the truth (``checkpoint: s3://``): actions, removals and money wait for commits.
+        lacks_spending: The sums may lack what was spent after the last commit: a copy was restored.
     """
 
     is_authoritative: bool
+    lacks_spending: bool
 
     def emit_to(self, emit: Emit | None) -> None:
         """Emit events there from now on, those since the start first; None: no more."""

@@ -91,8 +91,7 @@ FAILURES = {
     "image_rejected": FailureMessage("rejected by Rekognition", "Most are under 80 px on one side; nothing to do."),
     "image_too_large": FailureMessage("over 15 MB or 10,000 px", "Scale the images down, or set convert: true."),
     "invalid_image_format": FailureMessage(
-        "not a readable image",
-        "Leave the images out; with kind: rekognition set convert: true if it lacks only their format.",
+        "not a readable image", "Leave the images out, or set convert: true if only their format is not read."
     ),
     "invalid_request": FailureMessage("rejected by S3", "See the messages: asyncfilter export --failed."),
     "invalid_s3_object": FailureMessage(
@@ -125,16 +124,28 @@ FAILURES = {
 }
 """Messages by the name under ``failed`` in the summary."""
 
+_UNCONVERTED = {
+    "image_too_large": "Scale the images down.",
+    "invalid_image_format": "Leave the images out, or repair them.",
+}
+"""The remedies where a conversion was tried already, or there is none."""
+
 HOPELESS = frozenset(
     {"decompression_bomb", "image_rejected", "image_too_large", "invalid_image_format", "too_large_to_copy", "vanished"}
 )
 """Permanent failures of the object itself: another attempt cannot succeed while the object is the same."""
 
 
-def failure(code: str) -> FailureMessage:
-    """The message for any failure, also for an unknown code."""
+def failure(code: str, *, may_convert: bool = True) -> FailureMessage:
+    """The message for any failure, also for an unknown code.
+
+    Args:
+        code: The name under ``failed`` in the summary.
+        may_convert: Whether ``convert: true`` would change anything for the job.
+    """
     unknown = FailureMessage(code.replace("_", " "), "See the messages: asyncfilter export --failed.")
-    return FAILURES.get(code, unknown)
+    message = FAILURES.get(code, unknown)
+    return message if may_convert else message._replace(remedy=_UNCONVERTED.get(code, message.remedy))
 
 
 def skip(reason: str) -> str:

@@ -72,6 +72,7 @@ class StateShipping:
         if checkpoint.shipping is None:
             raise ValueError("the checkpoint was not opened to ship")
         self.is_authoritative = is_authoritative
+        self.lacks_spending = restored is not None and not is_authoritative
         self.error: AsyncFilterError | None = None
         """Why the run has to end."""
         self._owner, self._file = owner, checkpoint.shipping

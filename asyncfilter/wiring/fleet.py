@@ -35,6 +35,7 @@ from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.keeping import KeptState
 from asyncfilter.records.images import StoredImage
 from asyncfilter.records.progress import Batch, Totals
+from asyncfilter.wiring.adopted_spending import Charge, adopted_spending
 from asyncfilter.wiring.examining import fingerprint
 from asyncfilter.wiring.overrides import Overrides
 
@@ -137,7 +138,8 @@ async def open_fleet(job: Job, hub: Hub, terms: FleetTerms, parts: Parts) -> Asy
     crew = _crew(job, hub, terms, checkpoint, context)
     events.on_end = crew.tell_end
     ending = _Ending(hub, crew, context.state)
-    view = DurableView(checkpoint, crew, context.state)
+    charge = adopted_spending(job, inputs, context.state, context.clock)
+    view = DurableView(checkpoint, crew, context.state, charge)
     spares = SpareAnswers(view, crew, context)
     failure: Exception | None = None
     try:
@@ -242,10 +244,14 @@ class DurableView(OpenedView):
         checkpoint: Open, and locked.
         crew: The workers.
         state: Where answers become durable, beyond this machine; None where the file is enough.
+        charge: Counts adopted answers as spent; None where they are.
     """
 
-    def __init__(self, checkpoint: Checkpoint, crew: Crew, state: KeptState | None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, crew: Crew, state: KeptState | None, charge: Charge | None = None
+    ) -> None:
         super().__init__(checkpoint, checkpoint.opened)
+        self._charge = charge
         self._state = state
         self._uncommitted: deque[tuple[int, list[LinkKey]]] = deque()
         self._added = anyio.Event()
@@ -310,6 +316,8 @@ class DurableView(OpenedView):
             rows = [self._spare(answer, begun.new()) for answer in wanted[start : start + _BATCH_ROWS]]
             if totals is not None:
                 totals.adopted += len(rows)
+                if self._charge is not None:
+                    self._charge(totals, len(rows))
             await self._committed(Batch(new=rows, totals=totals))
         self._note_durable([(answer.image.key, answer.image.etag) for answer in answers])
         return len(wanted)

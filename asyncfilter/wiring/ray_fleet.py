@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -14,10 +14,11 @@ import anyio.to_thread
 import msgspec
 
 from asyncfilter.engine.examine.inputs import RunInputs
-from asyncfilter.errors import AccessError, UsageError
-from asyncfilter.events import KeptAtHome, after_start
+from asyncfilter.errors import AccessError, UsageError, WaitEndedError
+from asyncfilter.events import FleetAwaited, KeptAtHome, after_start
 from asyncfilter.fleet import ray_connection
 from asyncfilter.fleet.auth_probe import needs_no_token
+from asyncfilter.fleet.left_ray import LEFT_RAY, is_left, ray_note
 from asyncfilter.fleet.note import note_path
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.fleet.rays import PerWorker, RayHub
@@ -32,11 +33,27 @@ REFERENCE_MS, HEADER_MS = 0.2, 0.3
 
 _FINGERPRINT_CHARS = 12
 _UID_CHARS = 16
+_NAMES = "asyncfilter-"
 _LEAVE_S = 10.0
 _JOIN_S = 90.0
+_HOLD_S = 0.02
 _NO_TOKENS = (
     "the Ray at {} has no token authentication: whoever reaches its ports runs code on all its machines; set "
     "RAY_AUTH_MODE=token"
+)
+
+
+_OF_OTHER_SETTINGS = (
+    "ended: {} of a killed run over this checkpoint, with other settings of the job; answers that were kept there "
+    "alone were paid for, and are paid for again"
+)
+_OF_OTHER_CHECKPOINT = (
+    "ended: {} of a killed run over the checkpoint that was here before; answers that were kept there alone were paid "
+    "for, and are paid for again"
+)
+_OF_OTHERS = (
+    "; the cluster has {} of other checkpoints, whose cores are taken: those of a killed run leave ten minutes after "
+    "it, or at once when its own command is run again"
 )
 
 
@@ -58,17 +75,20 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
     """
     ray_connection.check_installed()
     if not cluster.sends_all and not is_worth_sending(job, parts):
-        yield _kept_at_home(job, parts)
+        yield _kept_at_home(job, _with_left_told(job, parts))
         return
     async with AsyncExitStack() as stack:
-        found = await _connected(job, cluster, stack)
+        _say_awaited(parts, "ray", "finding a Ray")
+        found = await _connected(job, cluster, stack, parts)
         if found.own is None:
             check_foreign(job, found.address)
+            parts = _with_left_told(job, parts)
         if found.own is None and await _needs_no_token(found.address):
             parts = parts._replace(inputs=_with_caution(parts.inputs, _NO_TOKENS.format(found.address)))
         hub = _hub(job, cluster, parts, found)
         if found.own is not None:
             stack.callback(_keep_if_left, found.own, hub)
+        parts = await _with_ended_told(hub, parts)
         terms = FleetTerms(
             fingerprint=fingerprint(job),
             least=cluster.least,
@@ -76,7 +96,12 @@ async def open_ray_fleet(job: Job, cluster: Cluster, parts: Parts) -> AsyncItera
             wait_s=cluster.wait_s,
             note=note_path(job.checkpoint),
         )
-        yield await stack.enter_async_context(open_fleet(job, hub, terms, parts))
+        _say_awaited(parts, "workers", f"waiting for {cluster.least} worker{'' if cluster.least == 1 else 's'}")
+        try:
+            fleet = await stack.enter_async_context(open_fleet(job, hub, terms, parts))
+        except WaitEndedError as error:
+            raise await _explained(hub, error) from error
+        yield fleet
 
 
 def check_cluster(job: Job, cluster: Cluster) -> None:
@@ -115,19 +140,55 @@ def _with_caution(inputs: RunInputs, message: str) -> RunInputs:
     return msgspec.structs.replace(inputs, cautions=(*inputs.cautions, message))
 
 
+def _with_left_told(job: Job, parts: Parts) -> Parts:
+    """The parts of a run that does not use a Ray which a killed run over its checkpoint has left."""
+    return parts._replace(inputs=_with_caution(parts.inputs, LEFT_RAY)) if is_left(job.checkpoint) else parts
+
+
+async def _with_ended_told(hub: RayHub, parts: Parts) -> Parts:
+    """The parts of a run that ends workers of a killed one, with what that costs."""
+    found = await ray_connection.ask_ray(hub.outdated)
+    for names, text in ((found.of_job, _OF_OTHER_SETTINGS), (found.of_checkpoint, _OF_OTHER_CHECKPOINT)):
+        if names:
+            parts = parts._replace(inputs=_with_caution(parts.inputs, text.format(_counted(names))))
+    return parts
+
+
+async def _explained(hub: RayHub, error: WaitEndedError) -> WaitEndedError:
+    """Why too few workers came, with those of other checkpoints that are in their place."""
+    with anyio.move_on_after(ray_connection.REACH_S):
+        if not ray_connection.has_ended() and (others := (await ray_connection.ask_ray(hub.outdated)).of_others):
+            return WaitEndedError(error.message + _OF_OTHERS.format(_counted(others)), hint=error.hint)
+    return error
+
+
+def _counted(names: Sequence[str]) -> str:
+    return "1 worker" if len(names) == 1 else f"{len(names)} workers"
+
+
+def _say_awaited(parts: Parts, what: str, message: str, address: str | None = None) -> None:
+    now_s = parts.context.clock.unix()
+    parts.context.emit(FleetAwaited(at_unix_s=now_s, what=what, message=message, address=address))
+
+
 # -- Where Ray is ------------------------------------------------------------------------------------------------------
 
 
-async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack) -> _Cluster:
+async def _connected(job: Job, cluster: Cluster, stack: AsyncExitStack, parts: Parts) -> _Cluster:
     """Connect to the Ray of the job until ``stack`` is closed; one of our own is stopped then."""
-    found = _Cluster(cluster.address, None)
-    if cluster.address == "auto":
+    address = cluster.address if cluster.address != "auto" else ray_connection.given_address()
+    found = None if address is None else _Cluster(address, None)
+    if found is None:
+        found = await anyio.to_thread.run_sync(_found, job)
+    if found is None:
+        _say_awaited(parts, "ray", "starting a Ray here")
         # An interrupt ends the start, and is waited for: nothing of it stays.
-        found = await anyio.to_thread.run_sync(_found_or_started, job, cluster)
+        found = await anyio.to_thread.run_sync(_started, job, cluster)
     environment = {}
     if found.own is not None:
         stack.push_async_callback(_ended, found.own)
         environment = found.own.environment()
+    _say_awaited(parts, "ray", "joining the Ray", found.address)
     await _joined(found.address, environment)
     stack.push_async_callback(_disconnected)
     return found
@@ -147,13 +208,21 @@ async def _joined(address: str, environment: dict[str, str]) -> None:
         AccessError: What listens there does not answer as a Ray does, or as ``ray_connection.connect``.
         UsageError: As ``ray_connection.connect``.
     """
-    with anyio.move_on_after(_JOIN_S) as waiting:
-        try:
-            await anyio.to_thread.run_sync(ray_connection.connect, address, environment, abandon_on_cancel=True)
-        except anyio.get_cancelled_exc_class():
-            ray_connection.forget()
-            raise
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_hold_sigterm)
+        with anyio.move_on_after(_JOIN_S) as waiting:
+            try:
+                await anyio.to_thread.run_sync(ray_connection.connect, address, environment, abandon_on_cancel=True)
+            except anyio.get_cancelled_exc_class():
+                ray_connection.forget()
+                raise
+            except Exception as error:  # noqa: BLE001  raised again below, outside of the group
+                failure = error
+        tasks.cancel_scope.cancel()
     ray_connection.take_sigterm_back()
+    if failure is not None:
+        raise failure
     if waiting.cancelled_caught:
         raise AccessError(
             f"what listens at {address} has not answered as a Ray does for {_JOIN_S:g} s",
@@ -161,14 +230,22 @@ async def _joined(address: str, environment: dict[str, str]) -> None:
         )
 
 
+async def _hold_sigterm() -> None:
+    """Take SIGTERM back over and over: Ray takes it some time before it is joined."""
+    while True:
+        ray_connection.take_sigterm_back()
+        await anyio.sleep(_HOLD_S)
+
+
 async def _ended(own: OwnRay) -> None:
     """Stop a Ray of our own, or leave it to the next command."""
     with anyio.CancelScope(shield=True):
-        await anyio.to_thread.run_sync(own.end)
+        await anyio.to_thread.run_sync(partial(own.end, is_joined=ray_connection.has_ended()))
 
 
 def _keep_if_left(own: OwnRay, hub: RayHub) -> None:
-    own.is_kept = hub.is_left
+    """Keep a Ray that was found while workers of the head before may live; one that was started has none."""
+    own.is_kept = own.is_kept and hub.is_left
 
 
 async def _disconnected() -> None:
@@ -179,20 +256,17 @@ async def _disconnected() -> None:
         ray_connection.forget()
 
 
-def _found_or_started(job: Job, cluster: Cluster) -> _Cluster:
-    """The Ray that a killed run has left, one that runs, or a new one."""
-    note = _note(job)
-    if (own := OwnRay.found(note)) is not None:
+def _found(job: Job) -> _Cluster | None:
+    """The Ray that a killed run has left, or one that runs here."""
+    if (own := OwnRay.found(ray_note(job.checkpoint))) is not None:
         return _Cluster(own.address, own)
-    if (address := ray_connection.running_address()) is not None:
-        return _Cluster(address, None)
-    own = OwnRay.start(note, cpus=max(_cores(), int(cluster.least * cluster.cpus)))
+    address = ray_connection.running_address()
+    return None if address is None else _Cluster(address, None)
+
+
+def _started(job: Job, cluster: Cluster) -> _Cluster:
+    own = OwnRay.start(ray_note(job.checkpoint), cpus=max(_cores(), int(cluster.least * cluster.cpus)))
     return _Cluster(own.address, own)
-
-
-def _note(job: Job) -> Path:
-    """Where it is noted that a Ray of our own runs: beside the checkpoint."""
-    return job.checkpoint.with_name(f"{job.checkpoint.name}.ray")
 
 
 def _cores() -> int:
@@ -231,7 +305,10 @@ def _uid(job: Job, parts: Parts) -> str:
 
 
 def _hub(job: Job, cluster: Cluster, parts: Parts, found: _Cluster) -> RayHub:
-    family = f"asyncfilter-{_uid(job, parts)}-"
+    family = f"{_NAMES}{_uid(job, parts)}-"
+    # A Ray of our own is beside its checkpoint: no other run has workers there.
+    former = None if parts.context.replaced_uid is None else f"{_NAMES}{parts.context.replaced_uid}-"
+    replaced = [_NAMES] if found.own is not None else [] if former is None else [former]
     primary = parts.inputs.primary
     spec = worker_spec(
         job,
@@ -246,6 +323,7 @@ def _hub(job: Job, cluster: Cluster, parts: Parts, found: _Cluster) -> RayHub:
         spec,
         name=f"{family}{fingerprint(job)[:_FINGERPRINT_CHARS]}",
         family=family,
+        replaced=tuple(replaced),
         address=found.address,
         most=cluster.most,
         per_worker=PerWorker(cpus=cluster.cpus, gpus=cluster.gpus, memory_gb=cluster.memory_gb),

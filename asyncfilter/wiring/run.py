@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from asyncfilter.checkpoint import archive_checkpoint, checkpoint_exists
+from asyncfilter.checkpoint import archive_checkpoint, checkpoint_exists, read_uid
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.engine.examine.inputs import Options
+from asyncfilter.errors import CheckpointError
 from asyncfilter.events import Emit, ignore
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress, Summary
@@ -54,10 +56,19 @@ async def run(
     job, overrides = without_writes(job, dry_run=dry_run), overrides or Overrides()
     check_own_stores(job, overrides, "source", "detector", "sink")
     job = await with_bucket(job, has_own_detector=overrides.detector is not None)
+    replaced_uid = None
     if fresh and job.state is None and checkpoint_exists(job.checkpoint):
+        with suppress(CheckpointError):  # a file that cannot be read is moved aside, too
+            replaced_uid = read_uid(job.checkpoint)
         archive_checkpoint(job.checkpoint)
     async with open_run(
-        job, overrides, interrupt=interrupt, on_event=on_event, on_start=on_start, fresh=fresh
+        job,
+        overrides,
+        interrupt=interrupt,
+        on_event=on_event,
+        on_start=on_start,
+        fresh=fresh,
+        replaced_uid=replaced_uid,
     ) as opened:
         inputs = in_order(job.source, opened.inputs, opened.stored)
         options = Options(dry_run=dry_run, retry_failed=retry_failed, counts_ahead=counts_ahead)

@@ -20,6 +20,7 @@ from asyncfilter.engine.examine.assembly import assemble
 from asyncfilter.engine.examine.inputs import Options, RunInputs
 from asyncfilter.engine.preview.survey import Known, checkpoint_totals, nothing_known
 from asyncfilter.events import Emit, ThresholdsAssumed, after_start, ignore
+from asyncfilter.fleet.left_ray import LEFT_RAY, is_left
 from asyncfilter.job.fingerprint import identity
 from asyncfilter.job.spec import Job, PriceTier, TargetCheck
 from asyncfilter.model import AnswersState, Progress, Summary
@@ -107,10 +108,11 @@ async def open_run(
     on_event: Emit = ignore,
     on_start: OnStart | None = None,
     fresh: bool = False,
+    replaced_uid: str | None = None,
 ) -> AsyncIterator[OpenRun]:
     """Open what a run needs, and pay for those references in its rules whose labels are not stored yet.
 
-    Arguments are those of ``run``; ``fresh`` concerns a state in S3 alone.
+    Arguments are those of ``run``; ``fresh`` concerns a state in S3 alone. ``replaced_uid`` is that of ``RunContext``.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
@@ -123,6 +125,7 @@ async def open_run(
         check_cluster(job, job.cluster)
     async with AsyncExitStack() as stack:
         context = new_context(overrides, interrupt=interrupt, on_event=on_event, on_start=on_start)
+        context = msgspec.structs.replace(context, replaced_uid=replaced_uid)
         checkpoint = await existing_checkpoint(job, overrides, stack, context, fresh=fresh)
         stored = NOTHING_KNOWN if checkpoint is None else checkpoint.opened.model
         model = await known_model(job, stored, is_own=context.has_own_labels)
@@ -145,6 +148,8 @@ async def open_run(
             sent = await with_decided_scores(job, inputs, memory)
             fleet = await stack.enter_async_context(with_fleet(sent, overrides, inputs, checkpoint, context))
             inputs, checkpoint, context = fleet.inputs, fleet.checkpoint, fleet.context
+        elif use is not None and is_left(job.checkpoint):
+            inputs = msgspec.structs.replace(inputs, cautions=(*inputs.cautions, LEFT_RAY))
         if state is not None:
             from asyncfilter.wiring.owned_ports import paid_while_owned  # noqa: PLC0415  not needed by most runs
 

@@ -99,8 +99,13 @@ def test_an_unknown_key_makes_no_file(verdict: str, workspace: Workspace) -> Non
     """Exit 1, also for an address in another bucket; nothing is written."""
     for key in ("nowhere.jpg", "s3://other/a.jpg", "s3://raw/"):
         code, out, err = workspace.here("answers", "set", str(workspace.job), key, verdict, "--json")
-        assert (code, out) == (1, "")
+        found = json.loads(out)
+        assert (code, found["key"], found["serial"]) == (1, key, None)
+        assert found["error"]["code"] == "nothing_to_work_on"
+        assert "no image with this key" in found["error"]["message"]
         assert "no image with this key" in err
+        code, out, _ = workspace.here("answers", "list", str(workspace.job), "--key", key, "--json")
+        assert (code, json.loads(out)["error"]["code"]) == (1, "nothing_to_work_on")
     assert workspace.here("answers", "set", str(workspace.job), "a.jpg", "none")[0] == 1
     assert not answers_file(workspace).exists()
 
@@ -108,9 +113,16 @@ def test_an_unknown_key_makes_no_file(verdict: str, workspace: Workspace) -> Non
 def test_without_a_checkpoint_there_is_nothing_to_work_on(sandbox: SandboxProcess, tmp_path: Path) -> None:
     """Exit 1, and no folder is made."""
     fresh = Workspace(tmp_path, sandbox)
-    for arguments in (["set", str(fresh.job), "a.jpg", "keep"], ["list", str(fresh.job)]):
-        code, _, err = fresh.here("answers", *arguments)
-        assert code == 1
+    for arguments in (
+        ["answers", "set", str(fresh.job), "a.jpg", "keep"],
+        ["answers", "list", str(fresh.job)],
+        ["answers", "import", str(fresh.job), str(fresh.job)],
+        ["answers", "export", str(fresh.job), "-o", "out"],
+        ["audit", str(fresh.job)],
+        ["calibrate", str(fresh.job)],
+    ):
+        code, out, err = fresh.here(*arguments, "--json")
+        assert (code, json.loads(out)["error"]["code"]) == (1, "nothing_to_work_on"), arguments
         assert "no checkpoint yet" in err
     assert not (tmp_path / ".asyncfilter").exists()
 

@@ -281,7 +281,7 @@ def test_an_existing_parquet_file_is_a_question(finished: Workspace, output: Pat
     """As with the other files of ``export``."""
     output.write_bytes(b"mine")
     code, _, err = finished.here("export", "job.yaml", "--format", "parquet", "-o", str(output))
-    assert (code, "Replace it?" in err) == (2, True)
+    assert (code, "Add --yes" in err) == (130, True)
     assert output.read_bytes() == b"mine"
 
 

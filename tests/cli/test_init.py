@@ -154,7 +154,7 @@ def test_an_existing_file_is_never_replaced_without_a_yes(workspace: Workspace) 
     path = workspace.folder / "job.yaml"
     path.write_text("mine")
     ended = workspace("init", "s3://no-such-bucket/")
-    assert (ended.returncode, path.read_text()) == (2, "mine")
+    assert (ended.returncode, path.read_text()) == (130, "mine")
     assert "--yes" in ended.stderr
     assert workspace("init", PLACE, "--yes").returncode == 0
     assert job_of(workspace).source.bucket == "raw"

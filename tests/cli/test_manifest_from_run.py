@@ -413,6 +413,8 @@ def test_nobody_has_said_anything(examined: Workspace) -> None:
         (("--kind", "labels"), 2),
         (("--min-confidence", "101"), 2),
         (("--s3-path", "x"), 2),
+        (("--s3-path", "s3://elsewhere/"), 2),
+        (("--s3-path", "s3://elsewhere/", "--refs", "source"), 2),
         (("--labels", "Unicorn"), 1),
         (("--set", "checkpoint=none.db"), 3),
     ],

@@ -154,6 +154,7 @@ def test_a_plan_names_the_next_step(workspace: Workspace) -> None:
     [
         (("plan", "absent.yaml"), 2, "absent.yaml"),
         (("plan", "job.yaml", "--sample", "-3"), 2, "--sample"),
+        (("plan", "job.yaml", "--on", "ray"), 2, "--on ray: only a sample is examined"),
         (("plan", "job.yaml", "--json", "--events", "-", "--sample", "1", "--yes"), 2, "stdout"),
         (("plan", "job.yaml", "--set", "source.uri=s3://no-such-bucket/"), 4, "no-such-bucket"),
         (("labels",), 2, "IMAGE"),

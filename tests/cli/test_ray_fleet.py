@@ -109,6 +109,33 @@ def test_head_killed_and_continued(tmp_path: Path) -> None:
     assert not list((tmp_path / ".asyncfilter").glob("*.ray"))
 
 
+def test_head_killed_and_begun_afresh(tmp_path: Path) -> None:
+    """The workers of the checkpoint that was moved aside make room at once; that is told before anything is paid."""
+    (tmp_path / "job.yaml").write_text(JOB)
+    log = tmp_path / "events.jsonl"
+    command = [sys.executable, "-m", "asyncfilter", "run", "job.yaml", "--json", "--yes", "--events", str(log)]
+    options = SandboxOptions(buckets=(BucketSpec("raw"),), synthetic=(SyntheticSpec("raw", 120),), tps=50.0)
+    with SandboxProcess(options) as sandbox:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        environment = kept | sandbox.environment()
+        first = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_for(lambda: len(events(log, "image_examined")) > 10, first)
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+        second = subprocess.run(
+            [*command, "--fresh"], cwd=tmp_path, env=environment, capture_output=True, timeout=150, check=False
+        )
+    assert second.returncode == 0, second.stderr.decode()
+    summary = json.loads(second.stdout)
+    assert (summary["examined"], summary["adopted"], summary["workers"]["joined"]) == (120, 0, 2)
+    assert [caution for caution in summary["cautions"] if caution.startswith("ended: 2 workers of a killed run")]
+    assert [event["message"] for event in events(log, "fleet_awaited")][1:3] == [
+        "starting a Ray here",
+        "joining the Ray",
+    ]
+    assert not list((tmp_path / ".asyncfilter").glob("*.ray"))
+
+
 def keeper_folder(pid: int) -> Path | None:
     """The folder of the Ray that a command is starting; None while it does not."""
     for process in below(pid):
@@ -136,7 +163,9 @@ def test_signal_while_ray_starts_leaves_nothing(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=120)
         assert "DetectLabels" not in sandbox.stats().operations
-    assert (process.returncode, err.decode().strip()) == (75, "interrupted before the first call")
+    *waiting, last = err.decode().splitlines()
+    assert (process.returncode, last) == (75, "interrupted before the first call")
+    assert all("fleet_awaited" in line for line in waiting), waiting
     assert not folder.exists()
     until_s = time.monotonic() + 60
     while ray_processes(folder.name):  # the keeper ends a moment after its folder

@@ -369,7 +369,7 @@ SCENES = {
     "init of a bucket": Scene(command=Command.INIT, verb=looked, sections={}, prefix=""),
     "init --examine": Scene(command=Command.INIT_EXAMINE, verb=looked_and_examined, sections={}),
     "answers export --format ground-truth": Scene(
-        command=Command.ANSWERS_EXPORT, verb=sized, sections={"actions": COPIES}, before=RUN_FIRST
+        command=Command.ANSWERS_MANIFEST, verb=sized, sections={"actions": COPIES}, before=RUN_FIRST
     ),
     "manifest from-run": Scene(command=Command.FROM_RUN, verb=sized, sections={"actions": COPIES}, before=RUN_FIRST),
     "manifest from-folders": Scene(command=Command.FROM_FOLDERS, verb=listed_by_folder, sections={}),

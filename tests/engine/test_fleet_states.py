@@ -103,8 +103,8 @@ async def test_head_lost_with_its_disk_and_workers_alive_repeats_nothing(
     assert adopted.adopted == summary.counts.adopted > 0
     assert summary.state is not None
     assert (summary.state.behind_rows, summary.state.restored is not None) == (0, True)
-    if mode == "checkpoint":
-        assert IMAGES * jobs.PRICE_MICROS <= summary.counts.spent_micros <= 1_000_000
+    assert IMAGES * jobs.PRICE_MICROS <= summary.counts.spent_micros <= 1_000_000
+    assert summary.counts.spent_micros == summary.counts.billed_calls * jobs.PRICE_MICROS
 
 
 async def test_a_copy_that_s3_does_not_take_does_not_stop_the_workers(

@@ -141,7 +141,7 @@ CAUSES: dict[str, tuple[list[Any], dict[str, Any], str, str]] = {
         [ListedObject("birds/a.jpg", 20_000_000, "e")],
         {},
         "larger than the service accepts",
-        "Set convert: true, or scale the images down.",
+        "Scale the images down; with convert: true 200 MB are taken.",
     ),
     "marks of folders": (["birds/"], {}, "only marks of folders", "Set source.uri to where the images are."),
 }

@@ -5,11 +5,13 @@ Packages are fetched and installed as the file says, on the image of the program
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.kit.dockerfile import Build
+from tests.kit.dockerfile import Build, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTED = (
@@ -22,7 +24,7 @@ STARTED = (
 
 
 def main() -> int:
-    """Build, start, and print; the exit code is 1 when a command fails."""
+    """Build, start all commands, and print; the exit code is 1 when one fails."""
     with tempfile.TemporaryDirectory(prefix="cluster-image-") as folder:
         places = [Path(folder) / name for name in ("program", "cluster")]
         for place in places:
@@ -30,14 +32,31 @@ def main() -> int:
         program = Build(ROOT / "Dockerfile", ROOT, places[0]).stages[-1]
         dockerfile = ROOT / "docs" / "examples" / "cluster" / "Dockerfile"
         (image,) = Build(dockerfile, ROOT, places[1], bases={"asyncfilter": program}).stages
-        for command in STARTED:
-            done = image.run(*command)
-            sys.stdout.write(f"{' '.join(command)}: {done.returncode}: {done.stdout.strip()[:200]}\n")
-            sys.stdout.flush()
-            if done.returncode:
-                sys.stderr.write(done.stderr[-4000:])
-                return 1
+        return max(start(image, command) for command in STARTED)
+
+
+def start(image: Stage, command: Sequence[str]) -> int:
+    """Start a command in an image and print how it ended, with all that it said where that was not well; 0 or 1."""
+    try:
+        done = image.run(*command)
+    except subprocess.TimeoutExpired as error:
+        _print_failure(command, f"no end within {error.timeout:g} s", error.stdout, error.stderr)
+        return 1
+    if done.returncode:
+        _print_failure(command, f"exit {done.returncode}", done.stdout, done.stderr)
+        return 1
+    sys.stdout.write(f"{' '.join(command)}: 0: {done.stdout.strip()[:200]}\n")
+    sys.stdout.flush()
     return 0
+
+
+def _print_failure(command: Sequence[str], why: str, *outputs: str | bytes | None) -> None:
+    """Print both outputs whole: a summary on stdout says why a run ended, and a line on stderr what went wrong."""
+    sys.stderr.write(f"{' '.join(command)} FAILED: {why}\n")
+    for name, output in zip(("stdout", "stderr"), outputs, strict=True):
+        text = output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+        sys.stderr.write(f"--- its {name}:\n{text.rstrip() or '(nothing)'}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

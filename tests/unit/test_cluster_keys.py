@@ -111,12 +111,16 @@ def test_on_wins_over_the_job() -> None:
     assert placed(make_job(), "ray").cluster == Cluster()
 
 
-@pytest.mark.parametrize("on", ["", "dask", "Ray", "ray:", "ray:head", "ray:ray://head:1", "ray:head:99999", "local:"])
+OTHER_WORDS = ["", "dask", "Ray", "ray:", "ray:head", "ray:ray://head:1", "ray:head:99999", "local:", "ray:auto"]
+
+
+@pytest.mark.parametrize("on", OTHER_WORDS)
 def test_on_refuses_other_words(on: str) -> None:
-    """Another word is a mistake: exit 2."""
-    with pytest.raises(UsageError) as found:
+    """Another word is a mistake: exit 2, and what may be written is named: a value of the job file is none."""
+    with pytest.raises(UsageError, match="HOST:PORT") as found:
         placed(make_job(), on)
     assert found.value.exit_code == 2
+    assert "auto or" not in found.value.message
 
 
 def test_foreign_cluster_has_no_profiles_and_no_folders() -> None:

@@ -18,7 +18,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from asyncfilter.clock import SystemClock
+from asyncfilter.engine.core.run_context import RunContext
 from asyncfilter.errors import AccessError, WaitEndedError
+from asyncfilter.events import Event, FleetAwaited
 from asyncfilter.fleet import own_ray, ray_connection, rays
 from asyncfilter.fleet.auth_probe import needs_no_token
 from asyncfilter.fleet.own_ray import OwnRay
@@ -26,6 +29,7 @@ from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
 from asyncfilter.fleet.wires import Loss, WireLostError
 from asyncfilter.job.spec import Cluster
 from asyncfilter.wiring import ray_fleet
+from asyncfilter.wiring.fleet import Parts
 from tests.kit import jobs
 
 NODE = "n" * 8
@@ -121,9 +125,11 @@ def listening() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def hub_of(address: str, most: int = 2) -> RayHub:
+def hub_of(address: str, most: int = 2, replaced: tuple[str, ...] = ()) -> RayHub:
     """A hub of so many workers."""
-    return RayHub(Worker, b"", name="a-1", family="a-", address=address, most=most, per_worker=PerWorker())
+    return RayHub(
+        Worker, b"", name="a-1", family="a-", replaced=replaced, address=address, most=most, per_worker=PerWorker()
+    )
 
 
 async def test_workers_of_a_former_head_are_left_and_those_that_were_started_end(ray: Ray) -> None:
@@ -237,16 +243,86 @@ class Own:
 
     def __init__(self) -> None:
         self.address = "127.0.0.1:1"
-        self.is_kept = False
+        self.is_kept = self.is_joined = False
         self.ends = 0
 
     def environment(self) -> dict[str, str]:
         """See ``OwnRay``."""
         return {}
 
-    def end(self) -> None:
+    def end(self, *, is_joined: bool = False) -> None:
         """See ``OwnRay``."""
         self.ends += 1
+        self.is_joined = is_joined
+
+
+def parts(events: list[Event]) -> Parts:
+    """Parts of a run of which only the listener is used."""
+    context = RunContext(run_id="1", emit=events.append, clock=SystemClock())
+    return Parts(cast("Any", None), cast("Any", None), context)
+
+
+@pytest.mark.usefixtures("ray")
+async def test_where_a_ray_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RAY_ADDRESS, then one that a killed run has left, then one of this machine, then a new one; each is told."""
+    own, other = Own(), Own()
+    left: list[Own] = [own]
+    running = ["127.0.0.1:2"]
+    monkeypatch.setattr(OwnRay, "found", lambda _: left[0] if left else None)
+    monkeypatch.setattr(OwnRay, "start", lambda *_, **__: other)
+    monkeypatch.setattr(ray_connection, "running_address", lambda: running[0] if running else None)
+    monkeypatch.setattr(ray_connection, "connect", lambda *_: None)
+    monkeypatch.setattr(ray_connection, "disconnect", lambda: None)
+    other.address = "127.0.0.1:3"
+    job = jobs.make_job(base_dir=tmp_path)
+
+    async def connected(cluster: Cluster) -> tuple[str, object, list[str]]:
+        events: list[Event] = []
+        async with AsyncExitStack() as stack:
+            found = await ray_fleet._connected(job, cluster, stack, parts(events))
+        return found.address, found.own, [event.message for event in events if isinstance(event, FleetAwaited)]
+
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert await connected(Cluster()) == ("head:6379", None, ["joining the Ray"])
+    assert (await connected(Cluster(address="other:6379")))[0] == "other:6379"
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert await connected(Cluster()) == (own.address, own, ["joining the Ray"])
+    left.clear()
+    assert (await connected(Cluster()))[:2] == ("127.0.0.1:2", None)
+    running.clear()
+    assert await connected(Cluster()) == (other.address, other, ["starting a Ray here", "joining the Ray"])
+    assert (own.ends, own.is_joined) == (1, False)
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_ray_that_was_started_is_stopped_though_nobody_has_looked_for_workers() -> None:
+    """It has none of a former head; one that was found goes on while such workers may live."""
+    hub = hub_of("127.0.0.1:1")
+    hub.is_left = True  # as after ``leave`` before the first look
+    started, found = Own(), Own()
+    found.is_kept = True
+    for own in (started, found):
+        ray_fleet._keep_if_left(cast("Any", own), hub)
+    assert (started.is_kept, found.is_kept) == (False, True)
+    hub.is_left = False
+    ray_fleet._keep_if_left(cast("Any", found), hub)
+    assert not found.is_kept
+
+
+async def test_workers_that_are_of_no_use_are_told(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is paid; those of other checkpoints stay, and are named where no worker comes."""
+    ray.actors |= {name: Actor(name) for name in ("a-0-1", "a-0-2", "b-1-1", "c-1-1", "c-1-2")}
+    with listening() as address:
+        hub = hub_of(address, replaced=("b-",))
+        told: list[str] = []
+        monkeypatch.setattr(ray_fleet, "_with_caution", lambda _, message: told.append(message))
+        await ray_fleet._with_ended_told(hub, parts([]))
+        assert [message.split(" of ")[0] for message in told] == ["ended: 2 workers", "ended: 1 worker"]
+        await hub.next()
+        assert sorted(ray.killed) == ["a-0-1", "a-0-2", "b-1-1"]
+        error = await ray_fleet._explained(hub, WaitEndedError("only 0 of 1 workers came"))
+        assert "the cluster has 2 workers of other checkpoints" in error.message
+        await hub.close()
 
 
 async def test_interrupt_while_our_ray_is_joined_ends_it(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,16 +333,16 @@ async def test_interrupt_while_our_ray_is_joined_ends_it(ray: Ray, monkeypatch: 
         joining.set()
         over.wait(30)
 
-    monkeypatch.setattr(ray_fleet, "_found_or_started", lambda *_: ray_fleet._Cluster(own.address, cast("Any", own)))
+    monkeypatch.setattr(ray_fleet, "_found", lambda _: ray_fleet._Cluster(own.address, cast("Any", own)))
     monkeypatch.setattr(ray_connection, "connect", connect)
     try:
         with anyio.CancelScope() as scope:
             asyncio.get_running_loop().call_later(0.05, scope.cancel)
             async with AsyncExitStack() as stack:
-                await ray_fleet._connected(jobs.make_job(), Cluster(), stack)
+                await ray_fleet._connected(jobs.make_job(), Cluster(), stack, parts([]))
         assert scope.cancelled_caught
         assert joining.is_set()
-        assert own.ends == 1
+        assert (own.ends, own.is_joined) == (1, True)
         assert ray_connection._state.has_ended
     finally:
         over.set()
@@ -301,6 +377,28 @@ def test_whether_a_ray_wants_a_token(frames: bytes, is_open: bool) -> None:
         thread.join(10)
     assert not needs_no_token("127.0.0.1:1")
     assert not needs_no_token("nothing")
+
+
+@pytest.mark.usefixtures("ray")
+async def test_sigterm_while_ray_is_joined_is_not_rays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray puts its handler beneath Python's some time before it has answered."""
+    seen = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: seen.set())
+    beneath = ctypes.CDLL(None).signal
+    beneath.argtypes, beneath.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+
+    def connect(*_: object) -> None:
+        beneath(signal.SIGTERM, int(signal.SIG_IGN))
+        while not seen.wait(0.05):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ray_connection, "connect", connect)
+    try:
+        with anyio.fail_after(20):
+            await ray_fleet._joined("127.0.0.1:1", {})
+    finally:
+        seen.set()
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_handler_beneath_that_of_python_is_replaced() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +15,7 @@ import pytest
 
 from asyncfilter.errors import AccessError
 from asyncfilter.fleet import own_ray
+from asyncfilter.fleet.left_ray import is_left, write_note
 from asyncfilter.fleet.own_ray import OwnRay
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the keeper ends the processes of a session by /proc")
@@ -80,3 +83,46 @@ def test_a_start_that_failed_is_repeated(tmp_path: Path, starts: Path, monkeypat
     started.end()
     assert not folder.exists()
     assert not (tmp_path / "note").exists()
+
+
+def test_one_that_could_not_be_left_is_stopped_after_this_process(tmp_path: Path, starts: Path) -> None:
+    """What Ray's own program does in a process that loses it is end that process, with a code of its own."""
+    starts.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAILURES", "0")
+        started = start(tmp_path / "note")
+    folder = Path(started.environment()["RAY_AUTH_TOKEN_PATH"]).parent
+    started.end(is_joined=True)
+    assert not (tmp_path / "note").exists()
+    time.sleep(1.0)  # several looks of the keeper
+    assert folder.exists()
+    held = own_ray._HELD.pop()
+    held._lock.close()  # as the end of the process does
+    assert held._keeper is not None
+    held._keeper.wait(60)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("place", ["", "elsewhere"])
+def test_one_whose_processes_were_killed_is_forgotten(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every command over the checkpoint would ask for it in vain. No folder is removed that we do not make."""
+    monkeypatch.setattr(own_ray, "_PLACE", tmp_path)
+    folder, note = tmp_path / place / "afray-1", tmp_path / "birds.db.ray"
+    (folder / "r").mkdir(parents=True)
+    (folder / "head").touch()
+    write_note(note, folder)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        (folder / "r" / "ray_current_cluster").write_text(address)
+        assert is_left(tmp_path / "birds.db")
+        found = OwnRay.found(note)
+        assert found is not None
+        assert (found.address, found.is_kept) == (address, True)
+        found.end()
+        assert folder.exists()
+    assert not is_left(tmp_path / "birds.db")
+    assert OwnRay.found(note) is None
+    assert folder.exists() is bool(place)
+    assert not note.exists()

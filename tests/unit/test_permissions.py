@@ -32,6 +32,7 @@ from asyncfilter.policy.permissions.arns import covers, literal, sample
 from asyncfilter.sandbox.iam.documents import Decision, IdentityPolicy, Permission, matches
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.kit.jobs import make_bare_job
+from website.commands import entries
 
 WRITABLE = re.compile(r"[\t\n\r -ÿ]*")
 """Characters of a policy document (IAM API reference, *CreatePolicy*)."""
@@ -139,6 +140,41 @@ def test_targets_are_as_narrow_as_their_templates(target: str, resource: str) ->
     rules = [{"keep": {"any": "Robin"}}]
     found = statements(Command.RUN, source="s3://raw/birds/", rules=rules, actions={"keep": {"copy": target}})
     assert found["WriteTargets"]["Resource"] == f"arn:aws:s3:::{resource}"
+
+
+OF_OTHER_PLACES = {
+    "config check",
+    "demo",
+    "manifest convert",
+    "manifest from-csv",
+    "manifest merge",
+    "manifest stats",
+    "model permissions",
+    "sandbox",
+    "schema",
+}
+"""Commands that use no account, or only for files that no job has."""
+
+
+def test_every_command_that_may_use_an_account_has_its_needs() -> None:
+    """A new command gets a row, or is named above."""
+    names = set(entries())
+    rows = {name for name in names if any(f"{one} ".startswith(f"{name} ") for one in Command)}
+    assert names - rows == OF_OTHER_PLACES
+
+
+def test_what_reads_answers_in_s3_and_what_commits_them() -> None:
+    """All of them fetch the state; two own that of the answers, and none that of the checkpoint."""
+    owning = {Command.ANSWERS_IMPORT, Command.CALIBRATE}
+    reading = {Command.ANSWERS_SET, Command.ANSWERS_LIST, Command.ANSWERS_MERGE, Command.ANSWERS_EXPORT, Command.AUDIT}
+    for command in owning | reading:
+        assert actions(command) == set()
+        found = statements(command, checkpoint="s3://states/jobs/")
+        assert found["ReadState"]["Action"] == "s3:GetObject"
+        assert ("WriteState" in found) == (command in owning)
+    written = statements(Command.CALIBRATE, checkpoint="s3://states/jobs/")["WriteState"]
+    assert written["Resource"] == "arn:aws:s3:::states/jobs/robins.answers/*"
+    assert set(written["Action"]) == {"s3:PutObject", "s3:DeleteObject"}
 
 
 def test_what_a_wider_statement_grants_is_not_repeated() -> None:

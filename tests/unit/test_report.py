@@ -19,7 +19,7 @@ from rich.console import Console, RenderableType
 
 from asyncfilter import events
 from asyncfilter.errors import JobError
-from asyncfilter.events import ImageFailed, RateChanged, RunEnded
+from asyncfilter.events import FleetAwaited, ImageFailed, RateChanged, RunEnded
 from asyncfilter.job import Job
 from asyncfilter.model import Counts, LaneCounts, Progress, Skip, StopReason, Summary
 from asyncfilter.report import formatting, messages
@@ -27,7 +27,7 @@ from asyncfilter.report.as_json import counts_mapping, event_line, summary_mappi
 from asyncfilter.report.event_file import EventFile
 from asyncfilter.report.logs import LogLines, open_log
 from asyncfilter.report.terminal.eta import Eta, EtaEstimator
-from asyncfilter.report.terminal.progress import DisplayState, draw
+from asyncfilter.report.terminal.progress import DisplayState, LiveDisplay, draw
 from asyncfilter.report.terminal.summary import draw_summary, next_steps
 from tests.kit.jobs import make_bare_job
 
@@ -251,6 +251,20 @@ def log_lines(level: str = "info", **settings: object) -> tuple[LogLines, list[d
     return LogLines(log, job(**settings), level=level), written
 
 
+def test_a_fleet_that_is_waited_for_is_shown_and_logged() -> None:
+    """On a narrow terminal in place of the phase, and in the log as a line of its own."""
+    display = LiveDisplay(Console(file=io.StringIO(), width=40), job())
+    for message in ("starting a Ray here", "joining the Ray", "waiting for 1,000 workers"):
+        event = FleetAwaited(at_unix_s=0.0, what="ray", message=message)
+        display.listeners()[FleetAwaited](event)
+        assert message in text_of(draw(display.view, 40), 40)
+        lines, written = log_lines()
+        lines.listeners()[FleetAwaited](event)
+        assert [(line["event"], line["message"]) for line in written] == [("fleet_awaited", message)]
+    display.end()
+    assert "ending" in text_of(draw(display.view, 40), 40)
+
+
 def failed(code: str, key: str = "a.jpg") -> ImageFailed:
     """An event of a failed image."""
     return ImageFailed(at_unix_s=0.0, seq=1, key=key, code=code, message=f"s3://raw/{key}: it is broken")
@@ -382,6 +396,24 @@ def test_summaries_fit_and_name_the_stop_reason(
     text = text_of(drawn, width)
     assert all(cell_len(line) <= width for line in text.splitlines())
     assert messages.STOP_REASONS[reason].split(":")[0] in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_told"),
+    [
+        ({}, True),
+        ({"convert": True}, False),
+        ({"source": "/photos"}, False),
+        ({"detector": {"kind": "onnx", "model": "m.onnx", "labels": "l.txt"}}, False),
+    ],
+)
+@pytest.mark.parametrize("code", ["image_too_large", "invalid_image_format"])
+def test_a_conversion_is_advised_only_where_there_was_none(code: str, settings: dict[str, Any], is_told: bool) -> None:
+    """A job that converts already, as those of folders do, or whose model reads pixels, is told something else."""
+    drawn = draw_summary(summary(counts=Counts(failed={code: 3}), exit_code=1), job(**settings), width=100)
+    text = text_of(drawn, 100)
+    assert ("convert:" in text) == is_told
+    assert code in text
 
 
 @pytest.mark.parametrize(

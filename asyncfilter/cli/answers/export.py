@@ -12,8 +12,9 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, Target, reviewer_of
-from asyncfilter.cli.manifest_output import CreationDate, check_replaced, command_moment, open_output
+from asyncfilter.cli.manifest_output import CreationDate, command_moment, open_output
 from asyncfilter.cli.manifest_writers import checked_s3_path
+from asyncfilter.cli.nothing import nothing_told
 from asyncfilter.cli.options import (
     STDOUT,
     ResultOptions,
@@ -23,6 +24,7 @@ from asyncfilter.cli.options import (
     refuse_two_for_stdout,
     takes_options,
 )
+from asyncfilter.cli.questions import check_replaced
 from asyncfilter.cli.reading import load_for_answers
 from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.run_lines import read_sizes, sizes_path
@@ -129,7 +131,8 @@ def export(
     checked = chosen.checked()
     place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answers)
     with ExitStack() as stack:
-        exported = stack.enter_context(deferred.AnswerExport(place, checked))
+        with nothing_told(as_json=options.as_json):
+            exported = stack.enter_context(deferred.AnswerExport(place, checked))
         check_replaced([Path(one) for one in (output, config) if one not in {None, STDOUT}], yes=options.yes)
         size_of = stack.enter_context(_sizes(place, exported, format_))
         out = stack.enter_context(open_output(output, yes=True))

@@ -19,6 +19,7 @@ import typer
 from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, Target, reviewer_of
 from asyncfilter.cli.manifest_from_csv import checked_delimiter
+from asyncfilter.cli.nothing import nothing_told
 from asyncfilter.cli.options import ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.reading import load_for_answering
 from asyncfilter.cli.stderr import print_err
@@ -187,7 +188,8 @@ def import_(
     checked = reading.checked()
     reviewer = None if as_ is None else reviewer_of(as_)
     place = deferred.find_answers(target, answers=answers, settings=settings or (), load=load_for_answering)
-    place.check_known()
+    with nothing_told(as_json=options.as_json):
+        place.check_known()
     caution = place.caution()
     with _opened(file) as stream, _named(file):
         found_format = _format(file, stream, format_)

@@ -8,6 +8,7 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, Target, reviewer_of
+from asyncfilter.cli.nothing import nothing_told
 from asyncfilter.cli.options import ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.reading import load_for_answers
 from asyncfilter.cli.terminal import print_out, write_json
@@ -58,7 +59,8 @@ def list_(
     if key is not None and (found := place.key_of(key)) is not None:
         key, bucket = found, place.images.bucket
     person = None if reviewer is None else reviewer_of(reviewer, option="--reviewer")
-    listed = deferred.list_answers(place, Selection(key=key, bucket=bucket, reviewer=person, verdict=verdict))
+    with nothing_told(as_json=options.as_json):
+        listed = deferred.list_answers(place, Selection(key=key, bucket=bucket, reviewer=person, verdict=verdict))
     if options.as_json:
         write_json(deferred.answers_mapping(listed))
     else:

@@ -9,6 +9,7 @@ import typer
 
 from asyncfilter.cli import deferred
 from asyncfilter.cli.answers.options import AnswersFile, As, Target, reviewer_of
+from asyncfilter.cli.nothing import nothing_told
 from asyncfilter.cli.options import ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.reading import load_for_answering
 from asyncfilter.cli.stderr import print_err
@@ -74,7 +75,8 @@ def set_(
     try:
         labels = checked_labels(label) if label else None
         word = deferred.Word(reviewer=reviewer, verdict=person, labels=labels, note=checked_note(note))
-        changed = deferred.set_answer(place, key, word)
+        with nothing_told(_unsaid(key, verdict, reviewer), as_json=options.as_json):
+            changed = deferred.set_answer(place, key, word)
     except BadAnswerError as error:
         raise UsageError(f"--label, --note: {error.message}") from error
     if caution is not None and changed.uid is not None:
@@ -82,11 +84,9 @@ def set_(
     if options.as_json:
         write_json(
             {
-                "key": changed.key,
-                "verdict": verdict.value,
+                **_unsaid(changed.key, verdict, reviewer),
                 "previous": changed.previous,
                 "current": changed.current,
-                "reviewer": reviewer,
                 "uid": changed.uid,
                 "serial": changed.serial,
             }
@@ -96,3 +96,16 @@ def set_(
     if changed.uid is None:
         print_err(f"{changed.key}: {reviewer} has said nothing that could be taken back")
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _unsaid(key: str, verdict: Said, reviewer: str) -> dict[str, object]:
+    """The object of ``--json`` where nothing was written."""
+    return {
+        "key": key,
+        "verdict": verdict.value,
+        "previous": None,
+        "current": None,
+        "reviewer": reviewer,
+        "uid": None,
+        "serial": None,
+    }

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from asyncfilter.cli.manifest_output import check_replaced
 from asyncfilter.cli.model.evaluation_files import SNAPSHOT_FILE, SUMMARY_FILE, Request, check_saved
 from asyncfilter.cli.model.evaluation_html import write_page
 from asyncfilter.cli.model.options import ModelOptions, WaitOptions
 from asyncfilter.cli.options import command_group, help_text, takes_options
+from asyncfilter.cli.questions import check_replaced
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import print_out, write_json
 from asyncfilter.custom_labels.evaluation.comparison import Comparison, compare

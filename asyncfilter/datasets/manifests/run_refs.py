@@ -29,7 +29,7 @@ class RunRefs:
         s3_path: Stands for the source's folder, and for each folder of targets; needed for images that are not in S3.
 
     Raises:
-        UsageError: No image can be in S3, and ``s3_path`` is None.
+        UsageError: No image can be in S3, and ``s3_path`` is None; or all are there, and it is given.
     """
 
     def __init__(self, job: Job, refs: Refs, s3_path: str | None) -> None:
@@ -40,6 +40,9 @@ class RunRefs:
         targets = [action.target for action in job.actions_by_key.values() if action.target is not None]
         roots = {f"{parse_template(target).bucket}/" for target in targets if store_of(target) is not StoreKind.S3}
         self._roots = sorted(roots, key=len, reverse=True)
+        is_useless = job.source.store is StoreKind.S3 and (refs is Refs.SOURCE or not roots)
+        if s3_path is not None and is_useless:
+            raise UsageError("--s3-path is for folders alone", hint="Leave it out: the images are in S3 already.")
 
     def of(self, image: StoredImage) -> str | None:
         """The address of an image; None when it is not there any more, or not below a folder of the job.
@@ -61,10 +64,12 @@ class RunRefs:
     def _in_s3(self, target: str) -> str | None:
         if store_of(target) is StoreKind.S3:
             return target
+        root = next((root for root in self._roots if target.startswith(root)), None)
+        if root is None:
+            return None
         if self._s3_path is None:
             raise _needs_s3_path(target)
-        root = next((root for root in self._roots if target.startswith(root)), None)
-        return None if root is None else join_path(self._s3_path, target.removeprefix(root))
+        return join_path(self._s3_path, target.removeprefix(root))
 
 
 def _needs_s3_path(where: str) -> UsageError:

@@ -33,6 +33,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
         state: The state in S3 that this process owns; None without one.
         workers: What became of the workers of the fleet so far; None without one.
         workers_wanted: Workers that are wanted at the most; None without a fleet.
+        replaced_uid: Of the checkpoint that was moved aside for this run; None where none was.
     """
 
     run_id: str
@@ -47,3 +48,4 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     state: KeptState | None = None
     workers: Callable[[], Workers] | None = None
     workers_wanted: int | None = None
+    replaced_uid: str | None = None

@@ -55,11 +55,13 @@ from asyncfilter.policy.permissions.model_blocks import (
 from asyncfilter.policy.permissions.places import BucketFacts, JobPlaces
 from asyncfilter.policy.permissions.rows import Command, Need
 from asyncfilter.policy.permissions.state_blocks import (
+    answers_owning,
     state_fetching,
     state_looking,
     state_owning,
     state_pruning,
     state_reading,
+    state_seeing,
 )
 
 Block = Callable[[JobPlaces], Iterator[Need]]
@@ -122,6 +124,7 @@ def _both(one: Need, other: Need) -> Need:
 
 
 _EXAMINING: tuple[Block, ...] = (model, own_model, running, assuming, detecting, reading, references)
+_IMPROVING: tuple[Block, ...] = (finding, versions, datasets, entries, training, results, starting)
 
 _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.INIT: (listing,),
@@ -141,7 +144,14 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.EXPORT: (state_reading,),
     Command.PICTURES: (exporting, state_reading),
     Command.REVIEW: (exporting, state_reading),
-    Command.ANSWERS_EXPORT: (sizes, state_reading),
+    Command.ANSWERS_SET: (state_reading,),
+    Command.ANSWERS_LIST: (state_reading,),
+    Command.ANSWERS_MERGE: (state_reading,),
+    Command.ANSWERS_IMPORT: (state_reading, answers_owning),
+    Command.ANSWERS_EXPORT: (state_reading,),
+    Command.ANSWERS_MANIFEST: (sizes, state_reading),
+    Command.AUDIT: (state_reading,),
+    Command.CALIBRATE: (state_reading, answers_owning),
     Command.FROM_RUN: (sizes, state_reading),
     Command.FROM_FOLDERS: (listing,),
     Command.CHECK_IMAGES: (manifest_images,),
@@ -159,10 +169,11 @@ _BLOCKS: Mapping[Command, tuple[Block, ...]] = {
     Command.MODEL_EVALUATE: (finding, versions, results),
     Command.MODEL_START: (finding, versions, starting),
     Command.MODEL_STOP: (finding, versions, stopping),
-    Command.MODEL_IMPROVE: (finding, versions, datasets, entries, training, results, starting),
+    Command.MODEL_IMPROVE: _IMPROVING,
+    Command.MODEL_REVIEWED: (*_IMPROVING, sizes, state_reading),
     Command.MODEL_DELETE: (finding, versions, deleting),
     Command.CHECK: (simulating,),
-    Command.DOCTOR: (own_quota, opt_out),
+    Command.DOCTOR: (own_quota, opt_out, state_seeing),
 }
 """What each command does."""
 

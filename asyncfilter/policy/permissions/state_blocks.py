@@ -7,6 +7,7 @@ among the permissions so that a state that was never made differs from one that 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from asyncfilter.policy.permissions.places import JobPlaces, Place
 from asyncfilter.policy.permissions.rows import Need
@@ -39,10 +40,19 @@ def state_pruning(places: JobPlaces) -> Iterator[Need]:
 def state_owning(places: JobPlaces) -> Iterator[Need]:
     """Owning a state: taking it, committing to it, and deleting what was replaced."""
     for place in places.states:
-        yield from _pruning(place)
-        yield Need(
-            action="s3:PutObject", resource=place.objects, statement="WriteState", why="commit to the state in S3"
-        )
+        yield from _owning(place)
+
+
+def answers_owning(places: JobPlaces) -> Iterator[Need]:
+    """Owning the state of people's answers alone, for a moment."""
+    for place in places.states[1:]:
+        yield from _owning(place)
+
+
+def state_seeing(places: JobPlaces) -> Iterator[Need]:
+    """``doctor``: looking at the state of a checkpoint."""
+    for need in state_looking(places):
+        yield replace(need, without="that is what it reports")
 
 
 # -- Parts of blocks ---------------------------------------------------------------------------------------------------
@@ -51,6 +61,11 @@ def state_owning(places: JobPlaces) -> Iterator[Need]:
 def _reading(place: Place) -> Need:
     why = "read checkpoint and answers in S3"
     return Need(action="s3:GetObject", resource=place.objects, statement="ReadState", why=why)
+
+
+def _owning(place: Place) -> Iterator[Need]:
+    yield from _pruning(place)
+    yield Need(action="s3:PutObject", resource=place.objects, statement="WriteState", why="commit to the state in S3")
 
 
 def _looking(place: Place) -> Iterator[Need]:

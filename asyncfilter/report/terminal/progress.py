@@ -15,7 +15,7 @@ from typing import Self
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
-from asyncfilter.events import Draining, Event, RateChanged, RunStarted
+from asyncfilter.events import Draining, Event, FleetAwaited, RateChanged, RunStarted
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Counts, Progress, StopReason, Workers
 from asyncfilter.report import formatting, messages
@@ -202,7 +202,12 @@ class LiveDisplay:
 
     def listeners(self) -> dict[type[Event], Callable[..., None]]:
         """The listener of each event type."""
-        return {RunStarted: self._started, RateChanged: self._rate_changed, Draining: self._draining}
+        return {
+            FleetAwaited: self._fleet_awaited,
+            RunStarted: self._started,
+            RateChanged: self._rate_changed,
+            Draining: self._draining,
+        }
 
     def tick(self, progress: Progress | None) -> None:
         """Redraw the display; ``progress`` is None before there is any."""
@@ -220,6 +225,13 @@ class LiveDisplay:
         if int(progress.elapsed_s) > self._second:
             self._second = int(progress.elapsed_s)
             self._rates.append(progress.rate_tps)
+
+    def end(self) -> None:
+        """Show that the run ends before it has begun."""
+        self.view.phase = "ending"
+
+    def _fleet_awaited(self, event: FleetAwaited) -> None:
+        self.view.phase = event.message
 
     def _started(self, event: RunStarted) -> None:
         self.view.phase = "examining, nothing is written" if event.dry_run else "examining"

@@ -12,6 +12,7 @@ from rich.table import Table
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Counts, LaneCounts, StopReason, Summary, Verdict, Workers
+from asyncfilter.policy.detectors import PROFILES
 from asyncfilter.report import formatting, messages
 from asyncfilter.report.program import program
 from asyncfilter.report.terminal.facts import Facts
@@ -51,7 +52,7 @@ def draw_summary(
     parts: list[RenderableType] = [_headline(summary, job, style), Text(), _verdicts(summary.counts, width, ascii_only)]
     parts += [Text(), Facts(_fact_rows(summary, job, dry_run=dry_run), label_columns=_LABEL_COLUMNS)]
     if summary.counts.failed:
-        parts += [Text(), _failures(summary.counts, width)]
+        parts += [Text(), _failures(summary.counts, job, width)]
     steps = next_steps(summary, job, dry_run=dry_run) if with_steps else []
     if steps:
         parts += [
@@ -250,14 +251,15 @@ def _lane(name: str, lane: LaneCounts) -> str:
     return f"{text}; closed" if lane.closed else text
 
 
-def _failures(counts: Counts, width: int) -> Table:
+def _failures(counts: Counts, job: Job, width: int) -> Table:
     """One line for each cause, the most frequent first: how many, what it means, what to do."""
     grid = _grid()
     grid.add_column(justify="right")
     grid.add_column(ratio=1)
     ranked = sorted(counts.failed.items(), key=lambda item: -item[1])
+    may_convert = PROFILES[job.detector.kind].is_service and not job.convert
     for index, (code, number) in enumerate(ranked):
-        message = messages.failure(code)
+        message = messages.failure(code, may_convert=may_convert)
         text = Text.assemble((code, "bold"), f": {message.meaning}. ", (message.remedy, "dim"))
         if width < _NARROW:
             text = Text.assemble((code, "bold"), f": {message.meaning}")
