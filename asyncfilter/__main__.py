@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # built in: nothing is read before it
 import os
 import sys
 
-if os.name != "posix":  # before any import of ours, which would end in a traceback there
+if os.name == "posix":
+    # Python's own handler raises KeyboardInterrupt, which is lost in a callback of the import system: the command would
+    # go on, and pay. Until the handlers of this program are there, Ctrl-C ends the process.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+else:  # before any import of ours, which would end in a traceback there
     from asyncfilter.errors import ExitCode
 
     sys.stderr.write(f"asyncfilter: error: Linux or macOS is needed, this system is {os.name!r}\n")
@@ -19,7 +24,7 @@ def main() -> None:
 
     From here to the end of the process, SIGINT, SIGTERM and SIGHUP are received by ``asyncfilter.cli.signals``: Ctrl-C
     has an effect even where the shell makes a background command ignore it. What comes before (the start of the
-    interpreter, and the import of this module) is Python's own.
+    interpreter, and of this package) is Python's own.
     """
     PROCESS.install()
     import atexit  # noqa: PLC0415  nothing comes before the signals

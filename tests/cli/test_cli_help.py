@@ -135,6 +135,23 @@ def test_every_deferred_name_exists(module: Any) -> None:
         module.nowhere  # noqa: B018
 
 
+def test_an_interrupt_before_the_handlers_ends_the_process(tmp_path: Path) -> None:
+    """As a KeyboardInterrupt in a callback of the import system it would be lost, and the command would go on."""
+    early = "import sys, signal, weakref\n"
+    early += "class Held: pass\n"
+    early += "class Early:\n"
+    early += "    def find_spec(self, name, path, target=None):\n"
+    early += "        if name == 'asyncfilter.cli.signals':\n"
+    early += "            one = Held()\n"
+    early += "            ref = weakref.ref(one, lambda _: signal.raise_signal(signal.SIGINT))\n"
+    early += "            del one\n"
+    early += "sys.meta_path.insert(0, Early())\n"
+    (tmp_path / "sitecustomize.py").write_text(early)
+    package = str(Path(asyncfilter.cli.__file__).parents[2])
+    done = call("--version", PATH=os.environ["PATH"], PYTHONPATH=os.pathsep.join([str(tmp_path), package]))
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_a_command_is_imported(tmp_path: Path, number: signal.Signals) -> None:
     """Exit 75 without output: nothing was begun, and the same command can be given again."""
