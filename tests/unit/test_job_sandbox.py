@@ -21,6 +21,7 @@ from asyncfilter.policy.assumed import with_thresholds
 from asyncfilter.policy.globs import KeyFilter
 from asyncfilter.policy.rules import compile_rules
 from asyncfilter.sandbox import BucketSpec
+from asyncfilter.sandbox.loading import drawn_body
 from asyncfilter.sandbox.options import DEFAULT_MODEL_ARN
 from tests.kit.documents import ROOT
 from tests.kit.jobs import make_bare_job
@@ -119,6 +120,18 @@ def test_the_same_seed_gives_the_same() -> None:
     job = make_bare_job()
     one, same, other = (contents_for([job], pictures=30, seed=seed).drawn for seed in (1, 1, 2))
     assert one == same != other
+
+
+def test_the_pictures_of_a_folder_do_not_depend_on_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command in two working directories draws the same files."""
+    found = []
+    for name in ("one", "another"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        job = make_bare_job(source={"uri": str(tmp_path / name / "photos")})
+        local = contents_for([job], pictures=30, seed=1).local
+        found.append([(drawn_body(spec, 1), spec.labels) for _, spec in local])
+    assert found[0] == found[1] != []
 
 
 def test_buckets_are_where_the_detector_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,9 @@ def _is_to_fill(job: Job) -> bool:
 def _source_pictures(job: Job, pictures: int, seed: int) -> Iterator[DrawnSpec]:
     """Pictures that the source includes, where its globs allow any, and a text file that it does not include."""
     bucket, keys, labels = job.source.bucket, SampleKeys(job.source), SampleLabels(job, seed)
-    chance = random.Random(f"{seed} {uri_of(bucket, job.source.prefix)}")
+    folder = job.source.folder
+    place = uri_of(bucket, job.source.prefix) if folder is None else os.path.relpath(folder)
+    chance = random.Random(f"{seed} {place}")
     listed = keys_of_list(job.source, pictures)
     named: list[str] = []
     for number in range(1, (len(listed) if listed else pictures) + 1):
@@ -139,9 +142,12 @@ def _source_pictures(job: Job, pictures: int, seed: int) -> Iterator[DrawnSpec]:
 
 
 def _local(spec: DrawnSpec) -> LocalPicture:
-    """The file of a picture; its path in place of the key makes it differ from those of other folders."""
+    """The file of a picture; its path in place of the key makes it differ from those of other folders.
+
+    The path is that from the working directory: the same command draws the same pictures wherever it is given.
+    """
     path = folder_of(spec.bucket) / spec.key
-    return LocalPicture(path, spec._replace(bucket="", key=str(path)))
+    return LocalPicture(path, spec._replace(bucket="", key=os.path.relpath(path)))
 
 
 def _subject(uri: str) -> str:
