@@ -201,7 +201,7 @@ def test_export_selects_and_writes_files_whole(workspace: Workspace, finished: d
     assert workspace.summary(*wanted)["lines"] == sum(finished["failed"].values())
     with (workspace.folder / "failed.csv").open(newline="") as file:
         assert {row["error"] for row in csv.DictReader(file)} == set(finished["failed"])
-    assert workspace(*wanted).returncode == 2
+    assert workspace(*wanted).returncode == 130
     assert workspace(*wanted, "--yes").returncode == 0
     assert not list(workspace.folder.glob("*.part"))
 
