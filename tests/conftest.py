@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cache
 
@@ -9,8 +10,10 @@ import botocore.session
 import pytest
 from hypothesis import settings
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("asyncfilter", deadline=None)
+# How long an example takes says more about the machine than about the code. ``make test`` draws the same examples each
+# time, so that only a change of the code can change its result; ``make fuzz`` and EXPLORE=1 draw new ones.
+explores = bool({"FUZZ_EXAMPLES", "EXPLORE"} & os.environ.keys())
+settings.register_profile("asyncfilter", deadline=None, derandomize=not explores)
 settings.load_profile("asyncfilter")
 
 

@@ -43,6 +43,14 @@ CAUTIONED: dict[str, Mistake] = {
     "a fraction below not": Mistake(
         _rules({"keep": {"any": "Robin", "not": {"any": "Person", "confidence": 0.5}}}), "has confidence: 0.5"
     ),
+    "a confidence that everything reaches": Mistake(
+        _rules({"keep": {"any": "Robin", "confidence": 0}}),
+        "rules[0] (keep) has confidence: 0, which any label reaches",
+    ),
+    "a label twice in another case": Mistake(
+        _rules({"keep": {"any": ["Robin", "Bird", "robin"]}}),
+        "rules[0] (keep) has one label more than once in any (Robin, robin)",
+    ),
     "a confidence that nothing reaches": Mistake(
         _rules({"keep": {"any": "Robin", "confidence": 100}}), "rules[0] (keep) has confidence: 100"
     ),

@@ -138,10 +138,13 @@ class StateSweep:
         return process.poll() in {None, -signal.SIGKILL}
 
     def _started(self, machine: Workspace) -> subprocess.Popen[str]:
-        """A run that has paid for something, or has ended; the machine that was cut off before is awake by then."""
-        before = self._billed()
+        """A run that has paid for something, or has ended; the machine that was cut off before is awake by then.
+
+        Its own calls count: those that a machine had sent before it was cut off may be billed later, and would wake it
+        before another one has the state.
+        """
         process = machine.start("run", "job.yaml", "--json")
-        while process.poll() is None and self._billed() == before:
+        while process.poll() is None and not self._attempts(machine):
             time.sleep(0.05)
         if self._frozen is not None:
             self._wake(self._frozen)
@@ -155,7 +158,8 @@ class StateSweep:
         code, _, err = ended(frozen.process)
         what = f"job {self._jobs}, {self.losses} losses: the machine that was cut off"
         after = self._attempts(frozen.machine)
-        self.sweep.check(after == before, f"{what} paid {after - before} times beside the next one")
+        paid = f"{what} paid {after - before} times beside the next one, exit {code}: {err[-400:]}"
+        self.sweep.check(after == before, paid)
         self.sweep.check(code == 3 or not frozen.owns, f"{what} gave exit {code}: {err[-400:]}")
         shutil.rmtree(frozen.machine.folder)
 

@@ -82,6 +82,8 @@ MANIFESTS = [manifest_of(DATA), manifest_of(DATA, format_="Parquet"), manifest_o
 @example(MANIFESTS[0].replace(b"raw", b"\xff", 1))
 @example(MANIFESTS[0].replace(b'"1795741200000"', b"9" * 5000))
 @example(b"[" * 200_000)
+@example(MANIFESTS[0].replace(b"arn:aws:", b"arn:aws:" * 500, 1))
+@example(MANIFESTS[0].replace(b'"CSV"', b'"' + b"CSV" * 5000 + b'"'))
 def test_the_manifest_of_an_inventory_is_read_or_refused(body: bytes) -> None:
     """And the message about it is short enough for a terminal."""
     try:

@@ -48,6 +48,16 @@ def test_facts_of_the_codes_follow_their_names() -> None:
         assert facts.hint.endswith(".")
 
 
+def test_a_message_stays_short() -> None:
+    """A name may be as long as its line: a terminal and a log need not show all of it."""
+    name = "x" * 90_000
+    metadata = {"type": "groundtruth/image-classification", "class-name": name, "confidence": 1}
+    line = {"source-ref": "s3://pictures/a", name: 1, f"{name}-metadata": metadata, "label": 1, "label-metadata": {}}
+    (checked,) = read_manifest(io.BytesIO(encoded(line)))
+    assert checked.findings
+    assert max(len(found.message) for found in checked.findings) <= 1001
+
+
 def test_repeated_addresses() -> None:
     """The message names the earlier line; a line that was dropped itself does not count."""
     first = encoded(image_line(source_ref="s3://pictures/a"))

@@ -49,7 +49,7 @@ def entry_of(
     if text.startswith(S3):
         bucket, slash, key = text.removeprefix(S3).partition("/")
         if not slash:
-            raise UsageError(f"{where}: expected s3://bucket/key, found {text!r}")
+            raise UsageError(f"{where}: expected s3://bucket/key, found {text[:200]!r}")
     elif text.startswith(FOLDER):
         bucket, key = FOLDER, text.removeprefix(FOLDER)
     elif text.startswith("arn:") or "://" in text[:12]:

@@ -79,10 +79,10 @@ def read_manifest(name: str, content: bytes) -> InventoryManifest:
     arn = _ARN.match(read.destination_bucket)
     if arn is None:
         raise UsageError(
-            f"{name}: expected the ARN of a bucket in destinationBucket, found {read.destination_bucket!r}"
+            f"{name}: expected the ARN of a bucket in destinationBucket, found {read.destination_bucket[:200]!r}"
         )
     if read.file_format.upper() not in _FORMATS:
-        raise UsageError(f"{name}: expected CSV, Parquet or ORC in fileFormat, found {read.file_format!r}")
+        raise UsageError(f"{name}: expected CSV, Parquet or ORC in fileFormat, found {read.file_format[:200]!r}")
     columns = tuple(map(_name, read.file_schema.split(","))) if read.file_format.upper() == "CSV" else ()
     if columns and not {"bucket", "key"} <= set(columns):
         raise UsageError(f"{name}: expected Bucket and Key in fileSchema, found {read.file_schema[:200]!r}")

@@ -84,6 +84,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return text if self.line is None else f"{self.line}: {text}"
 
 
+_MAX_CHARS = 1000
+"""Of a message: names in a manifest may be as long as its lines."""
+
+
 def finding(
     code: str,
     message: str,
@@ -106,7 +110,7 @@ def finding(
         scope=scope,
         attribute=attribute,
         index=index,
-        message=message,
+        message=message if len(message) <= _MAX_CHARS else f"{message[:_MAX_CHARS]}…",
         hint=hint or facts.hint,
     )
 

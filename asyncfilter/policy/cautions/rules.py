@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from asyncfilter.job.spec import Area, Assumed, Condition, Count, Job, nested_conditions
@@ -125,7 +126,13 @@ def odd_conditions(job: Job) -> Iterator[str]:
     """Thresholds and numbers that are allowed but seldom meant; one sentence a rule and kind."""
     for index, rule in enumerate(job.rules):
         conditions = tuple(nested_conditions(rule.conditions))
-        for sentences in (_confidences(job, conditions), _too_many_labels(job, conditions), _measures(conditions)):
+        for sentences in (
+            _confidences(job, conditions),
+            _no_limits(conditions),
+            _repeated_names(conditions),
+            _too_many_labels(job, conditions),
+            _measures(conditions),
+        ):
             yield from (f"rules[{index}] ({rule.verdict}) {sentence}" for sentence in sentences)
 
 
@@ -147,6 +154,22 @@ def _confidences(job: Job, conditions: Sequence[Condition]) -> Iterator[str]:
         )
     if any(pct >= 100 for pct in written):
         yield "has confidence: 100, which only labels without any doubt reach; for nearly certain ones write 99"
+
+
+def _no_limits(conditions: Sequence[Condition]) -> Iterator[str]:
+    """A confidence of 0, unless it is that of ``none``, where it is the strictest one and may be meant."""
+    if any(condition.confidence_pct == 0 and (condition.any or condition.all) for condition in conditions):
+        yield "has confidence: 0, which any label reaches, however unsure; leave it out for the default"
+
+
+def _repeated_names(conditions: Sequence[Condition]) -> Iterator[str]:
+    """A list that has a name twice probably lacks another one."""
+    for condition in conditions:
+        for key, names in (("any", condition.any), ("all", condition.all), ("none", condition.none)):
+            counts = Counter(name.casefold() for name in names)
+            if repeated := [name for name in names if counts[name.casefold()] > 1]:
+                shown = ", ".join(dict.fromkeys(repeated))
+                yield f"has one label more than once in {key} ({shown}): upper and lower case make no difference"
 
 
 def _too_many_labels(job: Job, conditions: Sequence[Condition]) -> Iterator[str]:

@@ -23,6 +23,9 @@ from asyncfilter.report.terminal.text import Text
 
 Row = tuple[str, str | Text]
 
+_SAMPLE = 200
+"""Images that are suggested for a sample: enough for a hit rate within some seven percent."""
+
 # -- For scripts -------------------------------------------------------------------------------------------------------
 
 
@@ -180,8 +183,10 @@ def _rows(job: Job, found: PlanResult) -> Iterator[Row]:
         return
     path = shlex.quote(str(job.path or "JOB"))
     steps = [f"{program()} run {path}"]
-    if found.sample is None and found.plan_inputs.survey.unpaid:
-        steps.insert(0, f"{program()} plan {path} --sample 200   estimates how many match, before you pay for all")
+    unpaid = found.plan_inputs.survey.unpaid
+    if found.sample is None and unpaid:
+        sample = f"{program()} plan {path} --sample {min(_SAMPLE, unpaid)}"
+        steps.insert(0, f"{sample}   estimates how many match, before you pay for all")
     yield from zip(("next", ""), steps, strict=False)
 
 
