@@ -50,7 +50,7 @@ from asyncfilter.fleet.messages import (
     worker_frame,
 )
 from asyncfilter.fleet.transit import BATCH_S, TURN_S, Transit
-from asyncfilter.fleet.wires import HEARD_S, SILENCE_S
+from asyncfilter.fleet.wires import HEARTBEAT_S, SILENCE_S
 from asyncfilter.model import ObjectRef
 from asyncfilter.ports.examine import BoundedPreparation, Detector, Preparation, Prepared
 
@@ -192,7 +192,7 @@ class Examiner:
             self._obey(session, message)
 
     async def give(self, session: str) -> bytes:
-        """The next frame for a session; at the latest after ``HEARD_S``, also without a message."""
+        """The next frame for a session; at the latest after ``HEARTBEAT_S``, also without a message."""
         found = self._session
         if found is None or found.name != session:
             await self._clock.sleep(BATCH_S)  # its greeting may be on its way
@@ -200,7 +200,7 @@ class Examiner:
         self._tell_kept(found)
         if not found.waiting:
             found.changed = anyio.Event()
-            with anyio.move_on_after(HEARD_S):
+            with anyio.move_on_after(HEARTBEAT_S):
                 await found.changed.wait()
                 await self._clock.sleep(BATCH_S)
         return worker_frame(session, take_fitting(found.waiting))

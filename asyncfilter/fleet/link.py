@@ -21,7 +21,7 @@ from asyncfilter.fleet.faults import error_of
 from asyncfilter.fleet.outbox import Outbox
 from asyncfilter.fleet.sessions import SessionEndedError, hold
 from asyncfilter.fleet.window import Window
-from asyncfilter.fleet.wires import HEARD_S, SILENCE_S, Loss, Wire
+from asyncfilter.fleet.wires import HEARTBEAT_S, SILENCE_S, Loss, Wire
 from asyncfilter.model import Detection, ObjectRef
 
 _STOOD_STILL_S = 1.0
@@ -248,7 +248,7 @@ class Link:
             except SessionEndedError as ended:
                 if self._end_session(ended.reason) or ended.is_final:
                     return
-            await self._clock.sleep(HEARD_S)
+            await self._clock.sleep(HEARTBEAT_S)
 
     async def _hold_session(self) -> None:
         self._session = secrets.token_hex(8)
@@ -281,9 +281,9 @@ class Link:
         """End the session when the worker is silent, or does not answer an ask in time."""
         began_s = checked_s = self._now()
         while True:
-            await self._clock.sleep(HEARD_S)
+            await self._clock.sleep(HEARTBEAT_S)
             now_s = self._now()
-            if now_s - checked_s > HEARD_S + _STOOD_STILL_S:
+            if now_s - checked_s > HEARTBEAT_S + _STOOD_STILL_S:
                 self._heard_s = now_s
             elif now_s - self._heard_s > SILENCE_S:
                 raise SessionEndedError(Loss.SILENCE)
@@ -354,7 +354,7 @@ class Link:
             self.held.discard(ask.held)
         elif message.why == "full":
             # It would be the one with most room, and return every turn.
-            self._rest(until_s=self._now() + HEARD_S)
+            self._rest(until_s=self._now() + HEARTBEAT_S)
         self._finish(message.id, message.late_s, NotSentError(f"{self.name} returned a turn: {message.why}"))
 
     def _rest(self, *, until_s: float) -> None:

@@ -9,7 +9,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.errors import NotSentError
 from asyncfilter.fleet import messages
 from asyncfilter.fleet.transit import BATCH_S
-from asyncfilter.fleet.wires import HEARD_S
+from asyncfilter.fleet.wires import HEARTBEAT_S
 
 _FRAME_ASKS = 32
 """An attempt goes with the frame that is being filled anyway, while that has fewer messages: what Ray takes for a frame
@@ -40,7 +40,7 @@ class Outbox:
         self._is_urgent = True
 
     def put(self, message: messages.HeadMessage, *, is_urgent: bool = True) -> msgspec.Raw:
-        """Send a message: soon, or where that can wait with the next frame, of which one goes each ``HEARD_S``.
+        """Send a message: soon, or where that can wait with the next frame, of which one goes each ``HEARTBEAT_S``.
 
         Raises:
             NotSentError: It fits into no frame.
@@ -59,7 +59,7 @@ class Outbox:
         """The messages of the next frame, once it is to be sent; none where there is only to be shown that we live."""
         if not self._is_urgent:
             self._asked = anyio.Event()
-            with anyio.move_on_after(HEARD_S):
+            with anyio.move_on_after(HEARTBEAT_S):
                 await self._asked.wait()
                 await self._clock.sleep(BATCH_S)
         fitting = messages.take_fitting(self._waiting)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from asyncfilter.errors import AsyncFilterError
 
-HEARD_S = 0.5
+HEARTBEAT_S = 0.5
 """Every end sends a frame at least this often while a session lives."""
 
 SILENCE_S = 5.0
@@ -66,7 +66,7 @@ class Wire(Protocol):
         ...
 
     async def receive(self, session: str) -> bytes:
-        """The next frame that the worker has for ``session``; an empty one at the latest after ``HEARD_S``.
+        """The next frame that the worker has for ``session``; an empty one at the latest after ``HEARTBEAT_S``.
 
         Raises:
             WireLostError: There will be none.

@@ -17,7 +17,7 @@ from asyncfilter.clock import Clock
 from asyncfilter.fleet.examiner import Examiner, ExaminerPorts
 from asyncfilter.fleet.kept import KeptAnswers
 from asyncfilter.fleet.messages import FrameError, Hello, worker_frame
-from asyncfilter.fleet.wires import HEARD_S, Loss, WireLostError
+from asyncfilter.fleet.wires import HEARTBEAT_S, Loss, WireLostError
 from asyncfilter.testing.virtual import LoopClock
 
 VERSION = "memory"
@@ -111,7 +111,7 @@ class MemoryWorker:
         """The next frame of it."""
         examiner = self.examiner
         if examiner is None:
-            await self.clock.sleep(HEARD_S)
+            await self.clock.sleep(HEARTBEAT_S)
             return worker_frame(session, [])
         frame = await examiner.give(session)
         await self.wait_awake()
