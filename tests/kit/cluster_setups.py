@@ -57,9 +57,10 @@ def poison(proofs: Proofs) -> None:
             while not fleet.has_ended:
                 killed.update(*(kill_decoders(pid, size) for pid in fleet.workers()))
                 time.sleep(0.005)
+            seen["decoders killed"] = len(killed)  # fewer than three: the machine was too busy to see one decode
             summary = fleet.end(1)
             repeated = fleet.workspace.billed() - (PICTURES - 1)  # bytes have no key to count by
-            seen |= {"decoders killed": len(killed), "calls repeated": repeated, "failed": summary["failed"]}
+            seen |= {"calls repeated": repeated, "failed": summary["failed"]}
             proofs.check(summary["failed"] == {"worker_lost": 1}, f"failed {summary['failed']}")
             proofs.check(repeated == 0, f"{repeated} calls repeated")
 
