@@ -285,7 +285,7 @@ def upload_equal_pictures(sandbox: SandboxProcess) -> None:
 
 def upload_pictures(sandbox: SandboxProcess, poison: int) -> int:
     """Pictures that need to be converted; returns the size of the one at ``poison``, which takes long to decode."""
-    large = noise("WEBP", 5000, 5000)
+    large = noise("WEBP", 3800, 3800)
     with boto_client(sandbox, "s3") as s3:
         for number in range(PICTURES):
             body = large if number == poison else noise("WEBP", 100 + number, 100)
