@@ -37,9 +37,9 @@ _OWN_PICTURES = 120
 _OTHER_VERSION = "import asyncfilter; asyncfilter.__version__ = '0.0.1'\n"
 _OTHER_JOB = """\
 import msgspec
-from asyncfilter.wiring.fleet_actor import ExaminerActor
-hello = ExaminerActor._hello
-ExaminerActor._hello = lambda self: msgspec.structs.replace(hello(self), fingerprint="0" * 64)
+from asyncfilter.wiring import fleet_actor
+hello = fleet_actor._hello
+fleet_actor._hello = lambda spec: msgspec.structs.replace(hello(spec), fingerprint="0" * 64)
 """
 _NO_RAY = "import sys; sys.modules['ray'] = None\n"
 

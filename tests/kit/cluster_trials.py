@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from asyncfilter.sandbox import BucketSpec, Latency, SandboxOptions, SandboxProcess, SyntheticSpec
@@ -304,10 +305,11 @@ def copy_checkpoint(source: Trial, target: Trial) -> None:
 
 
 def shim(trial: Trial, text: str) -> str:
-    """A Python path whose processes begin with ``text``."""
+    """A Python path whose processes begin with ``text``, and end at once when it fails: else it would change nothing."""
     folder = trial.workspace.folder / "shim"
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(text)
+    guarded = f"try:\n{indent(text, '    ')}except Exception:\n    import os, traceback\n"
+    (folder / "sitecustomize.py").write_text(f"{guarded}    traceback.print_exc()\n    os._exit(99)\n")
     return f"{folder}:{Path.cwd()}"
 
 
