@@ -305,7 +305,7 @@ def copy_checkpoint(source: Trial, target: Trial) -> None:
 
 
 def shim(trial: Trial, text: str) -> str:
-    """A Python path whose processes begin with ``text``, and end at once when it fails: else it would change nothing."""
+    """A Python path whose processes begin with ``text``, and end at once when it fails: else nothing would show it."""
     folder = trial.workspace.folder / "shim"
     folder.mkdir()
     guarded = f"try:\n{indent(text, '    ')}except Exception:\n    import os, traceback\n"
