@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from asyncfilter.datasets.exports.images import COLUMNS, write_csv, write_jsonl
 from asyncfilter.model import ActionKind, Box, Decision, Detection, Failure, Instance, Label, Verdict
 from asyncfilter.records.images import DoneEffect, StoredImage
+from tests.kit.fuzzing import MIB
 
 ROBIN = Detection(
     (
@@ -140,10 +141,10 @@ def test_lines_are_written_as_they_come() -> None:
         return (image(id=id_) for id_ in range(count))
 
     peaks = []
-    for count in (100, 5000):
+    for count in (100, 20_000):
         tracemalloc.start()
         write_jsonl(many(count), NullFile(), bucket="raw")
         write_csv(many(count), NullFile(), bucket="raw")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 2 * peaks[0]
+    assert peaks[1] < peaks[0] + MIB  # what other tests have left to the collector is some hundred kB
