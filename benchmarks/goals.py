@@ -130,11 +130,6 @@ def _ends(results: Results, end: str) -> list[Mapping[str, Any]]:
 # -- Lanes and fleets --------------------------------------------------------------------------------------------------
 
 
-def _head_times(results: Results) -> float | None:
-    fleet = results["fleet"]
-    return None if fleet["head_ms"] is None else float(fleet["head_ms"] / fleet["alone_ms"])
-
-
 def _beside_cut(results: Results) -> float:
     """The least share of a lane while another one is cut."""
     shares = [lane["share_beside_cut"] for lane in results["lanes"]["lanes"].values()]
@@ -251,7 +246,7 @@ GOALS = (
     ),
     Goal(
         what="head of a fleet, by reference, processor time an image, times that of one process alone",
-        figure=_head_times,
+        figure=lambda results: results["fleet"]["head_times_alone"],
         goal=1.2,
         digits=2,
     ),

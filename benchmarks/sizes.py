@@ -17,7 +17,8 @@ class Sizes:
         list_ours, list_peer: Listed keys; the processor time per key is compared.
         ranged: Keys that are listed in ranges.
         lanes_s: Seconds for which three lanes are measured, twice.
-        fleet_s: Seconds for which the head of a fleet is measured by reference.
+        fleet_rounds: Rounds in which the head of a fleet is measured; ``fleet_by_reference``: images of a run by
+            reference; ``fleet_converted``: small pictures that its workers convert.
         fleet_workers: Workers that join one head; ``fleet_images``: images that they examine then.
         quotas_tps: Real quotas, by the rate that the peer is given: ``right`` is the real quota, ``half`` is twice the
             real quota, ``unknown`` is a rate far above it.
@@ -47,7 +48,9 @@ class Sizes:
     list_peer: int
     ranged: int
     lanes_s: float
-    fleet_s: float
+    fleet_rounds: int
+    fleet_by_reference: int
+    fleet_converted: int
     fleet_workers: int
     fleet_images: int
     quotas_tps: dict[str, tuple[int, ...]]
@@ -81,7 +84,9 @@ FULL = Sizes(
     list_peer=100_000,
     ranged=1_000_000,
     lanes_s=25.0,
-    fleet_s=20.0,
+    fleet_rounds=3,
+    fleet_by_reference=40_000,
+    fleet_converted=4_000,
     fleet_workers=1_000,
     fleet_images=2_000,
     quotas_tps={"right": (5, 50, 500, 2_000, 5_000), "half": (5, 50, 500, 2_000), "unknown": (5, 50, 500, 2_000)},
@@ -115,7 +120,9 @@ QUICK = Sizes(
     list_peer=5_000,
     ranged=50_000,
     lanes_s=4.0,
-    fleet_s=4.0,
+    fleet_rounds=1,
+    fleet_by_reference=4_000,
+    fleet_converted=200,
     fleet_workers=50,
     fleet_images=200,
     quotas_tps={"right": (5, 50), "half": (50,), "unknown": (50,)},

@@ -1,18 +1,21 @@
 """Processor time of the command's process, the head of a fleet: beside one process alone, and with conversion.
 
 Two workers on a Ray that the command starts, all on the cores of this machine. Only the head's own process is measured,
-between two moments of a run; neither Ray's processes nor the workers count. Without Ray nothing is measured.
+between two moments of a run; neither Ray's processes nor the workers count. No rate is set, so that all are as fast as
+the machine lets them: at a low rate most of the time is that of rounds and commits, however few images these have, with
+workers and without. Without Ray nothing is measured.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncfilter.sandbox import SandboxProcess
 from benchmarks.answers import CLEAN, RAW
@@ -21,47 +24,72 @@ from benchmarks.peers.ours import command
 from benchmarks.process import BenchmarkError, Process, cpu_s
 from benchmarks.workloads.pictures import fill
 from benchmarks.workloads.quota import LATENCY
+from benchmarks.workloads.whole import UNBOUNDED_TPS
 
-TPS = 300.0
 CLUSTER = {"engine": "ray", "workers": 2, "per_worker": {"cpus": 1}, "send": "all"}
-RAMP_S = 8.0
+CONVERTED_PX = (256, 192)
+"""Pictures that two cores convert at the rate at which a fleet converts large ones."""
 _START_S = 300.0
-_LOOK_S = 0.05
+_LOOK_S = 0.02
+
+
+class Head(NamedTuple):
+    """What one process took.
+
+    Attributes:
+        cpu_ms: Processor time an image.
+        per_s: Images a second meanwhile.
+    """
+
+    cpu_ms: float
+    per_s: float
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Milliseconds of processor time an image: by reference alone and with workers, and with workers that convert."""
-    if find_spec("ray") is None:
-        return {"tps": TPS, "alone_ms": None, "head_ms": None, "converting_head_ms": None}
+    """Medians of rounds: a process alone and a head by reference, in turn, and a head whose workers convert."""
+    alone: list[Head] = []
+    heads: list[Head] = []
+    converting: list[Head] = []
+    if find_spec("ray") is not None:
+        for _ in range(bench.sizes.fleet_rounds):
+            alone.append(_by_reference(bench, "local"))
+            heads.append(_by_reference(bench, "ray"))
+            converting.append(_converting(bench))
     return {
-        "tps": TPS,
-        "alone_ms": _by_reference(bench, "local"),
-        "head_ms": _by_reference(bench, "ray"),
-        "converting_head_ms": _converting(bench),
+        "alone_ms": _median([one.cpu_ms for one in alone], 3),
+        "alone_per_s": _median([one.per_s for one in alone], 0),
+        "head_ms": _median([head.cpu_ms for head in heads], 3),
+        "head_per_s": _median([head.per_s for head in heads], 0),
+        "head_times_alone": _median([head.cpu_ms / one.cpu_ms for one, head in zip(alone, heads, strict=True)], 3),
+        "converting_head_ms": _median([head.cpu_ms for head in converting], 3),
+        "converting_head_per_s": _median([head.per_s for head in converting], 0),
     }
 
 
-def _by_reference(bench: Bench, where: str) -> float:
-    seconds = bench.sizes.fleet_s
-    with bench.sandbox(int(TPS * (RAMP_S + seconds)), latency=LATENCY) as sandbox:
-        job = _job(bench.new_folder(), f"s3://{RAW}/", {"keep": {"copy": f"s3://{CLEAN}/{{key}}"}}, bench, tps=TPS)
+def _median(figures: Sequence[float], digits: int) -> float | None:
+    return round(statistics.median(figures), digits) if figures else None
+
+
+def _by_reference(bench: Bench, where: str) -> Head:
+    """Of images in a bucket; the first quarter and the last images are not measured."""
+    images = bench.sizes.fleet_by_reference
+    with bench.sandbox(images, latency=LATENCY) as sandbox:
+        job = _job(bench.new_folder(), f"s3://{RAW}/", {"keep": {"copy": f"s3://{CLEAN}/{{key}}"}}, bench)
         with _running(job, where, sandbox) as process:
-            time.sleep(RAMP_S)
-            return _measured(process, sandbox, until_s=time.monotonic() + seconds)
+            return _measured(process, sandbox, images)
 
 
-def _converting(bench: Bench) -> float:
-    """Of pictures in a folder that the service would reject; the first and the last ones are not measured."""
-    pictures, count = bench.new_folder(), bench.sizes.conversions
-    fill(pictures, "WEBP", count)
+def _converting(bench: Bench) -> Head:
+    """Of pictures in a folder that the service would reject."""
+    pictures, images = bench.new_folder(), bench.sizes.fleet_converted
+    fill(pictures, "WEBP", images, CONVERTED_PX)
     with bench.sandbox(1) as sandbox:
-        job = _job(bench.new_folder(), str(pictures), {}, bench, tps=10_000.0, convert=True)
+        job = _job(bench.new_folder(), str(pictures), {}, bench, convert=True)
         with _running(job, "ray", sandbox) as process:
-            _await(sandbox, process, count // 8)
-            return _measured(process, sandbox, calls=count * 3 // 4)
+            return _measured(process, sandbox, images)
 
 
-def _job(folder: Path, source: str, actions: Mapping[str, object], bench: Bench, *, tps: float, **keys: object) -> Path:
+def _job(folder: Path, source: str, actions: Mapping[str, object], bench: Bench, **keys: object) -> Path:
     document = {
         "version": 1,
         "name": "fleet",
@@ -70,7 +98,7 @@ def _job(folder: Path, source: str, actions: Mapping[str, object], bench: Bench,
         "rules": [{"keep": {"any": [bench.answers.label], "confidence": bench.answers.confidence_pct}}],
         "otherwise": "reject",
         "actions": actions,
-        "limits": {"tps": tps},
+        "limits": {"tps": UNBOUNDED_TPS},
         "cluster": CLUSTER,
         **keys,
     }
@@ -91,23 +119,21 @@ def _running(job: Path, where: str, sandbox: SandboxProcess) -> Iterator[Process
             raise BenchmarkError(f"{started} ended with {ran.exit_code}: {process.complaint()}")
 
 
-def _measured(
-    process: Process, sandbox: SandboxProcess, *, until_s: float = float("inf"), calls: int | None = None
-) -> float:
-    """Milliseconds of processor time for each call, until a moment or a number of calls."""
-    cpu_before_s, calls_before = cpu_s(process.pid), detections(sandbox)
-    while time.monotonic() < until_s and (calls is None or detections(sandbox) < calls):
-        time.sleep(_LOOK_S)
+def _measured(process: Process, sandbox: SandboxProcess, images: int) -> Head:
+    """From the first quarter of the images to the last sixteenth."""
+    _await(sandbox, images // 4)
+    began_s, cpu_before_s, calls_before = time.monotonic(), cpu_s(process.pid), detections(sandbox)
+    _await(sandbox, images - images // 16)
     made = detections(sandbox) - calls_before
-    if not made:
+    if made <= 0:
         raise BenchmarkError(f"no call was made: {process.complaint()}")
-    return round((cpu_s(process.pid) - cpu_before_s) * 1000 / made, 3)
+    return Head((cpu_s(process.pid) - cpu_before_s) * 1000 / made, made / (time.monotonic() - began_s))
 
 
-def _await(sandbox: SandboxProcess, process: Process, calls: int) -> None:
+def _await(sandbox: SandboxProcess, calls: int) -> None:
     """Return once so many calls were made."""
     until_s = time.monotonic() + _START_S
     while detections(sandbox) < calls:
         if time.monotonic() > until_s:
-            raise BenchmarkError(f"too few calls in {_START_S:g} s: {process.complaint()}")
+            raise BenchmarkError(f"too few calls in {_START_S:g} s")
         time.sleep(_LOOK_S)

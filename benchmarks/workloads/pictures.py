@@ -138,20 +138,20 @@ def write_job(pictures: Path, folder: Path, **sections: Any) -> Path:
 # -- Pictures ----------------------------------------------------------------------------------------------------------
 
 
-def fill(folder: Path, kind: str, number: int) -> None:
+def fill(folder: Path, kind: str, number: int, size_px: tuple[int, int] = SIZE_PX) -> None:
     """Write pictures of one format; of ``BOMB``, some sound ones and many that ask for as much memory as they can."""
     for index in range(number):
         if kind == "BOMB" and index % 4:
             bomb(folder, index)
         else:
-            drawn(index).save(folder / f"{index:04}.img", "WEBP" if kind == "BOMB" else kind, quality=90)
+            drawn(index, size_px).save(folder / f"{index:04}.img", "WEBP" if kind == "BOMB" else kind, quality=90)
 
 
-def drawn(index: int) -> Image.Image:
+def drawn(index: int, size_px: tuple[int, int] = SIZE_PX) -> Image.Image:
     """A picture with soft shapes and some grain, which takes as many bytes as a photograph."""
     rng = Random(index)
-    shapes = Image.frombytes("RGB", (16, 12), rng.randbytes(16 * 12 * 3)).resize(SIZE_PX, Image.Resampling.BICUBIC)
-    grain = Image.frombytes("L", (400, 300), rng.randbytes(400 * 300)).resize(SIZE_PX).convert("RGB")
+    shapes = Image.frombytes("RGB", (16, 12), rng.randbytes(16 * 12 * 3)).resize(size_px, Image.Resampling.BICUBIC)
+    grain = Image.frombytes("L", (400, 300), rng.randbytes(400 * 300)).resize(size_px).convert("RGB")
     return Image.blend(shapes, grain, 0.1)
 
 
