@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 import anyio
 
 from asyncfilter.aws.access.identity import identify
-from asyncfilter.aws.access.simulation import Evaluation, Question, simulate
+from asyncfilter.aws.access.simulation import EvalDecision, Question, simulate
 from asyncfilter.aws.clients.error_response import ErrorResponse, ErrorResponseError
 from asyncfilter.aws.clients.protocols import S3Api
 from asyncfilter.aws.errors import classify, denied_action
@@ -32,8 +32,8 @@ _PATIENCE_S = 5.0
 _WRITE = "s3:PutObject"
 _IMPOSSIBLE_ETAG = "0" * 32
 _WHY = {
-    Evaluation.EXPLICIT_DENY: "a policy denies it to the caller, at least under some condition",
-    Evaluation.IMPLICIT_DENY: "no policy of the caller allows it; that of the bucket may",
+    EvalDecision.EXPLICIT_DENY: "a policy denies it to the caller, at least under some condition",
+    EvalDecision.IMPLICIT_DENY: "no policy of the caller allows it; that of the bucket may",
 }
 
 

@@ -11,7 +11,7 @@ from asyncfilter.cli.manifest_images import checked_images
 from asyncfilter.cli.manifest_input import Region, open_manifest
 from asyncfilter.cli.options import Profile, ResultOptions, command_group, help_text, takes_options
 from asyncfilter.cli.terminal import write_json, write_lines
-from asyncfilter.datasets.check import Contents, check_dataset, check_mapping, is_usable
+from asyncfilter.datasets.check import DatasetContents, check_dataset, check_mapping, is_usable
 from asyncfilter.datasets.manifests.line_checks import read_manifest
 from asyncfilter.errors import ExitCode
 from asyncfilter.job.spec import Aws
@@ -59,12 +59,12 @@ def check(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _contents(name: str, *, images: bool, aws: Aws) -> Contents:
+def _contents(name: str, *, images: bool, aws: Aws) -> DatasetContents:
     """What a manifest holds, from one pass over its lines."""
     with ExitStack() as stack:
         manifest = stack.enter_context(open_manifest(name, aws=aws))
         known = stack.enter_context(checked_images(manifest, aws=aws)) if images else None
-        contents = Contents(manifest.size_bytes, known)
+        contents = DatasetContents(manifest.size_bytes, known)
         for checked in read_manifest(manifest.stream):
             contents.add(checked)
         return contents

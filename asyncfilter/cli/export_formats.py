@@ -22,7 +22,7 @@ from asyncfilter.cli.streams import StdoutEndedError, stdout_stream
 from asyncfilter.cli.terminal import is_live, stderr_console, write_json
 from asyncfilter.datasets.exports.image_folder import ImageFolderWriter, is_of_image_folder
 from asyncfilter.datasets.exports.label_table import TableCounts, arrow, write_parquet
-from asyncfilter.datasets.exports.pictures import PictureCounts, Pictures, PictureWriter
+from asyncfilter.datasets.exports.pictures import PictureCounts, PictureExport, PictureWriter
 from asyncfilter.datasets.exports.web_dataset import WebDatasetWriter, is_of_web_dataset, webdataset
 from asyncfilter.errors import DataError, ExitCode, OutputError, UsageError
 from asyncfilter.job.spec import Job
@@ -144,7 +144,7 @@ def _write(
         DataError: There was none.
         AccessError: None can be read.
     """
-    pictures = Pictures(
+    pictures = PictureExport(
         writer,
         bucket=job.source.bucket,
         verdicts=verdicts or (Verdict.KEEP,),
@@ -166,9 +166,9 @@ def _write(
 
 
 class _Receiver:
-    """Gives images to ``Pictures``; an error of writing leaves the reading tasks as one of the output."""
+    """Gives images to ``PictureExport``; an error of writing leaves the reading tasks as one of the output."""
 
-    def __init__(self, pictures: Pictures, path: Path) -> None:
+    def __init__(self, pictures: PictureExport, path: Path) -> None:
         self.fail, self._add, self._path = pictures.fail, pictures.add, path
 
     def add(self, image: StoredImage, content: bytes) -> None:

@@ -18,7 +18,7 @@ from asyncfilter.cli.questions import check_replaced
 from asyncfilter.cli.result_file import LazyResult, check_named, open_result
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.datasets.manifests.codes import Finding
-from asyncfilter.datasets.manifests.file_checks import Options, Role, TrainingFacts
+from asyncfilter.datasets.manifests.file_checks import CheckOptions, Role, TrainingFacts
 from asyncfilter.datasets.manifests.fixing import Fixer
 from asyncfilter.datasets.manifests.image_facts import ImageChecker
 from asyncfilter.datasets.manifests.line_checks import ImageCheck
@@ -119,7 +119,7 @@ def validate_(
     """Check a manifest, and repair it where that is asked for."""
     aws = Aws(profile=profile, region=region)
     outputs = findings.outputs(yes=options.yes)
-    check = Options(
+    check = CheckOptions(
         role=roles.role or (Role.TRAIN if roles.against is None else Role.TEST),
         region=region,
         most_findings=findings.max_findings,
@@ -199,11 +199,13 @@ class Outputs:
 
 def _training(name: str, aws: Aws) -> TrainingFacts:
     with open_manifest(name, aws=aws) as manifest:
-        found = validate(manifest.stream, file=name, size_bytes=manifest.size_bytes, options=Options(most_findings=0))
+        found = validate(
+            manifest.stream, file=name, size_bytes=manifest.size_bytes, options=CheckOptions(most_findings=0)
+        )
         return TrainingFacts(file=name, tally=found.tally, refs=found.refs)
 
 
-def _validated(manifest: OpenManifest, check: Options, outputs: Outputs, images: ImageCheck | None) -> Validation:
+def _validated(manifest: OpenManifest, check: CheckOptions, outputs: Outputs, images: ImageCheck | None) -> Validation:
     """Check a manifest, and write the files that were asked for."""
     with ExitStack() as stack:
         fix = _Fix.open(manifest, outputs, images, stack)

@@ -16,7 +16,7 @@ from asyncfilter.custom_labels.manifest_lines import LineFates, digest_of, sourc
 from asyncfilter.datasets.manifests.codes import Finding, Severity
 from asyncfilter.datasets.manifests.physical_lines import read_lines
 from asyncfilter.datasets.manifests.ref_index import RefIndex
-from asyncfilter.datasets.manifests.tally import Tally, UseCase
+from asyncfilter.datasets.manifests.tally import ManifestTally, UseCase
 from asyncfilter.datasets.manifests.validation import validate
 from asyncfilter.errors import RefusedError
 
@@ -59,7 +59,7 @@ class Corrections:
     stream: BinaryIO
     digest: str
     refs: RefIndex
-    tally: Tally
+    tally: ManifestTally
     errors: tuple[Finding, ...]
 
 

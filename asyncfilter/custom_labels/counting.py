@@ -15,7 +15,7 @@ from asyncfilter.custom_labels.pages import items_of
 from asyncfilter.custom_labels.training_errors import code_and_message, error_lists
 from asyncfilter.custom_labels.waiting import Poller
 from asyncfilter.job.model_names import ProjectName
-from asyncfilter.ports.model_service import Dataset, DatasetType, ModelService, Page
+from asyncfilter.ports.model_service import Dataset, DatasetType, ListPage, ModelService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,7 @@ class Counter:
         return [error async for entry in self._entries(dataset, has_errors=True) for error in _of_entry(entry, source)]
 
     def _entries(self, dataset: Dataset, *, has_errors: bool | None = None) -> AsyncIterator[str]:
-        async def page(token: str | None) -> Page[str]:
+        async def page(token: str | None) -> ListPage[str]:
             return await once_ready(
                 self._poller,
                 "entries",

@@ -36,10 +36,10 @@ from asyncfilter.model import S3Location
 from asyncfilter.ports.model_service import (
     Dataset,
     DatasetType,
+    ListPage,
     ModelService,
     ModelVersion,
     ObjectFiles,
-    Page,
     Project,
     VersionStatus,
 )
@@ -279,7 +279,7 @@ class Improver:
                 refs.add(source_ref, number)
         return refs
 
-    async def _page(self, dataset: Dataset, token: str | None) -> Page[str]:
+    async def _page(self, dataset: Dataset, token: str | None) -> ListPage[str]:
         return await once_ready(self._poller, "entries", lambda: self._service.list_entries(dataset.arn, token=token))
 
     # -- The steps

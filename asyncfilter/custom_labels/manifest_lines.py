@@ -55,14 +55,14 @@ class LineFates:
         return _NAMES.get(self._dropped[number - 1])
 
 
-class Batch(NamedTuple):
+class LineBatch(NamedTuple):
     """Whole lines that are sent together; ``end`` is the offset in the file behind the last of them."""
 
     content: bytes
     end: int
 
 
-def batches(stream: BinaryIO, fates: LineFates, start: int) -> Iterator[Batch]:
+def batches(stream: BinaryIO, fates: LineFates, start: int) -> Iterator[LineBatch]:
     """The lines from an offset on in batches; lines that the service would drop are left out.
 
     White space around a line is left out, too: the pattern of an entry in the API has none.
@@ -80,12 +80,12 @@ def batches(stream: BinaryIO, fates: LineFates, start: int) -> Iterator[Batch]:
         if fates.dropped(line.number) is None:
             entry = line.content.strip(_WHITE) + b"\n"
             if content and len(content) + len(entry) > MAX_BATCH_BYTES:
-                yield Batch(bytes(content), end)
+                yield LineBatch(bytes(content), end)
                 content = bytearray()
             content += entry
         end = line.offset + line.size_bytes
     if content:
-        yield Batch(bytes(content), end)
+        yield LineBatch(bytes(content), end)
 
 
 class MissingLine(NamedTuple):

@@ -21,9 +21,9 @@ from asyncfilter.ports.model_service import (
     Dataset,
     DatasetLabel,
     DatasetType,
+    ListPage,
     ModelService,
     ModelVersion,
-    Page,
     Project,
 )
 
@@ -66,7 +66,7 @@ class PacedService:
 
     # -- Looks
 
-    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
+    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> ListPage[Project]:
         """See ``ModelService``."""
         return await self._look("DescribeProjects", lambda: self._service.describe_projects(names=names, token=token))
 
@@ -83,7 +83,7 @@ class PacedService:
         labeled: bool | None = None,
         source_ref_contains: str | None = None,
         labels: Sequence[str] = (),
-    ) -> Page[str]:
+    ) -> ListPage[str]:
         """See ``ModelService``."""
         return await self._look(
             "ListDatasetEntries",
@@ -97,13 +97,13 @@ class PacedService:
             ),
         )
 
-    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> Page[DatasetLabel]:
+    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> ListPage[DatasetLabel]:
         """See ``ModelService``."""
         return await self._look("ListDatasetLabels", lambda: self._service.list_labels(dataset_arn, token=token))
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[ModelVersion]:
+    ) -> ListPage[ModelVersion]:
         """See ``ModelService``."""
         return await self._look(
             "DescribeProjectVersions",

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from asyncfilter.errors import StoreError
-from asyncfilter.ports.model_service import Page
+from asyncfilter.ports.model_service import ListPage
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ MOST_EMPTY_PAGES = 1000
 """Empty pages in a row that are read."""
 
 
-async def items_of(what: str, page_of: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncIterator[T]:
+async def items_of(what: str, page_of: Callable[[str | None], Awaitable[ListPage[T]]]) -> AsyncIterator[T]:
     """The items of all pages, in order.
 
     Args:

@@ -60,7 +60,7 @@ WHY = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class StopFailure:
     """A lease whose model could not be stopped, and why."""
 
     lease: Lease
@@ -80,7 +80,7 @@ class Reaped:
 
     stopped: list[Lease] = field(default_factory=list)
     passed_on: list[Lease] = field(default_factory=list)
-    failed: list[Failure] = field(default_factory=list)
+    failed: list[StopFailure] = field(default_factory=list)
     kept: list[Lease] = field(default_factory=list)
 
 
@@ -128,7 +128,7 @@ class Reaper:
             except (LedgerError, WaitEndedError) as error:
                 unfinished.append(error)
             except AsyncFilterError as error:
-                reaped.failed.append(Failure(lease=lease, error=error))
+                reaped.failed.append(StopFailure(lease=lease, error=error))
 
         async with anyio.create_task_group() as tasks:
             for lease in leases:

@@ -13,10 +13,10 @@ from asyncfilter.ports.model_service import (
     Dataset,
     DatasetLabel,
     DatasetType,
+    ListPage,
     ModelService,
     ModelVersion,
     ObjectFiles,
-    Page,
     Project,
 )
 
@@ -73,7 +73,7 @@ class RecordedService:
 
     # -- Looks
 
-    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
+    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> ListPage[Project]:
         """See ``ModelService``."""
         return await self._service.describe_projects(names=names, token=token)
 
@@ -90,7 +90,7 @@ class RecordedService:
         labeled: bool | None = None,
         source_ref_contains: str | None = None,
         labels: Sequence[str] = (),
-    ) -> Page[str]:
+    ) -> ListPage[str]:
         """See ``ModelService``."""
         return await self._service.list_entries(
             dataset_arn,
@@ -101,13 +101,13 @@ class RecordedService:
             labels=labels,
         )
 
-    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> Page[DatasetLabel]:
+    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> ListPage[DatasetLabel]:
         """See ``ModelService``."""
         return await self._service.list_labels(dataset_arn, token=token)
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[ModelVersion]:
+    ) -> ListPage[ModelVersion]:
         """See ``ModelService``."""
         return await self._service.describe_versions(project_arn, names=names, token=token)
 

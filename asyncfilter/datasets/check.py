@@ -19,7 +19,7 @@ from asyncfilter.datasets.manifests.image_facts import (
 )
 from asyncfilter.datasets.manifests.line_checks import CheckedLine
 from asyncfilter.datasets.manifests.ref_index import RefIndex
-from asyncfilter.datasets.manifests.tally import Tally, UseCase
+from asyncfilter.datasets.manifests.tally import ManifestTally, UseCase
 
 MOST_EXAMPLES = 5
 
@@ -66,7 +66,7 @@ class Extreme:
             self.examples.append(name)
 
 
-class Contents:
+class DatasetContents:
     """What a manifest holds, for its limits; lines are added one by one.
 
     Args:
@@ -76,7 +76,7 @@ class Contents:
 
     def __init__(self, size_bytes: int, known: KnownImage | None = None) -> None:
         self.size_bytes = size_bytes
-        self.tally = Tally()
+        self.tally = ManifestTally()
         self.labels, self.boxes = Extreme(), Extreme()
         self.formats, self.bytes, self.aspects, self.sides = Extreme(), Extreme(), Extreme(), Extreme()
         self.shortest_px: int | None = None
@@ -111,7 +111,7 @@ class Contents:
         self.aspects.add(round(longer / shorter, 3), ref, is_broken=aspect_problem(facts) is not None)
 
 
-def check_dataset(train: Contents, test: Contents | None, *, region: str | None) -> list[LimitResult]:
+def check_dataset(train: DatasetContents, test: DatasetContents | None, *, region: str | None) -> list[LimitResult]:
     """All limits that can be told, in the order of the table, those of the training manifest first.
 
     Args:
@@ -126,7 +126,7 @@ def check_dataset(train: Contents, test: Contents | None, *, region: str | None)
     return results
 
 
-def _of_manifest(contents: Contents, dataset: str, region: str | None) -> Iterator[LimitResult]:
+def _of_manifest(contents: DatasetContents, dataset: str, region: str | None) -> Iterator[LimitResult]:
     tally, is_test = contents.tally, dataset == "test"
     usable = len(tally.usable_labels(tally.use_case))
     least = MIN_IMAGE_LABELS if tally.use_case is UseCase.IMAGE else MIN_BOX_LABELS
@@ -147,7 +147,7 @@ def _of_manifest(contents: Contents, dataset: str, region: str | None) -> Iterat
         yield _of_extreme("image_aspect", dataset, contents.aspects)
 
 
-def _of_labels(tally: Tally, dataset: str) -> Iterator[LimitResult]:
+def _of_labels(tally: ManifestTally, dataset: str) -> Iterator[LimitResult]:
     """Limits on the images of each label: of the training manifest how few, of the test manifest how many."""
     images = {name: counts.images for name, counts in tally.labels.items()}
     if dataset == "test":
@@ -162,7 +162,7 @@ def _of_labels(tally: Tally, dataset: str) -> Iterator[LimitResult]:
         yield _result(name, dataset, fewest, ok=fewest is None or fewest >= least, examples=examples)
 
 
-def _of_both(train: Contents, test: Contents) -> Iterator[LimitResult]:
+def _of_both(train: DatasetContents, test: DatasetContents) -> Iterator[LimitResult]:
     images = train.tally.valid + test.tally.valid
     share = round(test.tally.valid / images, 6) if images else 0.0
     low, high = LIMITS["test_share"].limit  # type: ignore[misc]  # a range

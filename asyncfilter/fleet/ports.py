@@ -19,7 +19,7 @@ MOST_LOSSES = 3
 """An image that was under way on so many lost workers is tried once more, alone."""
 
 
-class Losses:
+class LossCounts:
     """How often each image was under way when its worker was lost."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class FleetDetector:
         lane: Name of the lane at which workers make the attempts; empty without lanes.
     """
 
-    def __init__(self, crew: Crew, losses: Losses, lane: str = "") -> None:
+    def __init__(self, crew: Crew, losses: LossCounts, lane: str = "") -> None:
         self._crew = crew
         self._losses = losses
         self.lane = lane
@@ -115,7 +115,7 @@ class FleetPreparation:
         losses: As given.
     """
 
-    def __init__(self, crew: Crew, losses: Losses, detectors: Sequence[FleetDetector]) -> None:
+    def __init__(self, crew: Crew, losses: LossCounts, detectors: Sequence[FleetDetector]) -> None:
         self._crew = crew
         self.losses = losses
         self._detectors = detectors
@@ -185,7 +185,7 @@ class _HeldImage:
         raise NotSentError("the image was prepared again on another worker")
 
     def must_be_alone(self, image: ObjectRef) -> bool:
-        """See ``Losses``."""
+        """See ``LossCounts``."""
         return self._preparation.losses.must_be_alone(image)
 
     def let_go(self) -> None:

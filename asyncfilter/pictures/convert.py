@@ -85,7 +85,7 @@ class Jpeg(NamedTuple):
     height: int
 
 
-class Memory(NamedTuple):
+class DecodingMemory(NamedTuple):
     """Memory for decoding.
 
     Attributes:
@@ -140,7 +140,7 @@ def perceptual_hash(body: bytes) -> int | None:
 
 
 def convert_file(
-    file: BinaryIO, limits: ImageLimits, *, hashes: bool = False, memory: Memory | None = None
+    file: BinaryIO, limits: ImageLimits, *, hashes: bool = False, memory: DecodingMemory | None = None
 ) -> tuple[Jpeg, int | None]:
     """The image in ``file`` as a JPEG that the service accepts, and its perceptual hash if ``hashes`` is set.
 
@@ -164,7 +164,7 @@ def convert_file(
 
 
 def frame_file(
-    file: BinaryIO, frame: Frame, *, hashes: bool = False, memory: Memory | None = None
+    file: BinaryIO, frame: Frame, *, hashes: bool = False, memory: DecodingMemory | None = None
 ) -> tuple[bytes, int | None]:
     """The image in ``file`` as the pixels of a model, and its perceptual hash if ``hashes`` is set.
 
@@ -184,7 +184,7 @@ def frame_file(
     return frame.of(upright), _hash(upright, None) if hashes else None
 
 
-def hash_file(file: BinaryIO, *, memory: Memory | None = None) -> int | None:
+def hash_file(file: BinaryIO, *, memory: DecodingMemory | None = None) -> int | None:
     """The perceptual hash of a picture: 64 of its low spatial frequencies, each over or under the median.
 
     Size, compression, and small changes of colour and detail change few bits of it (Christoph Zauner, *Implementation
@@ -219,7 +219,7 @@ def _hash(flat: Image.Image, turn: Image.Transpose | None) -> int | None:
 
 
 @contextmanager
-def _opened(file: BinaryIO, memory: Memory | None, *, takes_others: bool = False) -> Iterator[Image.Image]:
+def _opened(file: BinaryIO, memory: DecodingMemory | None, *, takes_others: bool = False) -> Iterator[Image.Image]:
     """The picture in a file, not decoded yet; errors inside of the context are those of the decoder.
 
     ``takes_others``: also of a format that no service reads, and that nothing is converted from.
@@ -281,7 +281,7 @@ def _load(
     limits: ImageLimits | None,
     *,
     hashes: bool,
-    memory: Memory | None,
+    memory: DecodingMemory | None,
     beside_bytes: int = 0,
 ) -> _Loaded:
     """Decode a picture; ``beside_bytes`` is memory that it takes afterwards, beside what is decoded."""
@@ -302,7 +302,7 @@ def _load(
     return _Loaded(_turn(picture), has_deep_colour)
 
 
-def _grant(needed_bytes: int, memory: Memory | None) -> None:
+def _grant(needed_bytes: int, memory: DecodingMemory | None) -> None:
     """Check that decoding may take so much memory.
 
     Raises:
@@ -319,7 +319,7 @@ def _file_bytes(file: BinaryIO) -> int:
     return size_bytes
 
 
-def _decoded_size(picture: Image.Image, size: tuple[int, int], memory: Memory | None) -> tuple[int, int]:
+def _decoded_size(picture: Image.Image, size: tuple[int, int], memory: DecodingMemory | None) -> tuple[int, int]:
     """The least size at which a JPEG should be decoded: ``size``, or less where that takes too much memory."""
     factor, needed_bytes = 1, _LARGE_JPEG_BYTES * picture.width * picture.height
     while memory is not None and factor < 8 and needed_bytes > memory.most_bytes * factor**2:

@@ -70,7 +70,7 @@ def _serve(connection: socket.socket) -> bool:
 def _answer(request: DecodeRequest, file: BinaryIO) -> tuple[DecodeResult, bytes]:
     """The result of one request, and the JPEG or the pixels."""
     jpeg, found = convert.Jpeg(b"", 0, 0), None
-    memory = convert.Memory(request.granted_bytes, request.most_bytes)
+    memory = convert.DecodingMemory(request.granted_bytes, request.most_bytes)
     try:
         if request.limits is not None:
             jpeg, found = convert.convert_file(file, request.limits, hashes=request.hashes, memory=memory)
@@ -95,7 +95,7 @@ def _answer(request: DecodeRequest, file: BinaryIO) -> tuple[DecodeResult, bytes
     return result, jpeg.body
 
 
-def _hash(file: BinaryIO, memory: convert.Memory) -> int | None:
+def _hash(file: BinaryIO, memory: convert.DecodingMemory) -> int | None:
     """The perceptual hash; None for a picture that cannot be decoded, which may be sent all the same."""
     try:
         return convert.hash_file(file, memory=memory)
@@ -107,7 +107,7 @@ def _hash(file: BinaryIO, memory: convert.Memory) -> int | None:
     return None
 
 
-def _too_much(error: convert.MemoryNeededError, memory: convert.Memory) -> str:
+def _too_much(error: convert.MemoryNeededError, memory: convert.DecodingMemory) -> str:
     needed_mb, most_mb = (-(-size // 1_000_000) for size in (error.needed_bytes, memory.most_bytes))
     return f"decoding it takes {needed_mb:,} MB, more than limits.decoding_mb ({most_mb:,})"
 

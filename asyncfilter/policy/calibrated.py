@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from asyncfilter.policy.audit_progress import DrawStandings
-from asyncfilter.policy.calibration import Agreement, Figures
+from asyncfilter.policy.calibration import Agreement, RuleFigures
 from asyncfilter.records.draws import ImageCounts
 
 
@@ -59,7 +59,7 @@ class RuleCalibration(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     standings: DrawStandings
-    figures: Figures
+    figures: RuleFigures
     text: str
     is_outdated: bool
     is_announced: bool

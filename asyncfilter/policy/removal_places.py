@@ -49,7 +49,7 @@ class _Covered(NamedTuple):
     beginning: str
 
 
-class Places:
+class RemovalPlaces:
     """The places that a job covers.
 
     Args:
@@ -89,7 +89,7 @@ class Places:
 class PlaceCount:
     """Counts the images of a plan by place, in memory that does not grow with the checkpoint."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: RemovalPlaces) -> None:
         self._places = places
         self._images: dict[tuple[str, bool], int] = {}
 

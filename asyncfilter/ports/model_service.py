@@ -72,7 +72,7 @@ class VersionStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page(Generic[T]):
+class ListPage(Generic[T]):
     """A part of a list; ``token`` asks for the next one and is None after the last."""
 
     items: Sequence[T]
@@ -214,7 +214,7 @@ class ModelService(Protocol):
 
     # -- Looks: nothing is changed
 
-    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
+    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> ListPage[Project]:
         """DescribeProjects: projects of these names, or all; up to ``MAX_NAMES`` names."""
         ...
 
@@ -235,17 +235,17 @@ class ModelService(Protocol):
         labeled: bool | None = None,
         source_ref_contains: str | None = None,
         labels: Sequence[str] = (),
-    ) -> Page[str]:
+    ) -> ListPage[str]:
         """ListDatasetEntries: entries as JSON, up to ``PAGE_ENTRIES`` a page; None and nothing are no filters."""
         ...
 
-    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> Page[DatasetLabel]:
+    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> ListPage[DatasetLabel]:
         """ListDatasetLabels."""
         ...
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[ModelVersion]:
+    ) -> ListPage[ModelVersion]:
         """DescribeProjectVersions, newest first: versions of these names, or all; up to ``MAX_NAMES`` names.
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asyncfilter.datasets.answers.export_counts import ExportCounts
-from asyncfilter.datasets.answers.importing import CONFLICTING, STALE, UNKNOWN, Import
+from asyncfilter.datasets.answers.importing import CONFLICTING, STALE, UNKNOWN, AnswerImport
 from asyncfilter.report.formatting import count, counted
 
 _BOXES = ("rotated", "clamped", "too_small", "no_size", "image_rotated")
@@ -14,7 +14,7 @@ _SHOWN = 20
 """Problems that are shown to people."""
 
 
-def import_mapping(found: Import, *, file: str, format_: str, dry_run: bool, serial: int) -> dict[str, Any]:
+def import_mapping(found: AnswerImport, *, file: str, format_: str, dry_run: bool, serial: int) -> dict[str, Any]:
     """The result of an import."""
     problems = found.problems
     return {
@@ -42,7 +42,7 @@ def import_mapping(found: Import, *, file: str, format_: str, dry_run: bool, ser
     }
 
 
-def problem_lines(found: Import, file: str) -> Iterator[str]:
+def problem_lines(found: AnswerImport, file: str) -> Iterator[str]:
     """The first problems, one a line."""
     for problem in found.problems[:_SHOWN]:
         yield f"{file}: {problem.at}: {problem.code}: {problem.message}"
@@ -50,7 +50,7 @@ def problem_lines(found: Import, file: str) -> Iterator[str]:
         yield f"{file}: {count(found.problems_total - _SHOWN)} more; --json shows up to 1,000"
 
 
-def import_lines(found: Import, *, dry_run: bool) -> Iterator[str]:
+def import_lines(found: AnswerImport, *, dry_run: bool) -> Iterator[str]:
     """The counts, for people."""
     will = "would be " if dry_run else ""
     yield f"{count(found.read)} read, {count(found.imported)} {will}imported, {count(found.repeated)} there already"

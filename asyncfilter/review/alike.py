@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from asyncfilter.policy.provenance import provenance_of
 from asyncfilter.review.near import MOST_COMPARED, LabelVectors, nearest_looks
-from asyncfilter.review.pictures import PictureFacts, Pictures
+from asyncfilter.review.pictures import PictureFacts, Renditions
 from asyncfilter.review.review import Review
 from asyncfilter.review.rows import CardRow
 
@@ -28,7 +28,7 @@ class AlikeImages:
         pictures: Know how pictures look.
     """
 
-    def __init__(self, review: Review, pictures: Pictures) -> None:
+    def __init__(self, review: Review, pictures: Renditions) -> None:
         self._review, self._pictures = review, pictures
         self._reading = anyio.Lock()
         self._vectors = LabelVectors({})

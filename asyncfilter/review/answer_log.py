@@ -31,7 +31,7 @@ _UNJUDGED = frozenset({AskedAs.SECOND, AskedAs.ADJUDICATE})
 """Answers that are wanted although somebody else gave one."""
 
 
-class Status(StrEnum):
+class AnswerStatus(StrEnum):
     """What became of an answer."""
 
     STORED = "stored"
@@ -53,7 +53,7 @@ class Result(msgspec.Struct, kw_only=True):
     """
 
     uid: str
-    status: Status
+    status: AnswerStatus
     serial: int | None = None
     about: Subject | None = None
     said: ImageRows | None = None
@@ -77,7 +77,7 @@ class Draft(msgspec.Struct, kw_only=True):
     row: NewAnswer | None = None
     subject: Subject | None = None
     base: int = 0
-    status: Status = Status.INVALID
+    status: AnswerStatus = AnswerStatus.INVALID
 
 
 class AnswerLog:
@@ -191,9 +191,9 @@ def _stored(writing: Writing, drafts: Sequence[Draft]) -> list[Result]:
     added: list[NewAnswer] = []
     for draft in drafts:
         result = _judged(writing, draft)
-        if result.status is Status.STORED and draft.row is not None:
+        if result.status is AnswerStatus.STORED and draft.row is not None:
             result = _added(writing, draft.row)
-            added += [draft.row] if result.status is Status.STORED else []
+            added += [draft.row] if result.status is AnswerStatus.STORED else []
         results.append(result)
     if added:
         follow_answers(writing, added, until_unix_s=time.time() + LEASE_S)
@@ -217,23 +217,23 @@ def _judged(writing: Writing, draft: Draft) -> Result:
     """What becomes of a draft; ``stored`` means that it may be added."""
     known = writing.rows_with([draft.uid]).get(draft.uid)
     if known is not None:
-        return Result(uid=draft.uid, status=Status.REPEATED, serial=known.serial, about=known.subject)
+        return Result(uid=draft.uid, status=AnswerStatus.REPEATED, serial=known.serial, about=known.subject)
     if draft.row is None:
         return Result(uid=draft.uid, status=draft.status)
     if draft.row.undoes is None and draft.row.asked_as not in _UNJUDGED:
         (said,) = writing.images_of([draft.row.subject])
         if newest_of_others(said, draft.row.reviewer) > draft.base:
-            return Result(uid=draft.uid, status=Status.CONFLICT)
-    return Result(uid=draft.uid, status=Status.STORED)
+            return Result(uid=draft.uid, status=AnswerStatus.CONFLICT)
+    return Result(uid=draft.uid, status=AnswerStatus.STORED)
 
 
 def _added(writing: Writing, row: NewAnswer) -> Result:
     try:
         (stored,) = writing.add([row])
     except BadAnswerError as error:
-        codes = {"unknown_uid": Status.UNKNOWN, "not_yours": Status.NOT_YOURS}
-        return Result(uid=row.uid, status=codes.get(error.code, Status.INVALID))
-    return Result(uid=row.uid, status=Status.STORED, serial=stored.serial)
+        codes = {"unknown_uid": AnswerStatus.UNKNOWN, "not_yours": AnswerStatus.NOT_YOURS}
+        return Result(uid=row.uid, status=codes.get(error.code, AnswerStatus.INVALID))
+    return Result(uid=row.uid, status=AnswerStatus.STORED, serial=stored.serial)
 
 
 def checked(row: NewAnswer) -> NewAnswer | None:

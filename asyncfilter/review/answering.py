@@ -12,10 +12,10 @@ from msgspec import Meta
 
 from asyncfilter.policy.answers.identity import Name, name_of
 from asyncfilter.records.answers import AskedAs, How, LabelledBox, NewAnswer, PersonVerdict
-from asyncfilter.review.answer_log import Draft, Result, Status, checked
+from asyncfilter.review.answer_log import AnswerStatus, Draft, Result, checked
 from asyncfilter.review.cards import Cards, answer_json
 from asyncfilter.review.gate import Call
-from asyncfilter.review.pictures import Pictures
+from asyncfilter.review.pictures import Renditions
 from asyncfilter.review.replies import json_reply
 from asyncfilter.review.requests import body_of
 from asyncfilter.review.review import Review
@@ -69,7 +69,7 @@ class Answering:
         pictures: Know what was replaced, and the content of what was read.
     """
 
-    def __init__(self, review: Review, cards: Cards, pictures: Pictures) -> None:
+    def __init__(self, review: Review, cards: Cards, pictures: Renditions) -> None:
         self._review, self._cards, self._pictures = review, cards, pictures
 
     async def answer(self, call: Call) -> web.StreamResponse:
@@ -91,7 +91,7 @@ class Answering:
         drafts = []
         for one in given:
             if one.undoes not in known:
-                drafts.append(Draft(uid=one.uid, status=Status.UNKNOWN))
+                drafts.append(Draft(uid=one.uid, status=AnswerStatus.UNKNOWN))
                 continue
             subject, owner = known[one.undoes]
             row = checked(
@@ -103,7 +103,7 @@ class Answering:
             if is_own:
                 known[one.uid] = (subject, owner)  # a later one of this batch may take it back
             drafts.append(Draft(uid=one.uid, row=row if is_own else None, subject=subject,
-                                status=Status.INVALID if is_own else Status.NOT_YOURS))  # fmt: skip
+                                status=AnswerStatus.INVALID if is_own else AnswerStatus.NOT_YOURS))  # fmt: skip
         return await self._results(await self._review.log.store(drafts), {})
 
     def _draft(
@@ -117,9 +117,9 @@ class Answering:
         """The row that an answer becomes."""
         if row is None:
             is_replaced = given.id in self._review.replaced
-            return Draft(uid=given.uid, status=Status.CHANGED if is_replaced else Status.UNKNOWN)
+            return Draft(uid=given.uid, status=AnswerStatus.CHANGED if is_replaced else AnswerStatus.UNKNOWN)
         if row.id in changed:
-            return Draft(uid=given.uid, subject=row.subject, status=Status.CHANGED)
+            return Draft(uid=given.uid, subject=row.subject, status=AnswerStatus.CHANGED)
         if given.base < 0 or given.how not in _HOW:
             return Draft(uid=given.uid, subject=row.subject)
         try:

@@ -20,7 +20,7 @@ from asyncfilter.review.capability import SIZES, Capabilities
 from asyncfilter.review.cards import Cards, ids_of
 from asyncfilter.review.events import Events
 from asyncfilter.review.gate import Call, Route
-from asyncfilter.review.pictures import Pictures, with_contents
+from asyncfilter.review.pictures import Renditions, with_contents
 from asyncfilter.review.queues import Queues
 from asyncfilter.review.read_ahead import ReadAhead
 from asyncfilter.review.replies import FOREVER, NEVER, Refusal, json_reply, replied
@@ -64,7 +64,7 @@ class Taken(msgspec.Struct):
     answered: bool = False
 
 
-class Step(msgspec.Struct):
+class ApplyBody(msgspec.Struct):
     """The body of ``/api/apply``."""
 
     step: Literal["plan", "go"]
@@ -94,7 +94,7 @@ class Endpoints:
         *,
         cards: Cards,
         capabilities: Capabilities,
-        pictures: Pictures,
+        pictures: Renditions,
         ahead: ReadAhead,
         alike: AlikeImages,
         figures: Callable[[], Awaitable[Mapping[str, Any]]],
@@ -205,7 +205,7 @@ class Endpoints:
 
     async def apply(self, call: Call) -> web.StreamResponse:
         """``POST /api/apply``."""
-        wanted = body_of(call, Step)
+        wanted = body_of(call, ApplyBody)
         if self._applying is None:
             raise Refusal(409, "no_job", "A folder has no job that could be applied.")
         if wanted.step == "plan":

@@ -12,7 +12,7 @@ from asyncfilter.errors import AccessError, AsyncFilterError, ImageError, Permis
 from asyncfilter.model import ObjectRef, S3Location, StoreKind, store_of
 from asyncfilter.records.answers import Subject
 from asyncfilter.review.rows import CardRow
-from asyncfilter.review.versions import Standing
+from asyncfilter.review.versions import OriginalState
 
 FAILED_S = 5.0
 """To find out that there are no credentials, or no network, may take seconds: it is not done for each picture."""
@@ -51,7 +51,7 @@ class StoredOriginals:
             file.seek(0)  # which also writes what is in the buffer
             yield file
 
-    async def standing(self, row: CardRow) -> Standing | None:
+    async def standing(self, row: CardRow) -> OriginalState | None:
         """See ``Looks``."""
         if row.is_gone:  # taken out by us: its copy is what is shown
             return None
@@ -62,9 +62,9 @@ class StoredOriginals:
         except AsyncFilterError:
             return None
         if now is None:
-            return Standing.GONE if row.copy is None else None
+            return OriginalState.GONE if row.copy is None else None
         is_same = (now.etag, now.size_bytes) == (image.etag, image.size_bytes)
-        return Standing.SAME if is_same else Standing.REPLACED
+        return OriginalState.SAME if is_same else OriginalState.REPLACED
 
     def is_free(self, row: CardRow) -> bool:
         """See ``Looks``."""

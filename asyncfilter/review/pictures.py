@@ -88,7 +88,7 @@ class Cache(Protocol):
         ...
 
 
-class Pictures:
+class Renditions:
     """Makes and keeps renditions.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
-from asyncfilter.review.pictures import READS_AT_ONCE, Pictures
+from asyncfilter.review.pictures import READS_AT_ONCE, Renditions
 from asyncfilter.review.rows import CardRow
 
 AHEAD = 64
@@ -26,7 +26,9 @@ class ReadAhead:
         most: Images that wait at the most; older wishes are dropped.
     """
 
-    def __init__(self, pictures: Pictures, card_rows: Callable[[Sequence[int]], Awaitable[Sequence[CardRow]]]) -> None:
+    def __init__(
+        self, pictures: Renditions, card_rows: Callable[[Sequence[int]], Awaitable[Sequence[CardRow]]]
+    ) -> None:
         self.most = AHEAD
         self._pictures, self._card_rows = pictures, card_rows
         self._wanted: deque[int] = deque(maxlen=AHEAD)

@@ -29,7 +29,7 @@ _MOST_KNOWN = 10_000
 _MOST_REPLACED = 100_000
 
 
-class Standing(Enum):
+class OriginalState(Enum):
     """What stands in the place of an image."""
 
     SAME = auto()
@@ -42,7 +42,7 @@ class Standing(Enum):
 class Looks(Protocol):
     """Looks at objects."""
 
-    async def standing(self, row: CardRow) -> Standing | None:
+    async def standing(self, row: CardRow) -> OriginalState | None:
         """What stands in the place of an image now; None where that cannot be told."""
         ...
 
@@ -115,11 +115,11 @@ class Versions:
             return
         async with self._at_once:
             found = await self._looks.standing(row)
-        if found is Standing.REPLACED:
+        if found is OriginalState.REPLACED:
             self.note_replaced(row)
-        elif found is Standing.GONE:
+        elif found is OriginalState.GONE:
             _note(self._gone, row.subject)
-        elif found is Standing.SAME:
+        elif found is OriginalState.SAME:
             self.trust(row)
 
 

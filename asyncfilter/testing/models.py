@@ -25,8 +25,8 @@ from asyncfilter.ports.model_service import (
     DatasetLabel,
     DatasetStatus,
     DatasetType,
+    ListPage,
     ModelVersion,
-    Page,
     Project,
     ProjectDataset,
     VersionStatus,
@@ -131,10 +131,10 @@ class MemoryModelService:
 
     # -- Looks
 
-    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
+    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> ListPage[Project]:
         """See ``ModelService``."""
         del token
-        return Page(items=[_shown(one) for one in self._projects.values() if not names or one.name in names])
+        return ListPage(items=[_shown(one) for one in self._projects.values() if not names or one.name in names])
 
     async def describe_dataset(self, dataset_arn: str) -> Dataset:
         """See ``ModelService``."""
@@ -160,28 +160,28 @@ class MemoryModelService:
         labeled: bool | None = None,
         source_ref_contains: str | None = None,
         labels: Sequence[str] = (),
-    ) -> Page[str]:
+    ) -> ListPage[str]:
         """See ``ModelService``; only ``has_errors`` filters."""
         del labeled, source_ref_contains, labels
         entries = list(self._entries(self._dataset(dataset_arn), has_errors=has_errors))
         start = int(token or 0)
         end = start + PAGE_ENTRIES
-        return Page(items=entries[start:end], token=str(end) if end < len(entries) else None)
+        return ListPage(items=entries[start:end], token=str(end) if end < len(entries) else None)
 
-    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> Page[DatasetLabel]:
+    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> ListPage[DatasetLabel]:
         """See ``ModelService``; there are none."""
         del dataset_arn, token
-        return Page(items=[])
+        return ListPage(items=[])
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[ModelVersion]:
+    ) -> ListPage[ModelVersion]:
         """See ``ModelService``."""
         del token
         versions = self._project(project_arn).versions.values()
         if names and not any(one.name in names for one in versions):
             raise _missing(", ".join(names))
-        return Page(items=[self._shown_version(one) for one in versions if not names or one.name in names])
+        return ListPage(items=[self._shown_version(one) for one in versions if not names or one.name in names])
 
     # -- Changes
 

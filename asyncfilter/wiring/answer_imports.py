@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from asyncfilter.datasets.answers.importing import Import
+from asyncfilter.datasets.answers.importing import AnswerImport
 from asyncfilter.datasets.answers.trial import Trial
 from asyncfilter.datasets.answers.units import ReadNotes, Unit
 from asyncfilter.wiring.answers import AnswersPlace
@@ -24,7 +24,7 @@ class Imported(NamedTuple):
         serial: Of the newest row of the answers file; 0 where there is none.
     """
 
-    found: Import
+    found: AnswerImport
     serial: int
 
 
@@ -54,7 +54,7 @@ def import_answers(
         AnswersError: The answers file cannot be used.
     """
     place.check_known()
-    found = Import(known=place.images, reviewer=reviewer, default_reviewer=default_reviewer, now_unix_s=clock())
+    found = AnswerImport(known=place.images, reviewer=reviewer, default_reviewer=default_reviewer, now_unix_s=clock())
     with closing(found):
         found.add_all(read(found.notes))
         found.settle()
@@ -69,7 +69,7 @@ def import_answers(
                 return Imported(found, writing.last_serial)
 
 
-def _prepared(place: AnswersPlace, found: Import) -> int:
+def _prepared(place: AnswersPlace, found: AnswerImport) -> int:
     """Find and count what is new; returns the newest serial that was seen."""
     reader = place.open_reader()
     if reader is None:

@@ -23,7 +23,7 @@ from asyncfilter.events import Emit, ignore
 from asyncfilter.folders import canonical_places
 from asyncfilter.job.addresses import parse_source
 from asyncfilter.job.spec import Job
-from asyncfilter.policy.removal_places import Places, allowed_place
+from asyncfilter.policy.removal_places import RemovalPlaces, allowed_place
 from asyncfilter.policy.removal_plan import Consent, RemovalPlan, RemovalSummary
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import Remover
@@ -141,7 +141,7 @@ def _apply(
     job: Job,
     checkpoint: Checkpoint,
     state: BucketState,
-    places: Places,
+    places: RemovalPlaces,
     *,
     again: bool,
     stale: bool,
@@ -152,7 +152,7 @@ def _apply(
     return Apply(job, checkpoint, state, again=again, places=places, answers=answers)
 
 
-def _places(job: Job, allowed: Sequence[str]) -> Places:
+def _places(job: Job, allowed: Sequence[str]) -> RemovalPlaces:
     """The places that the job covers, and those that the user allows.
 
     Raises:
@@ -162,7 +162,7 @@ def _places(job: Job, allowed: Sequence[str]) -> Places:
         free = [allowed_place(parse_source(text, ".")) for text in allowed]
     except ValueError as exc:
         raise UsageError(f"--allow-place: {exc}", hint="Name a bucket and prefix, or a folder.") from exc
-    return Places(job, free, canonical_places())
+    return RemovalPlaces(job, free, canonical_places())
 
 
 def _removal_context(

@@ -26,7 +26,7 @@ from asyncfilter.policy.reference_labels import Labelled
 from asyncfilter.wiring.account import LEAST_IN_FLIGHT, Account
 from asyncfilter.wiring.labels import label_references
 from asyncfilter.wiring.overrides import Overrides
-from asyncfilter.wiring.stores import Store, open_store
+from asyncfilter.wiring.stores import JobStores, open_store
 
 _ATTEMPTS = 4
 
@@ -67,7 +67,7 @@ async def look_at(place: S3Location, aws: Aws, *, on_listed: Callable[[int], Non
         )
 
 
-async def _explained(job: Job, store: Store) -> NothingFound:
+async def _explained(job: Job, store: JobStores) -> NothingFound:
     """Why nothing is at a place, and where images are nearby."""
     empty_listing = EmptyListing(
         job.source,

@@ -26,7 +26,7 @@ from asyncfilter.events import AnswersAdopted, Emit, Event, RunEnded, RunStarted
 from asyncfilter.fleet.asks import Terms
 from asyncfilter.fleet.crew import Crew
 from asyncfilter.fleet.note import keep_noted
-from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, Losses
+from asyncfilter.fleet.ports import FleetDetector, FleetPreparation, LossCounts
 from asyncfilter.fleet.transit import fleet_clock
 from asyncfilter.fleet.unstored import LateAnswer, LinkKey
 from asyncfilter.fleet.wires import Hub
@@ -214,7 +214,7 @@ def _now_of(clock: Clock) -> Callable[[], float]:
 
 
 def _fleet(crew: Crew, terms: FleetTerms, inputs: RunInputs, view: DurableView, context: RunContext) -> Fleet:
-    losses = Losses()
+    losses = LossCounts()
     detectors = [FleetDetector(crew, losses, backend.name) for backend in inputs.backends]
     backends = tuple(
         msgspec.structs.replace(backend, detector=detector)

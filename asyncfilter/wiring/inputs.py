@@ -22,7 +22,7 @@ from asyncfilter.wiring.detectors import OPENERS, own_backend
 from asyncfilter.wiring.lists import open_list
 from asyncfilter.wiring.model_use import ModelUse
 from asyncfilter.wiring.overrides import Overrides, check_own_stores
-from asyncfilter.wiring.stores import Store, open_store
+from asyncfilter.wiring.stores import JobStores, open_store
 
 if TYPE_CHECKING:
     from asyncfilter.pictures.own_model import OwnModelDetector
@@ -82,7 +82,7 @@ async def open_inputs(
         yield await _with_list(job, inputs, store, account), store.sink
 
 
-async def _with_list(job: Job, inputs: RunInputs, store: Store, account: Account) -> RunInputs:
+async def _with_list(job: Job, inputs: RunInputs, store: JobStores, account: Account) -> RunInputs:
     """The inputs with the job's list, if it has one, in place of the listing of its store."""
     if job.source.listed is None or store.heads is None:
         return inputs
@@ -170,7 +170,7 @@ def sending_of(lanes: tuple[OpenLane, ...]) -> Sending:
     return Sending(first.backend.detector, first.send, by_reference, ports)
 
 
-def _preparation(job: Job, store: Store, sending: Sending, stack: AsyncExitStack) -> Preparation | None:
+def _preparation(job: Job, store: JobStores, sending: Sending, stack: AsyncExitStack) -> Preparation | None:
     """The preparation of images before they are paid for; None when the service reads them as they are."""
     if sending.own is not None and store.contents is not None:
         return sending.own.reading(store.contents)

@@ -14,7 +14,7 @@ from asyncfilter.custom_labels.lease_table import Leases, Wish
 from asyncfilter.custom_labels.ledger import existing_ledger, open_ledger
 from asyncfilter.custom_labels.processes import ThisHost, is_dead
 from asyncfilter.custom_labels.reached_model import ReachedModel
-from asyncfilter.custom_labels.reaper import PATIENCE_S, Failure, Reaped, Reaper
+from asyncfilter.custom_labels.reaper import PATIENCE_S, Reaped, Reaper, StopFailure
 from asyncfilter.custom_labels.starting import FoundModel, OnTaken, Starter, foreign
 from asyncfilter.custom_labels.waiting import Poller, within
 from asyncfilter.errors import AccessError
@@ -79,7 +79,7 @@ def reached(models: Models, arn: str) -> ReachedModel:
 # -- The end of what is over -------------------------------------------------------------------------------------------
 
 
-async def stop_due(tell: Tell, *, timeout_s: float | None = None) -> list[Failure]:
+async def stop_due(tell: Tell, *, timeout_s: float | None = None) -> list[StopFailure]:
     """Stop every model whose lease has expired or lost its owner, ahead of a command that is about something else.
 
     Args:

@@ -31,7 +31,7 @@ from asyncfilter.review.keys import DEFAULT_KEYS
 from asyncfilter.review.links import LinkFile
 from asyncfilter.review.originals import StoredOriginals
 from asyncfilter.review.picture_cache import PictureCache
-from asyncfilter.review.pictures import Pictures
+from asyncfilter.review.pictures import Renditions
 from asyncfilter.review.read_ahead import ReadAhead
 from asyncfilter.review.review import Review
 from asyncfilter.review.rows import Rows
@@ -117,7 +117,7 @@ def open_endpoints(
     stack.callback(cache.close)
     decoders = stack.enter_context(DecoderPool())
     originals = StoredOriginals(readers.of, readers.found)
-    pictures = Pictures(originals, decoders, cache, Versions(originals))
+    pictures = Renditions(originals, decoders, cache, Versions(originals))
     review.leasing.with_contents = pictures.with_contents
     return Endpoints(
         review,

@@ -42,7 +42,7 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class JobStores:
     """A job's source and sink, ready for the first call.
 
     Attributes:
@@ -77,7 +77,7 @@ class StoreOpeners:
         end: Opens the store as an end of copies from and to other kinds.
     """
 
-    store: Callable[[Job, Account], Awaitable[Store]]
+    store: Callable[[Job, Account], Awaitable[JobStores]]
     sink: Callable[[Job, Account], Awaitable[Sink]]
     remover: Callable[[Job, Account], Awaitable[Remover]]
     check_targets: Callable[[Job, Account], Awaitable[tuple[str, ...]]]
@@ -88,9 +88,9 @@ class StoreOpeners:
 # -- S3 ----------------------------------------------------------------------------------------------------------------
 
 
-async def _s3_store(job: Job, account: Account) -> Store:
+async def _s3_store(job: Job, account: Account) -> JobStores:
     opened = await aws.open_store(job, await account.clients())
-    return Store(
+    return JobStores(
         source=opened.source,
         sink=opened.sink,
         heads=opened.source,
@@ -120,11 +120,11 @@ async def _s3_end(_job: Job, account: Account) -> StoreEnd:
 # -- Folders -----------------------------------------------------------------------------------------------------------
 
 
-async def _folder_store(job: Job, _account: Account) -> Store:
+async def _folder_store(job: Job, _account: Account) -> JobStores:
     folder = _opened_folder(job)
     _check_writable(job, folder)
     source = FolderSource(folder)
-    return Store(
+    return JobStores(
         source=source,
         sink=FolderSink(folder),
         heads=source,
@@ -221,7 +221,7 @@ STORES = _complete(
 """The stores that can be opened; the ports of a caller's own store (``StoreKind.OWN``) are given in ``Overrides``."""
 
 
-async def open_store(job: Job, overrides: Overrides, account: Account) -> Store:
+async def open_store(job: Job, overrides: Overrides, account: Account) -> JobStores:
     """The job's store; the ports in ``overrides`` replace its own.
 
     Raises:
@@ -229,7 +229,7 @@ async def open_store(job: Job, overrides: Overrides, account: Account) -> Store:
     """
     source, sink = overrides.source, overrides.sink
     if source is not None and sink is not None and overrides.detector is not None:
-        return Store(source=source, sink=sink)
+        return JobStores(source=source, sink=sink)
     opened = await STORES[job.source.store].store(job, account)
     if source is not None:
         opened = replace(opened, source=source, heads=None, places=None)

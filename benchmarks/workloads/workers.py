@@ -20,7 +20,7 @@ from asyncfilter.events import Event, WorkerLost
 from asyncfilter.fleet.asks import Terms
 from asyncfilter.fleet.crew import Crew
 from asyncfilter.fleet.examiner import ExaminerPorts
-from asyncfilter.fleet.ports import FleetDetector, Losses
+from asyncfilter.fleet.ports import FleetDetector, LossCounts
 from asyncfilter.fleet.transit import fleet_clock
 from asyncfilter.model import Detection, Label, ObjectRef
 from asyncfilter.testing.fleet import FINGERPRINT, VERSION, MemoryHub, MemoryWorker
@@ -66,7 +66,7 @@ async def joined(workers: int, images: int) -> dict[str, float | None]:
         await anyio.sleep(IDLE_S)
         idle_cpu_s = time.process_time() - idle_cpu_s
         asked_cpu_s = time.process_time()
-        examined = await _examine(FleetDetector(crew, Losses()), images)
+        examined = await _examine(FleetDetector(crew, LossCounts()), images)
         asked_cpu_s = time.process_time() - asked_cpu_s
         await hub.close()
         tasks.cancel_scope.cancel()

@@ -23,7 +23,7 @@ import webdataset
 from PIL import Image, ImageOps
 
 import asyncfilter
-from asyncfilter.datasets.exports.pictures import Pictures
+from asyncfilter.datasets.exports.pictures import PictureExport
 from asyncfilter.sandbox import BucketSpec, SandboxOptions, SandboxProcess
 from tests.kit.keys import HOSTILE_KEYS
 from tests.kit.pictures import encoded as picture
@@ -328,7 +328,7 @@ def test_a_full_disk(finished: Workspace, output: Path, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Pictures, "add", full)
+    monkeypatch.setattr(PictureExport, "add", full)
     code, _, err = finished.here("export", "job.yaml", "--format", format_, "-o", str(output))
     assert (code, "No space left on device; it was left as it was" in err) == (74, True), err
     assert list(output.parent.iterdir()) == []

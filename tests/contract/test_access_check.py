@@ -17,8 +17,8 @@ from asyncfilter.policy.permissions import (
     Access,
     AccessReport,
     BucketFacts,
+    CheckMethod,
     Command,
-    How,
     commands_of,
     needs_of,
     policy_document,
@@ -76,7 +76,7 @@ async def test_what_a_request_shows_needs_no_simulation() -> None:
     assert report.is_ok
     assert "SimulatePrincipalPolicy" in report.simulation
     assert actions(report, Access.UNKNOWN) == {"s3:PutObjectTagging"}
-    assert {result.how for result in report.of(Access.ALLOWED)} == {How.TRIED}
+    assert {result.how for result in report.of(Access.ALLOWED)} == {CheckMethod.TRIED}
     assert sandbox.keys("clean") == []
 
 
@@ -111,7 +111,7 @@ async def test_writes_that_no_request_shows_are_simulated() -> None:
     """Deletes and tags are never tried."""
     report, sandbox = await check(DenyRule("DeleteObject", "raw/*"), commands=(Command.APPLY,))
     (missing,) = report.of(Access.MISSING)
-    assert (missing.need.action, missing.how) == ("s3:DeleteObject", How.SIMULATED)
+    assert (missing.need.action, missing.how) == ("s3:DeleteObject", CheckMethod.SIMULATED)
     assert "explicitDeny" not in missing.detail
     assert sandbox.keys("raw") == ["birds/robin/1.jpg"]
     assert not {"DeleteObject", "DeleteObjects", "PutObjectTagging"} & set(sandbox.stats().operations)
@@ -120,7 +120,7 @@ async def test_writes_that_no_request_shows_are_simulated() -> None:
 async def test_actions_without_a_resource_are_simulated_too() -> None:
     """Those of ``doctor`` and of the check itself."""
     report, _ = await check(commands=(Command.DOCTOR, Command.CHECK))
-    simulated = {result.need.action for result in report.results if result.how is How.SIMULATED}
+    simulated = {result.need.action for result in report.results if result.how is CheckMethod.SIMULATED}
     assert simulated == {"organizations:DescribeEffectivePolicy", "iam:SimulatePrincipalPolicy", "iam:GetRole"}
     assert not report.of(Access.UNKNOWN)
 

@@ -18,7 +18,7 @@ from asyncfilter.folders import FolderRemover
 from asyncfilter.folders.places import canonical_places
 from asyncfilter.job import Job
 from asyncfilter.model import FOLDER, ActionKind, S3Location
-from asyncfilter.policy.removal_places import OTHER_PLACES, SHOWN_PLACES, PlaceCount, Places, allowed_place
+from asyncfilter.policy.removal_places import OTHER_PLACES, SHOWN_PLACES, PlaceCount, RemovalPlaces, allowed_place
 from asyncfilter.policy.removal_plan import Consent, RemovalPlan
 from asyncfilter.records.images import DoneEffect
 from asyncfilter.records.progress import Batch
@@ -225,7 +225,7 @@ def test_a_folder_behind_a_link_is_the_jobs_own_place(tmp_path: Path) -> None:
     (tmp_path / "bin").symlink_to(tmp_path / "disk")
     (tmp_path / "photos").symlink_to(tmp_path / "disk")
     job = make_bare_job(base_dir=tmp_path, source="./photos", actions={"reject": {"move": "./bin/q-{key}"}})
-    places = Places(job, canonical=canonical_places())
+    places = RemovalPlaces(job, canonical=canonical_places())
     assert places.copy(f"{FOLDER}{tmp_path}/bin/q-a.jpg") == (f"{FOLDER}{tmp_path}/bin/q-", True)
     assert places.copy(f"{FOLDER}{tmp_path}/disk/q-a.jpg")[1]
     assert not places.copy(f"{FOLDER}{tmp_path}/bin/a.jpg")[1]
@@ -240,7 +240,7 @@ def test_a_folder_behind_a_link_is_the_jobs_own_place(tmp_path: Path) -> None:
 @given(st.lists(st.text("ab/.", max_size=8), max_size=60))
 def test_places_are_few_and_count_everything(keys: Sequence[str]) -> None:
     """However many places a checkpoint names, every image is counted, and no covered one as another."""
-    count = PlaceCount(Places(a_job("s3://raw/a/")))
+    count = PlaceCount(RemovalPlaces(a_job("s3://raw/a/")))
     for key in keys:
         count.add_image(key)
     uses = count.uses()
@@ -252,7 +252,7 @@ def test_places_are_few_and_count_everything(keys: Sequence[str]) -> None:
 
 def test_thousands_of_places_are_not_listed() -> None:
     """The message stays short."""
-    count = PlaceCount(Places(a_job()))
+    count = PlaceCount(RemovalPlaces(a_job()))
     for index in range(5000):
         count.add_copy(f"s3://bucket-{index}/x.jpg")
     assert len(count.uses()) == SHOWN_PLACES + 1

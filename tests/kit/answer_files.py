@@ -13,7 +13,7 @@ from asyncfilter.datasets.answers.addresses import Addresses
 from asyncfilter.datasets.answers.answer_csv import AnswerCsvReader
 from asyncfilter.datasets.answers.detecting import AnswerFormat
 from asyncfilter.datasets.answers.ground_truth import GroundTruthReader
-from asyncfilter.datasets.answers.importing import Import
+from asyncfilter.datasets.answers.importing import AnswerImport
 from asyncfilter.datasets.answers.label_studio import LabelStudioReader
 from asyncfilter.datasets.answers.rows import read_rows
 from asyncfilter.datasets.answers.trial import Trial
@@ -78,9 +78,9 @@ def imported(
     known: Known | None = None,
     dry_run: bool = False,
     **options: Any,
-) -> Import:
+) -> AnswerImport:
     """An import into the answers file at ``path``."""
-    found = Import(known=known or Known(), reviewer=None, default_reviewer="me", now_unix_s=NOW_S)
+    found = AnswerImport(known=known or Known(), reviewer=None, default_reviewer="me", now_unix_s=NOW_S)
     found.add_all(units_of(content, format_, found.notes, **options))
     found.settle()
     if dry_run:
@@ -97,7 +97,7 @@ def imported(
     return found
 
 
-def check_sums(found: Import) -> None:
+def check_sums(found: AnswerImport) -> None:
     """Every unit is in exactly one place."""
     left = found.lost.total() + found.skipped.total() + found.rejected.total()
     assert found.read == found.matched + left

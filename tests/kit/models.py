@@ -30,7 +30,7 @@ from asyncfilter.errors import (
     ThrottledError,
     TransientError,
 )
-from asyncfilter.ports.model_service import ModelVersion, Page, Project, VersionStatus
+from asyncfilter.ports.model_service import ListPage, ModelVersion, Project, VersionStatus
 from asyncfilter.testing import LoopClock
 from asyncfilter.testing.crash import Crash
 
@@ -192,19 +192,19 @@ class Service:
 
     # -- Calls
 
-    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
+    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> ListPage[Project]:
         await self._answer(self.trouble.of_look(), lambda: None)
         arn = f"arn:aws:rekognition:us-east-1:{self.account}:project/birds/1700000000000"
-        return Page(items=(Project(name="birds", arn=arn, status="CREATED"),))
+        return ListPage(items=(Project(name="birds", arn=arn, status="CREATED"),))
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[ModelVersion]:
+    ) -> ListPage[ModelVersion]:
         await self._answer(self.trouble.of_look(), lambda: None)
         if self.account != ACCOUNT:
-            return Page(items=())
+            return ListPage(items=())
         found = [model for model in self.models.values() if model.arn.split("/")[3] in names]
-        return Page(
+        return ListPage(
             items=tuple(
                 ModelVersion(
                     name=model.arn.split("/")[3],

@@ -13,10 +13,10 @@ from asyncfilter.policy.calibration import (
     Announced,
     Candidate,
     Cost,
-    Figures,
     Part,
     Position,
     RuleDraw,
+    RuleFigures,
     calibrate,
     candidates,
     milestones_of,
@@ -87,7 +87,7 @@ def test_every_figure_is_what_its_definition_says(seed: int, look: float | None)
     _check_losses(draw, found, is_announced=is_announced)
 
 
-def _check_thresholds(draw: RuleDraw, found: Figures, target: Fraction, passed: set[int]) -> None:
+def _check_thresholds(draw: RuleDraw, found: RuleFigures, target: Fraction, passed: set[int]) -> None:
     prefix, whole = draw.taken.prefix, draw.taken.images
     n = prefix if prefix == whole else prefix // 25 * 25
     reached = oracle.reached(draw.taken)
@@ -107,7 +107,7 @@ def _candidate_of(candidate: Candidate) -> tuple[float, int]:
     return candidate.threshold, candidate.images
 
 
-def _check_losses(draw: RuleDraw, found: Figures, *, is_announced: bool) -> None:
+def _check_losses(draw: RuleDraw, found: RuleFigures, *, is_announced: bool) -> None:
     if not oracle.reached(draw.taken) or not oracle.reached(draw.rest):
         assert found.losses is None
         return
@@ -124,7 +124,7 @@ def _check_losses(draw: RuleDraw, found: Figures, *, is_announced: bool) -> None
     assert found.losses.certified == (is_announced and wanted is not None and recall >= oracle.decimal(wanted))
 
 
-def _check_advice(draw: RuleDraw, found: Figures, keep_from: float) -> None:
+def _check_advice(draw: RuleDraw, found: RuleFigures, keep_from: float) -> None:
     if draw.announced.recall is not None and not oracle.reached(draw.rest):
         ask_from = None
     else:

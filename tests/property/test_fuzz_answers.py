@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncfilter.datasets.answers.detecting import AnswerFormat, format_of
-from asyncfilter.datasets.answers.importing import Import
+from asyncfilter.datasets.answers.importing import AnswerImport
 from asyncfilter.datasets.answers.trial import Trial
 from asyncfilter.errors import UsageError
 from asyncfilter.policy.answers.checks import checked_answer
@@ -108,7 +108,7 @@ class CheckedRows(Trial):
 
 def check_everything(content: bytes, format_: AnswerFormat) -> None:
     """All promises about one file, whatever is in it."""
-    found = Import(known=Known(), reviewer=None, default_reviewer="me", now_unix_s=NOW_S)
+    found = AnswerImport(known=Known(), reviewer=None, default_reviewer="me", now_unix_s=NOW_S)
     try:
         found.add_all(units_of(content, format_, found.notes, maps=["good=keep"]))
         found.settle()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import DetectorKind
-from asyncfilter.pictures.convert import Memory, MemoryNeededError, convert_file, hash_file
+from asyncfilter.pictures.convert import DecodingMemory, MemoryNeededError, convert_file, hash_file
 from asyncfilter.policy.detectors import PROFILES
 from tests.kit.fuzzing import damaged, fuzz
 from tests.kit.pictures import encoded
@@ -20,7 +20,7 @@ from tests.kit.pictures import encoded
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 LIMITS = PROFILES[DetectorKind.REKOGNITION].image_limits
-MEMORY = Memory(64_000_000, 64_000_000)
+MEMORY = DecodingMemory(64_000_000, 64_000_000)
 GRADIENT = Image.linear_gradient("L").resize((96, 96))
 PICTURES = [
     *(encoded(GRADIENT.convert("RGB"), kind) for kind in ("JPEG", "PNG", "BMP", "TIFF", "WEBP")),

@@ -16,7 +16,7 @@ from asyncfilter.datasets.answers.answer_csv import AnswerCsvWriter
 from asyncfilter.datasets.answers.answer_lines import AnswerLineWriter
 from asyncfilter.datasets.answers.detecting import AnswerFormat
 from asyncfilter.datasets.answers.export_counts import ExportCounts
-from asyncfilter.datasets.answers.importing import Import
+from asyncfilter.datasets.answers.importing import AnswerImport
 from asyncfilter.datasets.answers.label_studio_tasks import TaskImage, TaskWriter, labelling_config
 from asyncfilter.datasets.answers.rows import write_rows
 from asyncfilter.datasets.answers.trial import Trial
@@ -82,7 +82,7 @@ def csv_of(*rows: tuple[str, ...]) -> bytes:
     return out.getvalue().encode()
 
 
-def places(found: Import) -> list[tuple[object, str]]:
+def places(found: AnswerImport) -> list[tuple[object, str]]:
     """Where problems are, and what they are."""
     return [(problem.at, problem.code) for problem in found.problems]
 
@@ -248,7 +248,7 @@ def test_somebody_writes_while_an_import_looks(path: Path) -> None:
     content = csv_of(
         (KEYS[0], "keep", "anna", "", ""), (KEYS[1], "keep", "anna", "", ""), ("gone.jpg", "keep", "anna", "", "")
     )
-    found = Import(known=Known(), reviewer=None, default_reviewer="me", now_unix_s=0.0)
+    found = AnswerImport(known=Known(), reviewer=None, default_reviewer="me", now_unix_s=0.0)
     found.add_all(units_of(content, CSV, found.notes))
     found.settle()
     found.prepare(Trial(None))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncfilter.datasets.check import Contents, LimitResult, check_dataset, check_mapping, is_usable
+from asyncfilter.datasets.check import DatasetContents, LimitResult, check_dataset, check_mapping, is_usable
 from asyncfilter.datasets.limits import LIMITS, most_images
 from asyncfilter.datasets.manifests.codes import Severity
 from asyncfilter.datasets.manifests.image_facts import ImageFacts
@@ -19,9 +19,9 @@ from tests.kit.manifests import D, box, box_line, encoded, image_line, ref
 GOOD = ImageFacts(etag="e", size_bytes=1000, format="jpeg", width=200, height=100, channels=3)
 
 
-def contents(*documents: D, size_bytes: int = 1000, facts: ImageFacts | None = None) -> Contents:
+def contents(*documents: D, size_bytes: int = 1000, facts: ImageFacts | None = None) -> DatasetContents:
     """What these lines hold; all of their images are like ``facts``."""
-    found = Contents(size_bytes, None if facts is None else lambda _ref: facts)
+    found = DatasetContents(size_bytes, None if facts is None else lambda _ref: facts)
     for checked in read_manifest(io.BytesIO(b"\n".join(map(encoded, documents)))):
         found.add(checked)
     return found
@@ -32,7 +32,9 @@ def images(names: list[str], each: int = 1) -> list[D]:
     return [image_line(name) for name in names for _ in range(each)]
 
 
-def results(train: Contents, test: Contents | None = None, region: str | None = None) -> dict[str, LimitResult]:
+def results(
+    train: DatasetContents, test: DatasetContents | None = None, region: str | None = None
+) -> dict[str, LimitResult]:
     """The results by dataset and id, all of which can be shown."""
     found = check_dataset(train, test, region=region)
     json_text(check_mapping(found))
@@ -41,7 +43,7 @@ def results(train: Contents, test: Contents | None = None, region: str | None = 
     return {f"{result.dataset} {result.id}": result for result in found}
 
 
-def broken(train: Contents, test: Contents | None = None, region: str | None = None) -> set[str]:
+def broken(train: DatasetContents, test: DatasetContents | None = None, region: str | None = None) -> set[str]:
     """The limits that are broken, without advice."""
     return {
         name

@@ -11,7 +11,7 @@ import pytest
 
 from asyncfilter.custom_labels.evaluation.comparison import compare
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, evaluate, evaluation_mapping
-from asyncfilter.custom_labels.evaluation.model import Figures, PredictionOutcome, Summary
+from asyncfilter.custom_labels.evaluation.model import PrecisionRecall, PredictionOutcome, ServiceSummary
 from asyncfilter.custom_labels.evaluation.snapshot import Snapshot, read_snapshot
 from asyncfilter.custom_labels.evaluation.summary import MAX_SUMMARY_BYTES, read_summary
 from asyncfilter.errors import UsageError
@@ -22,7 +22,7 @@ from tests.kit.manifests import D
 DETAILS = "rekognition-custom-labels-evaluation-details"
 
 
-def read(document: object) -> Summary:
+def read(document: object) -> ServiceSummary:
     """A summary."""
     return read_summary(json.dumps(document, indent=1).encode(), file="s.json")
 
@@ -51,7 +51,7 @@ class TestSummary:
     def test_both_shapes_say_the_same(self, nested: bool) -> None:
         """The aggregates stand directly in the results, or in Metrics."""
         found = read(summary(LABELS, nested=nested, confusion=[("cap", "watch", 0.25)]))
-        assert found.figures == Figures(0.9, 0.8, 0.847)
+        assert found.figures == PrecisionRecall(0.9, 0.8, 0.847)
         assert [one.label for one in found.labels] == ["cap", "watch"]
         assert found.labels[1].threshold == 0.25
         assert (found.training_images, found.testing_images) == (56, 14)
@@ -67,7 +67,7 @@ class TestSummary:
     def test_what_is_missing_is_none(self) -> None:
         """No figure is made up, and unknown keys are ignored."""
         found = read({"AggregatedEvaluationResults": {"F1Score": None, "New": 1}, "LabelEvaluationResults": None})
-        assert found == Summary(file="s.json")
+        assert found == ServiceSummary(file="s.json")
 
     def test_a_label_that_is_only_named_is_kept(self) -> None:
         """Labels of the details without a result stay, without figures."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import DetectorKind
-from asyncfilter.pictures.convert import Memory, convert, convert_file
+from asyncfilter.pictures.convert import DecodingMemory, convert, convert_file
 from asyncfilter.pictures.decode_messages import DecodeRequest
 from asyncfilter.pictures.decoder_pool import DecoderPool
 from asyncfilter.policy.detectors import PROFILES
@@ -143,7 +143,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
     """Where all pixels would take too much memory, a JPEG is sent smaller instead of not at all."""
     body = encoded(Image.new("RGB", (6_000, 4_000), "red"), "JPEG")
     with as_file(body) as file:
-        jpeg, _ = convert_file(file, LIMITS, memory=Memory(50_000_000, 50_000_000))
+        jpeg, _ = convert_file(file, LIMITS, memory=DecodingMemory(50_000_000, 50_000_000))
     assert jpeg[1:] == (3_000, 2_000)
     assert Image.open(io.BytesIO(jpeg.body)).getpixel((9, 9)) == (254, 0, 0)
 

@@ -11,11 +11,11 @@ import datasets
 import pytest
 
 from asyncfilter.datasets.exports.image_folder import ImageFolderWriter
-from asyncfilter.datasets.exports.pictures import Objects, PictureRecord
+from asyncfilter.datasets.exports.pictures import ObjectColumns, PictureRecord
 from tests.kit.pictures import plain
 
-NOTHING = Objects(bbox=[], categories=[], confidence_pct=[])
-BOX = Objects(bbox=[(1, 2, 3, 4)], categories=["Robin"], confidence_pct=[90.5])
+NOTHING = ObjectColumns(bbox=[], categories=[], confidence_pct=[])
+BOX = ObjectColumns(bbox=[(1, 2, 3, 4)], categories=["Robin"], confidence_pct=[90.5])
 
 
 def record(key: str, **changes: Any) -> PictureRecord:

@@ -9,9 +9,9 @@ import pytest
 
 from asyncfilter.datasets.limits import MAX_MANIFEST_BYTES
 from asyncfilter.datasets.manifests.codes import CODES, Finding, Severity
-from asyncfilter.datasets.manifests.file_checks import Options, Role, TrainingFacts, file_findings
+from asyncfilter.datasets.manifests.file_checks import CheckOptions, Role, TrainingFacts, file_findings
 from asyncfilter.datasets.manifests.ref_index import RefIndex
-from asyncfilter.datasets.manifests.tally import Tally
+from asyncfilter.datasets.manifests.tally import ManifestTally
 from asyncfilter.datasets.manifests.validation import Validation, validate
 from tests.kit.manifests import D, box, box_line, box_metadata, encoded, image_line, ref, size
 from tests.unit.test_manifest_lines import OF_FILES
@@ -22,7 +22,7 @@ NAME = "train.manifest"
 def check(*documents: object, file: str = NAME, **options: Any) -> Validation:
     """The result of a check of these lines."""
     lines = [document if isinstance(document, bytes) else encoded(document) for document in documents]
-    return validate(io.BytesIO(b"\n".join(lines) + b"\n" if lines else b""), file=file, options=Options(**options))
+    return validate(io.BytesIO(b"\n".join(lines) + b"\n" if lines else b""), file=file, options=CheckOptions(**options))
 
 
 def file_codes(result: Validation) -> list[str]:
@@ -190,7 +190,7 @@ def test_few_images() -> None:
 )
 def test_rows(region: str | None, role: Role, most: int) -> None:
     """The most lines are counted, whatever is in them."""
-    options, tally = Options(region=region, role=role), Tally()
+    options, tally = CheckOptions(region=region, role=role), ManifestTally()
     for lines in (most, most + 1):
         tally.lines = lines
         codes = [found.code for found in file_findings(NAME, 1, tally, options, RefIndex())]
@@ -217,14 +217,14 @@ def test_findings_are_counted_and_cut() -> None:
     """At most N are kept, those about the file always among them; every one is told to the listener."""
     told: list[Finding] = []
     lines = b"\n".join([BAD] * 10)
-    result = validate(io.BytesIO(lines), file=NAME, options=Options(most_findings=5), on_finding=told.append)
+    result = validate(io.BytesIO(lines), file=NAME, options=CheckOptions(most_findings=5), on_finding=told.append)
     mapping = result.as_mapping()
     assert mapping["findings_total"] == len(told) == 13
     assert mapping["truncated"] is True
     assert [found.line for found in mapping["findings"]] == [1, 2, None, None, None]
     assert mapping["counts"]["ERROR_INVALID_JSON_LINE"] == 10
     assert [found.line for found in told][:10] == list(range(1, 11))
-    empty = validate(io.BytesIO(lines), file=NAME, options=Options(most_findings=0)).as_mapping()
+    empty = validate(io.BytesIO(lines), file=NAME, options=CheckOptions(most_findings=0)).as_mapping()
     assert (empty["findings"], empty["findings_total"], empty["truncated"]) == ([], 13, True)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from asyncfilter.errors import ImageError
 from asyncfilter.onnx.frames import Frame
-from asyncfilter.pictures.convert import Memory, MemoryNeededError, frame_file
+from asyncfilter.pictures.convert import DecodingMemory, MemoryNeededError, frame_file
 from asyncfilter.pictures.decode_messages import DecodeRequest
 from asyncfilter.pictures.decoder_pool import DecoderPool
 from tests.kit.decoding import as_file, decoders_of, peak_mb
@@ -119,6 +119,6 @@ def test_too_little_memory_is_told_before_anything_is_decoded() -> None:
     granted = []
     for frame in (Frame(size=(8, 8)), Frame(size=(2000, 2000))):
         with pytest.raises(MemoryNeededError) as caught:
-            frame_file(io.BytesIO(body), frame, memory=Memory(1000, 100_000_000))
+            frame_file(io.BytesIO(body), frame, memory=DecodingMemory(1000, 100_000_000))
         granted.append(caught.value.needed_bytes)
     assert granted[1] - granted[0] >= 4 * 2000 * 2000

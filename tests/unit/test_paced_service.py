@@ -19,7 +19,7 @@ from asyncfilter.errors import (
     TransientError,
     WaitEndedError,
 )
-from asyncfilter.ports.model_service import Page, Project
+from asyncfilter.ports.model_service import ListPage, Project
 from asyncfilter.testing import LoopClock, run_virtually
 from asyncfilter.testing.models import MemoryFiles, MemoryModelService
 
@@ -37,7 +37,7 @@ class Troubled(MemoryModelService):
         self._errors = list(errors)
         self.calls_s: list[float] = []
 
-    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
+    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> ListPage[Project]:
         """A look."""
         self._fail()
         return await super().describe_projects(names=names, token=token)

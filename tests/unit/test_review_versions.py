@@ -10,7 +10,7 @@ import pytest
 from asyncfilter.records.answers import Subject
 from asyncfilter.review import versions
 from asyncfilter.review.rows import CardRow
-from asyncfilter.review.versions import Standing, Versions
+from asyncfilter.review.versions import OriginalState, Versions
 
 NEVER_S = 1e9
 
@@ -23,14 +23,14 @@ class SlowLooks:
         self.looks = 0
         self._takes_s = iter(takes_s)
 
-    async def standing(self, _: CardRow) -> Standing | None:
+    async def standing(self, _: CardRow) -> OriginalState | None:
         """See ``Looks``."""
         self.looks += 1
         took_s = next(self._takes_s)
         self.now_s += min(took_s, versions.LOOK_S)
         if took_s == NEVER_S:
             await anyio.sleep_forever()
-        return Standing.GONE
+        return OriginalState.GONE
 
     def is_free(self, _: CardRow) -> bool:
         """See ``Looks``."""

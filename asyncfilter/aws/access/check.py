@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from asyncfilter.aws.access.identity import Caller, identify
 from asyncfilter.aws.access.probes import ProbeResult, Probes
-from asyncfilter.aws.access.simulation import Evaluation, Question, simulate
+from asyncfilter.aws.access.simulation import EvalDecision, Question, simulate
 from asyncfilter.aws.factory import AwsClients
 from asyncfilter.aws.preflight import region_asked_for
 from asyncfilter.aws.s3.versions import S3Versions
@@ -14,14 +14,14 @@ from asyncfilter.aws.session import AwsSession
 from asyncfilter.errors import AsyncFilterError, CredentialsError, EndpointError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import StoreKind
-from asyncfilter.policy.permissions import Access, AccessReport, AccessResult, Command, How, Need
+from asyncfilter.policy.permissions import Access, AccessReport, AccessResult, CheckMethod, Command, Need
 from asyncfilter.policy.permissions.arns import ANYTHING, sample
 from asyncfilter.records.removal import Versioning
 
 _SIMULATED = {
-    Evaluation.ALLOWED: "IAM: allowed",
-    Evaluation.EXPLICIT_DENY: "IAM: a policy denies it",
-    Evaluation.IMPLICIT_DENY: "IAM: no policy of the caller allows it; that of a bucket or key may",
+    EvalDecision.ALLOWED: "IAM: allowed",
+    EvalDecision.EXPLICIT_DENY: "IAM: a policy denies it",
+    EvalDecision.IMPLICIT_DENY: "IAM: no policy of the caller allows it; that of a bucket or key may",
 }
 
 
@@ -92,7 +92,7 @@ async def _of_the_source(
 
 async def _simulated(
     clients: AwsClients, caller: Caller, needs: Sequence[Need]
-) -> tuple[Mapping[Question, Evaluation], str]:
+) -> tuple[Mapping[Question, EvalDecision], str]:
     """IAM's answers, or why there are none."""
     try:
         return await simulate(clients.session, caller, [_question(need) for need in needs]), ""
@@ -106,15 +106,15 @@ def _question(need: Need) -> Question:
 
 
 def _result(
-    need: Need, commands: tuple[Command, ...], tried: ProbeResult, simulated: Evaluation | None
+    need: Need, commands: tuple[Command, ...], tried: ProbeResult, simulated: EvalDecision | None
 ) -> AccessResult:
     """A request counts more than a simulation, which does not know the policies of buckets and keys."""
-    access, how, detail = tried.access, How.TRIED, tried.detail
+    access, how, detail = tried.access, CheckMethod.TRIED, tried.detail
     if access is Access.UNKNOWN and simulated is not None:
-        access = Access.ALLOWED if simulated is Evaluation.ALLOWED else Access.MISSING
-        how, detail = How.SIMULATED, _SIMULATED[simulated]
+        access = Access.ALLOWED if simulated is EvalDecision.ALLOWED else Access.MISSING
+        how, detail = CheckMethod.SIMULATED, _SIMULATED[simulated]
     elif access is Access.UNKNOWN:
-        how = How.NOT_ASKED
+        how = CheckMethod.NOT_ASKED
     return AccessResult(need=need, commands=commands, access=access, how=how, detail=detail)
 
 

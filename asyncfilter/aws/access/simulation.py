@@ -34,7 +34,7 @@ class Question(NamedTuple):
     prefix: str | None = None
 
 
-class Evaluation(StrEnum):
+class EvalDecision(StrEnum):
     """The answer, in IAM's words."""
 
     ALLOWED = "allowed"
@@ -42,7 +42,9 @@ class Evaluation(StrEnum):
     IMPLICIT_DENY = "implicitDeny"
 
 
-async def simulate(session: AwsSession, caller: Caller, questions: Iterable[Question]) -> Mapping[Question, Evaluation]:
+async def simulate(
+    session: AwsSession, caller: Caller, questions: Iterable[Question]
+) -> Mapping[Question, EvalDecision]:
     """Ask IAM whether the caller's policies allow some actions; questions that IAM does not answer are left out.
 
     Args:
@@ -60,7 +62,7 @@ async def simulate(session: AwsSession, caller: Caller, questions: Iterable[Ques
         service = one.action.partition(":")[0]
         groups.setdefault((service, one.resource, one.prefix), []).append(one)
     simulation = _Simulation(session, await policy_sources(session, caller))
-    answers: dict[Question, Evaluation] = {}
+    answers: dict[Question, EvalDecision] = {}
     for group in groups.values():
         answers.update(await simulation.ask(group))
     return answers
@@ -78,7 +80,7 @@ class _Simulation:
         self._session = session
         self._sources = list(sources)
 
-    async def ask(self, group: Sequence[Question]) -> dict[Question, Evaluation]:
+    async def ask(self, group: Sequence[Question]) -> dict[Question, EvalDecision]:
         """The answers for actions of one service on one resource."""
         try:
             return await self._ask(group)
@@ -89,7 +91,7 @@ class _Simulation:
             return {}
         return {question: verdict for one in group for question, verdict in (await self.ask([one])).items()}
 
-    async def _ask(self, group: Sequence[Question]) -> dict[Question, Evaluation]:
+    async def _ask(self, group: Sequence[Question]) -> dict[Question, EvalDecision]:
         while self._sources:
             try:
                 return await self._pages(self._sources[0], group)
@@ -102,17 +104,17 @@ class _Simulation:
             hint="Allow iam:GetRole, which tells the path of the role.",
         )
 
-    async def _pages(self, source: str, group: Sequence[Question]) -> dict[Question, Evaluation]:
+    async def _pages(self, source: str, group: Sequence[Question]) -> dict[Question, EvalDecision]:
         by_action = {question.action.lower(): question for question in group}
         parameters = _parameters(source, group)
-        answers: dict[Question, Evaluation] = {}
+        answers: dict[Question, EvalDecision] = {}
         operation = Operation.SIMULATE_PRINCIPAL_POLICY
         marker: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
             page = await ask_raw(self._session, "iam", operation, source, **parameters, **marker)
             with undecodable_translated(f"{operation} on {source}"):
                 for result in page.get("EvaluationResults", ()):
-                    answers[by_action[str(result["EvalActionName"]).lower()]] = Evaluation(result["EvalDecision"])
+                    answers[by_action[str(result["EvalActionName"]).lower()]] = EvalDecision(result["EvalDecision"])
                 if not page.get("IsTruncated") or not page.get("Marker"):
                     return answers
                 marker = {"Marker": str(page["Marker"])}

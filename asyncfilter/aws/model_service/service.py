@@ -18,8 +18,8 @@ from asyncfilter.ports.model_service import (
     Dataset,
     DatasetLabel,
     DatasetType,
+    ListPage,
     ModelVersion,
-    Page,
     Project,
 )
 
@@ -51,12 +51,12 @@ class CustomLabelsService:
         """See ``ModelService``."""
         return self._endpoint
 
-    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> Page[Project]:
+    async def describe_projects(self, *, names: Sequence[str] = (), token: str | None = None) -> ListPage[Project]:
         """See ``ModelService``."""
         asked = _given(ProjectNames=list(names), NextToken=token)
         async with self._attempt(Operation.DESCRIBE_PROJECTS, ", ".join(names) or "all projects") as client:
             found = await client.describe_projects(**asked)
-            return Page(
+            return ListPage(
                 items=tuple([project_of(one) for one in found.get("ProjectDescriptions", ())]),
                 token=found.get("NextToken") or None,
             )
@@ -76,7 +76,7 @@ class CustomLabelsService:
         labeled: bool | None = None,
         source_ref_contains: str | None = None,
         labels: Sequence[str] = (),
-    ) -> Page[str]:
+    ) -> ListPage[str]:
         """See ``ModelService``."""
         asked = _given(
             NextToken=token,
@@ -87,27 +87,29 @@ class CustomLabelsService:
         )
         async with self._attempt(Operation.LIST_DATASET_ENTRIES, dataset_arn) as client:
             found = await client.list_dataset_entries(DatasetArn=dataset_arn, MaxResults=PAGE_ENTRIES, **asked)
-            return Page(items=tuple(map(str, found.get("DatasetEntries", ()))), token=found.get("NextToken") or None)
+            return ListPage(
+                items=tuple(map(str, found.get("DatasetEntries", ()))), token=found.get("NextToken") or None
+            )
 
-    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> Page[DatasetLabel]:
+    async def list_labels(self, dataset_arn: str, *, token: str | None = None) -> ListPage[DatasetLabel]:
         """See ``ModelService``."""
         async with self._attempt(Operation.LIST_DATASET_LABELS, dataset_arn) as client:
             found = await client.list_dataset_labels(
                 DatasetArn=dataset_arn, MaxResults=PAGE_ENTRIES, **_given(NextToken=token)
             )
-            return Page(
+            return ListPage(
                 items=tuple([label_of(one) for one in found.get("DatasetLabelDescriptions", ())]),
                 token=found.get("NextToken") or None,
             )
 
     async def describe_versions(
         self, project_arn: str, *, names: Sequence[str] = (), token: str | None = None
-    ) -> Page[ModelVersion]:
+    ) -> ListPage[ModelVersion]:
         """See ``ModelService``."""
         asked = _given(VersionNames=list(names), NextToken=token)
         async with self._attempt(Operation.DESCRIBE_PROJECT_VERSIONS, project_arn) as client:
             found = await client.describe_project_versions(ProjectArn=project_arn, **asked)
-            return Page(
+            return ListPage(
                 items=tuple([version_of(one) for one in found.get("ProjectVersionDescriptions", ())]),
                 token=found.get("NextToken") or None,
             )

@@ -28,7 +28,7 @@ from asyncfilter.datasets.answers.addresses import Addresses
 from asyncfilter.datasets.answers.answer_csv import AnswerCsvReader
 from asyncfilter.datasets.answers.detecting import AnswerFormat, format_of
 from asyncfilter.datasets.answers.ground_truth import GroundTruthReader
-from asyncfilter.datasets.answers.importing import Import
+from asyncfilter.datasets.answers.importing import AnswerImport
 from asyncfilter.datasets.answers.label_studio import LabelStudioReader
 from asyncfilter.datasets.answers.rows import read_rows
 from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Unit
@@ -207,7 +207,7 @@ def import_(
     _report(found, file, result, dry_run=dry_run, as_json=options.as_json)
 
 
-def _report(found: Import, file: str, result: Mapping[str, object], *, dry_run: bool, as_json: bool) -> None:
+def _report(found: AnswerImport, file: str, result: Mapping[str, object], *, dry_run: bool, as_json: bool) -> None:
     """Print the result.
 
     Raises:

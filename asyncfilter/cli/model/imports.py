@@ -29,7 +29,7 @@ from asyncfilter.custom_labels.counting import ImportedDataset, LineError
 from asyncfilter.custom_labels.importing import ImportBy, ImportWish, ManifestSource
 from asyncfilter.custom_labels.manifest_lines import LineFates, digest_of, source_refs_at
 from asyncfilter.datasets.manifests.codes import Severity
-from asyncfilter.datasets.manifests.file_checks import Options, Role, TrainingFacts
+from asyncfilter.datasets.manifests.file_checks import CheckOptions, Role, TrainingFacts
 from asyncfilter.datasets.manifests.validation import Validation, validate
 from asyncfilter.errors import CredentialsError, ExitCode, UsageError
 from asyncfilter.job.addresses import parse_s3_uri
@@ -193,7 +193,7 @@ def _checked(stack: ExitStack, name: str, checks: _Checks, aws: Aws, *, training
         manifest.stream,
         file=manifest.name,
         size_bytes=manifest.size_bytes,
-        options=Options(role=role, region=checks.region, training=facts),
+        options=CheckOptions(role=role, region=checks.region, training=facts),
         on_line=fates.add,
     )
     return _Checked(kind, manifest, validation, fates)

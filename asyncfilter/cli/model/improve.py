@@ -34,7 +34,7 @@ from asyncfilter.cli.streams import stdout_is_whole
 from asyncfilter.cli.terminal import write_json, write_lines
 from asyncfilter.custom_labels.corrections import IN_TEST_SET, Corrections, check_corrections
 from asyncfilter.custom_labels.improving import Improved, ImprovementPlan, ImprovementWish
-from asyncfilter.custom_labels.reaper import Failure
+from asyncfilter.custom_labels.reaper import StopFailure
 from asyncfilter.errors import AbortedError, ExitCode, RefusedError
 from asyncfilter.job.model_names import ProjectName, VersionName
 from asyncfilter.job.spec import Aws
@@ -219,7 +219,7 @@ class _Command:
         if not self.options.as_json:
             write_lines(improvement_lines(plan, improved, report.errors))
             _note_shown(plan, improved)
-        failed: Sequence[Failure] = ()
+        failed: Sequence[StopFailure] = ()
         try:
             if self.wish.switches:
                 failed = self._switch(result)
@@ -243,7 +243,7 @@ class _Command:
         if self.options.as_json:
             _note_shown(plan, report.improved)
 
-    def _switch(self, result: dict[str, Any]) -> Sequence[Failure]:
+    def _switch(self, result: dict[str, Any]) -> Sequence[StopFailure]:
         """Replace the old version by the new one, where that is proposed and the old one runs by a lease of ours.
 
         Returns:

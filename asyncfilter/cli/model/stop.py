@@ -20,7 +20,7 @@ from asyncfilter.report.terminal.leases import failure_text, reaped_lines, reape
 
 if TYPE_CHECKING:
     from asyncfilter.custom_labels.lease import Lease
-    from asyncfilter.custom_labels.reaper import Failure, Reaped
+    from asyncfilter.custom_labels.reaper import Reaped, StopFailure
     from asyncfilter.wiring.leases import PlannedStop
 
 app = command_group()
@@ -122,7 +122,7 @@ def _show(reaped: Reaped, options: ModelOptions) -> None:
     exit_for(reaped.failed)
 
 
-def exit_for(failed: Sequence[Failure]) -> None:
+def exit_for(failed: Sequence[StopFailure]) -> None:
     """Say what could not be stopped.
 
     Raises:

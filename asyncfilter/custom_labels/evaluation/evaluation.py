@@ -9,8 +9,14 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from asyncfilter.custom_labels.evaluation.curves import CurvePoint, curves_of
-from asyncfilter.custom_labels.evaluation.metrics import Recount, Tally, mistakes, recount
-from asyncfilter.custom_labels.evaluation.model import Figures, LabelResult, Mistake, SnapshotImage, Summary
+from asyncfilter.custom_labels.evaluation.metrics import LabelTally, Recount, mistakes, recount
+from asyncfilter.custom_labels.evaluation.model import (
+    LabelResult,
+    Mistake,
+    PrecisionRecall,
+    ServiceSummary,
+    SnapshotImage,
+)
 from asyncfilter.custom_labels.evaluation.snapshot import Snapshot
 from asyncfilter.datasets.manifests.tally import UseCase
 
@@ -25,7 +31,7 @@ class LabelReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     result: LabelResult
-    tally: Tally
+    tally: LabelTally
     truths: int
 
 
@@ -43,7 +49,7 @@ class Evaluation:
         mistakes: In the order of the snapshot.
     """
 
-    summary: Summary
+    summary: ServiceSummary
     snapshot: Snapshot
     use_case: UseCase
     labels: Sequence[LabelReport]
@@ -75,7 +81,7 @@ class Evaluation:
             yield f"{unjudged:,} predictions have no outcome in the snapshot's details, and count as none"
 
 
-def evaluate(summary: Summary, snapshot: Snapshot, *, draws_curves: bool = True) -> Evaluation:
+def evaluate(summary: ServiceSummary, snapshot: Snapshot, *, draws_curves: bool = True) -> Evaluation:
     """Count what a snapshot holds, beside the figures of a summary.
 
     Args:
@@ -95,17 +101,17 @@ def evaluate(summary: Summary, snapshot: Snapshot, *, draws_curves: bool = True)
     )
 
 
-def _labels(summary: Summary, counted: Recount, images: Sequence[SnapshotImage]) -> list[LabelReport]:
+def _labels(summary: ServiceSummary, counted: Recount, images: Sequence[SnapshotImage]) -> list[LabelReport]:
     truths = Counter(truth.label for image in images for truth in image.truths)
     known = {result.label for result in summary.labels}
     others = [LabelResult(label=label) for label in counted.labels if label not in known]
     return [
-        LabelReport(result=result, tally=counted.labels.get(result.label, Tally()), truths=truths[result.label])
+        LabelReport(result=result, tally=counted.labels.get(result.label, LabelTally()), truths=truths[result.label])
         for result in (*summary.labels, *others)
     ]
 
 
-def _use_case(summary: Summary, images: Sequence[SnapshotImage]) -> UseCase:
+def _use_case(summary: ServiceSummary, images: Sequence[SnapshotImage]) -> UseCase:
     """What the predictions are; without any, what the summary has figures for."""
     kinds = Counter(one.frame is not None for image in images for one in image.predictions)
     kinds.update(one.frame is not None for image in images for one in image.truths)
@@ -159,7 +165,7 @@ def bare_mapping(*, project: str, version: str) -> dict[str, object]:
     return {name: known.get(name) for name in names.split()}
 
 
-def _figures(found: Figures) -> dict[str, float | None]:
+def _figures(found: PrecisionRecall) -> dict[str, float | None]:
     return {"f1": found.f1, "precision": found.precision, "recall": found.recall}
 
 

@@ -11,10 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from asyncfilter.custom_labels.evaluation.model import MISTAKES, Figures, Mistake, PredictionOutcome, SnapshotImage
+from asyncfilter.custom_labels.evaluation.model import (
+    MISTAKES,
+    Mistake,
+    PrecisionRecall,
+    PredictionOutcome,
+    SnapshotImage,
+)
 
 
-class Tally(NamedTuple):
+class LabelTally(NamedTuple):
     """How often a label was predicted rightly, wrongly, or missed.
 
     Attributes:
@@ -27,7 +33,7 @@ class Tally(NamedTuple):
     fp: int = 0
     fn: int = 0
 
-    def plus(self, outcome: PredictionOutcome | None) -> Tally:
+    def plus(self, outcome: PredictionOutcome | None) -> LabelTally:
         """One more prediction."""
         match outcome:
             case PredictionOutcome.TRUE_POSITIVE:
@@ -40,11 +46,11 @@ class Tally(NamedTuple):
                 return self
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> PrecisionRecall:
         """Precision, recall and F1; 0 where one is undefined, as scikit-learn has it, and None without any case."""
         if not any(self):
-            return Figures()
-        return Figures(
+            return PrecisionRecall()
+        return PrecisionRecall(
             precision=_ratio(self.tp, self.tp + self.fp),
             recall=_ratio(self.tp, self.tp + self.fn),
             f1=_ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn),
@@ -59,16 +65,16 @@ class Recount(NamedTuple):
         total: All labels together; its figures are the micro average.
     """
 
-    labels: Mapping[str, Tally]
-    total: Tally
+    labels: Mapping[str, LabelTally]
+    total: LabelTally
 
     @property
-    def macro(self) -> Figures:
+    def macro(self) -> PrecisionRecall:
         """The mean of the labels' figures, without labels that have no case."""
         known = [tally.figures for tally in self.labels.values() if any(tally)]
         if not known:
-            return Figures()
-        return Figures(
+            return PrecisionRecall()
+        return PrecisionRecall(
             precision=fmean(one.precision or 0 for one in known),
             recall=fmean(one.recall or 0 for one in known),
             f1=fmean(one.f1 or 0 for one in known),
@@ -77,16 +83,16 @@ class Recount(NamedTuple):
 
 def recount(images: Sequence[SnapshotImage]) -> Recount:
     """Count all predictions and all labels that none of them names."""
-    labels: dict[str, Tally] = {}
+    labels: dict[str, LabelTally] = {}
     for image in images:
         for truth in image.truths:
-            labels.setdefault(truth.label, Tally())
+            labels.setdefault(truth.label, LabelTally())
         for found in image.predictions:
-            labels[found.label] = labels.get(found.label, Tally()).plus(found.outcome)
+            labels[found.label] = labels.get(found.label, LabelTally()).plus(found.outcome)
         for truth in image.missed:
             labels[truth.label] = labels[truth.label].plus(PredictionOutcome.FALSE_NEGATIVE)
     totals = zip(*labels.values(), strict=True) if labels else ()
-    return Recount(labels, Tally(*map(sum, totals)))
+    return Recount(labels, LabelTally(*map(sum, totals)))
 
 
 def mistakes(images: Sequence[SnapshotImage]) -> Iterator[Mistake]:

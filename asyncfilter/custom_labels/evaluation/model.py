@@ -107,7 +107,7 @@ class Mistake(msgspec.Struct, frozen=True):
     index: int | None
 
 
-class Figures(msgspec.Struct, frozen=True):
+class PrecisionRecall(msgspec.Struct, frozen=True):
     """Precision, recall and their harmonic mean; None where they are not known."""
 
     precision: float | None = None
@@ -126,7 +126,7 @@ class LabelResult(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     label: str
-    figures: Figures = Figures()
+    figures: PrecisionRecall = PrecisionRecall()
     threshold: float | None = None
     test_images: int | None = None
 
@@ -139,7 +139,7 @@ class Confusion(msgspec.Struct, frozen=True):
     share: float
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The service's own figures about a version; None where the file does not have one.
 
     Attributes:
@@ -159,7 +159,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     project: str | None = None
     version: str | None = None
     ended: str | None = None
-    figures: Figures = Figures()
+    figures: PrecisionRecall = PrecisionRecall()
     average_precision: float | None = None
     average_recall: float | None = None
     training_images: int | None = None

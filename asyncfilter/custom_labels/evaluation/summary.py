@@ -11,7 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from asyncfilter.custom_labels.evaluation.model import MAX_LABEL_CHARS, Confusion, Figures, LabelResult, Summary
+from asyncfilter.custom_labels.evaluation.model import (
+    MAX_LABEL_CHARS,
+    Confusion,
+    LabelResult,
+    PrecisionRecall,
+    ServiceSummary,
+)
 from asyncfilter.datasets.manifests.attribute_checks import is_number
 from asyncfilter.datasets.manifests.json_object import BadJsonError, JsonLineReader, kind_of
 from asyncfilter.errors import UsageError
@@ -29,7 +35,7 @@ _MOST_CHARS = 2_048
 """Longest text; the pattern of an ARN has less."""
 
 
-def read_summary(content: bytes, *, file: str) -> Summary:
+def read_summary(content: bytes, *, file: str) -> ServiceSummary:
     """The figures in a summary.
 
     Args:
@@ -48,7 +54,7 @@ def read_summary(content: bytes, *, file: str) -> Summary:
     results += [LabelResult(label=name) for name in details.texts("Labels") if name not in known]
     arn = details.text("ProjectVersionArn")
     names = _VERSION_ARN.fullmatch(arn) if arn is not None else None
-    return Summary(
+    return ServiceSummary(
         file=file,
         arn=arn,
         project=names[1] if names else None,
@@ -95,8 +101,8 @@ def _label_result(found: _Members) -> LabelResult:
     )
 
 
-def _figures(found: _Members) -> Figures:
-    return Figures(precision=found.share("Precision"), recall=found.share("Recall"), f1=found.share("F1Score"))
+def _figures(found: _Members) -> PrecisionRecall:
+    return PrecisionRecall(precision=found.share("Precision"), recall=found.share("Recall"), f1=found.share("F1Score"))
 
 
 def _confusion(found: _Members) -> Confusion:

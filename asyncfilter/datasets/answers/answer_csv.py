@@ -17,7 +17,7 @@ import msgspec
 
 from asyncfilter.datasets.answers.addresses import Addresses
 from asyncfilter.datasets.answers.csv_rows import DELIMITERS, CsvRow, csv_lines, csv_rows
-from asyncfilter.datasets.answers.units import Address, Left, ReadNotes, Reject, Said, Skip, Unit
+from asyncfilter.datasets.answers.units import Address, Left, ReadNotes, Reject, Said, SkipReason, Unit
 from asyncfilter.datasets.answers.words import UNRESOLVED, VerdictWords, moment_text, moment_unix_s
 from asyncfilter.datasets.exports.csv_lines import CsvLines, TextSink
 from asyncfilter.datasets.manifests.csv_table import BLANKS, HEADER_NAMES, is_blank
@@ -120,7 +120,7 @@ class AnswerCsvReader:
         is_first = True
         for row in csv_rows(chain(held if held != [""] else (), lines), delimiter):
             if not row.problem and is_blank(row.cells):
-                yield Left(row.line, Skip.BLANK)
+                yield Left(row.line, SkipReason.BLANK)
                 continue
             if is_first and (columns := _header(row)) is not None:
                 self._notes.ignored_columns += columns.ignored
@@ -169,10 +169,10 @@ class AnswerCsvReader:
     def _said(self, row: CsvRow, named: dict[str, str], labels: tuple[str, ...] | None) -> Unit:
         text = named.get("verdict", "").strip()
         if text.casefold() == UNRESOLVED and self._words.of(text) is None:
-            return Left(row.line, Skip.UNRESOLVED, key=named["key"])
+            return Left(row.line, SkipReason.UNRESOLVED, key=named["key"])
         verdict = self._verdict(text)
         if verdict is None and labels is None:
-            return Left(row.line, Skip.EMPTY, key=named["key"])
+            return Left(row.line, SkipReason.EMPTY, key=named["key"])
         return Said(
             at=row.line,
             images=self._images(row, named),

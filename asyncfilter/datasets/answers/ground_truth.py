@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from asyncfilter.datasets.answers.addresses import Addresses
 from asyncfilter.datasets.answers.boxes import Fractions
 from asyncfilter.datasets.answers.json_lines import json_lines
-from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Said, Skip, Unit
+from asyncfilter.datasets.answers.units import Left, ReadNotes, Reject, Said, SkipReason, Unit
 from asyncfilter.datasets.answers.words import VerdictWords, moment_unix_s
 from asyncfilter.datasets.manifests.attribute_checks import is_number
 from asyncfilter.datasets.manifests.json_object import kind_of
@@ -60,7 +60,7 @@ class GroundTruthReader:
         """The units of a file: its lines."""
         for number, found in json_lines(stream):
             if found is None:
-                yield Left(number, Skip.BLANK)
+                yield Left(number, SkipReason.BLANK)
             elif isinstance(found, str):
                 yield Left(number, Reject.BAD_LINE, f"the line {found}")
             else:
@@ -79,7 +79,7 @@ class GroundTruthReader:
         except _BadLineError as error:
             return Left(number, error.code, str(error), key=key)
         if line.says_nothing:
-            return Left(number, Skip.MACHINE if line.has_machine else Skip.EMPTY, key=key)
+            return Left(number, SkipReason.MACHINE if line.has_machine else SkipReason.EMPTY, key=key)
         return Said(
             at=number,
             images=images,

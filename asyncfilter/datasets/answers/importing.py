@@ -31,12 +31,12 @@ _AT_ONCE = 500
 _PREPARED = (
     "imported", "repeated", "changed", "boxes_taken", "lost", "rejected", "reviewers", "_problems", "problems_total",
 )  # fmt: skip
-"""The counts of ``Import`` that depend on what is in the answers file."""
+"""The counts of ``AnswerImport`` that depend on what is in the answers file."""
 
 STALE, UNKNOWN, CONFLICTING, ROTATED = "stale", "unknown", "conflicting", "rotated"
 
 
-class Problem(NamedTuple):
+class ImportProblem(NamedTuple):
     """Something that was not taken as it is in the file.
 
     Attributes:
@@ -54,7 +54,7 @@ class Problem(NamedTuple):
     number: int
 
 
-class Import:
+class AnswerImport:
     """One import.
 
     Args:
@@ -85,7 +85,7 @@ class Import:
         self.skipped: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.reviewers: Counter[str] = Counter()
-        self._problems: list[Problem] = []
+        self._problems: list[ImportProblem] = []
         self.problems_total = 0
         self._settled: dict[str, object] = {}
 
@@ -104,7 +104,7 @@ class Import:
         return not self.lost.total() and not self.rejected.total()
 
     @property
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[ImportProblem]:
         """The first problems, in the order of the file."""
         return sorted(self._problems, key=lambda problem: problem.number)
 
@@ -135,7 +135,7 @@ class Import:
     def _leave(self, number: int, unit: Left) -> None:
         if unit.is_rejected:
             self.rejected[unit.code] += 1
-            self._note(Problem(unit.at, unit.code, unit.key, unit.message, number))
+            self._note(ImportProblem(unit.at, unit.code, unit.key, unit.message, number))
         else:
             self.skipped[unit.code] += 1
 
@@ -158,12 +158,12 @@ class Import:
 
     def _lose(self, number: int, at: Place, code: str, key: str | None, message: str) -> None:
         self.lost[code] += 1
-        self._note(Problem(at, code, key, message, number))
+        self._note(ImportProblem(at, code, key, message, number))
 
     def _note_rotated(self, box: RotatedBox) -> None:
-        self._note(Problem(box.at, ROTATED, box.key, box.message, self.read + 1))
+        self._note(ImportProblem(box.at, ROTATED, box.key, box.message, self.read + 1))
 
-    def _note(self, problem: Problem) -> None:
+    def _note(self, problem: ImportProblem) -> None:
         self.problems_total += 1
         if len(self._problems) < MOST_PROBLEMS:
             self._problems.append(problem)

@@ -13,7 +13,7 @@ from asyncfilter.datasets.answers.addresses import Addresses
 from asyncfilter.datasets.answers.json_values import NotJson
 from asyncfilter.datasets.answers.label_studio_files import ANNOTATIONS, tasks_of
 from asyncfilter.datasets.answers.label_studio_results import BOXES, LABELS, BadResultError, Results
-from asyncfilter.datasets.answers.units import Address, Left, ReadNotes, Reject, RotatedBox, Said, Skip, Unit
+from asyncfilter.datasets.answers.units import Address, Left, ReadNotes, Reject, RotatedBox, Said, SkipReason, Unit
 from asyncfilter.datasets.answers.words import VerdictWords, moment_unix_s
 from asyncfilter.datasets.manifests.attribute_checks import is_number
 from asyncfilter.datasets.manifests.json_object import kind_of
@@ -75,14 +75,14 @@ class LabelStudioReader:
         elif "result" in element:
             yield self._unit(f"{place}, annotation 1", element, element.get("task"))
         elif isinstance(element.get("data"), dict):
-            yield Left(place, Skip.NO_ANNOTATION, key=self._key(element))
+            yield Left(place, SkipReason.NO_ANNOTATION, key=self._key(element))
         else:
             yield Left(place, Reject.NO_TASK_DATA, "neither data nor a result: not a task")
 
     def _task_units(self, place: str, task: dict[str, Any], name: str) -> Iterator[Unit]:
         annotations = task[name]
         if not annotations and (annotations is None or isinstance(annotations, list)):
-            yield Left(place, Skip.NO_ANNOTATION, key=self._key(task))
+            yield Left(place, SkipReason.NO_ANNOTATION, key=self._key(task))
         elif not isinstance(annotations, list):
             yield Left(place, Reject.UNREADABLE, f"{name} is {kind_of(annotations)}, not a list")
         else:
@@ -99,7 +99,7 @@ class LabelStudioReader:
             return Left(place, Reject.NO_TASK_DATA, "the task has no data, so that its image is not known")
         key = self._key(task)
         if annotation.get("was_cancelled"):
-            return Left(place, Skip.CANCELLED, key=key)
+            return Left(place, SkipReason.CANCELLED, key=key)
         ours = _ours(data)
         try:
             found = Results(
@@ -123,7 +123,7 @@ class LabelStudioReader:
         images = self._images(data)
         key = images[0].key if images else None
         if found.verdict is None and labels is None and boxes is None and note is None:
-            return Left(place, Skip.EMPTY, key=key)
+            return Left(place, SkipReason.EMPTY, key=key)
         if not images:
             return Left(place, Reject.NO_IMAGE, self._no_image(data))
         ours = _ours(data)

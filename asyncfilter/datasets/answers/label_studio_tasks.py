@@ -27,7 +27,7 @@ _PERCENT_DIGITS = 4
 """Decimals of a percent, for six of a fraction."""
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+class TaskPrediction(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine says about an image.
 
     Attributes:
@@ -58,7 +58,7 @@ class TaskImage(msgspec.Struct, frozen=True, kw_only=True):
     subject: Subject
     seq: int | None = None
     rows: tuple[Answer, ...] = ()
-    prediction: Prediction | None = None
+    prediction: TaskPrediction | None = None
     size: ImageSize | None = None
 
 
@@ -155,7 +155,7 @@ class TaskWriter:
         """Close the array."""
         self._out.write(b"\n]\n")
 
-    def _prediction(self, found: Prediction, size: ImageSize | None) -> dict[str, Any]:
+    def _prediction(self, found: TaskPrediction, size: ImageSize | None) -> dict[str, Any]:
         results = [*self._choices(found.verdict, found.labels)]
         for box, confidence_pct in found.boxes:
             inside = checked_box(box.label, left=box.left, top=box.top, width=box.width, height=box.height).box

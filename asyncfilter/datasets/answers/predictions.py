@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from asyncfilter.datasets.answers.label_studio_tasks import Prediction
+from asyncfilter.datasets.answers.label_studio_tasks import TaskPrediction
 from asyncfilter.job.spec import Job, nested_conditions
 from asyncfilter.model import Detection, Label, Verdict
 from asyncfilter.policy.rules import compile_rules
@@ -41,7 +41,7 @@ class Predictions:
         self._scores = [score_of(rule) for rule in known.rules]
         self._labels = {label.casefold(): label for label in labels_to_choose(known)}
 
-    def of(self, detection: Detection) -> tuple[Prediction, int | None]:
+    def of(self, detection: Detection) -> tuple[TaskPrediction, int | None]:
         """The prediction for an image, and the number of the rule that decided, None for ``otherwise``.
 
         Args:
@@ -50,7 +50,7 @@ class Predictions:
         decision = self._rules.decide(detection)
         score = None if decision.rule is None else self._scores[decision.rule]
         found = [(label, chosen) for label in detection.labels for chosen in self._chosen(label)]
-        prediction = Prediction(
+        prediction = TaskPrediction(
             model_version=detection.model_version,
             score_pct=None if score is None else score(self._rules.collect(detection)),
             verdict=None if decision.verdict is Verdict.REVIEW else PersonVerdict(decision.verdict.value),

@@ -13,7 +13,7 @@ import msgspec
 
 from asyncfilter.datasets.answers.answer_csv import AnswerCsvWriter
 from asyncfilter.datasets.answers.answer_lines import AnswerLineWriter
-from asyncfilter.datasets.answers.label_studio_tasks import Prediction, TaskImage, TaskWriter
+from asyncfilter.datasets.answers.label_studio_tasks import TaskImage, TaskPrediction, TaskWriter
 from asyncfilter.datasets.manifests.line_form import encode_json
 from asyncfilter.policy.audit_questions import Question, QuestionFormat
 from asyncfilter.records.answers import Subject
@@ -33,7 +33,7 @@ class AskedImage(msgspec.Struct, frozen=True, kw_only=True):
     question: Question
     seq: int | None
     address: str
-    prediction: Prediction | None = None
+    prediction: TaskPrediction | None = None
     rule: int | None = None
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from asyncfilter.datasets.answers.json_lines import json_lines
-from asyncfilter.datasets.answers.units import Address, Left, ReadNotes, Reject, Said, Skip, Unit
+from asyncfilter.datasets.answers.units import Address, Left, ReadNotes, Reject, Said, SkipReason, Unit
 from asyncfilter.datasets.answers.words import moment_text, moment_unix_s
 from asyncfilter.datasets.manifests.attribute_checks import is_number
 from asyncfilter.datasets.manifests.json_object import kind_of
@@ -74,7 +74,7 @@ def read_rows(stream: BinaryIO, notes: ReadNotes) -> Iterator[Unit]:
     """The units of a file: its lines."""
     for number, found in json_lines(stream):
         if found is None:
-            yield Left(number, Skip.BLANK)
+            yield Left(number, SkipReason.BLANK)
         elif isinstance(found, str):
             yield Left(number, Reject.BAD_LINE, f"the line {found}")
         else:

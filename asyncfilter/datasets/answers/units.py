@@ -14,7 +14,7 @@ import msgspec
 from asyncfilter.records.answers import AskedAs, How, LabelledBox, PersonVerdict, Saw
 
 
-class Skip:
+class SkipReason:
     """Why a unit is left out on purpose: the keys of ``skipped``."""
 
     BLANK = "blank"
@@ -69,7 +69,7 @@ class Left(msgspec.Struct, frozen=True):
 
     Attributes:
         at: Where it stands.
-        code: A value of ``Skip`` or ``Reject``.
+        code: A value of ``SkipReason`` or ``Reject``.
         message: What is wrong; empty for one that is skipped.
         key: The image that it names, where it names one.
     """

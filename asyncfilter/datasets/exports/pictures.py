@@ -50,7 +50,7 @@ class LeftOut(StrEnum):
     """It was deleted, and there is no copy."""
 
 
-class Objects(msgspec.Struct, frozen=True, kw_only=True):
+class ObjectColumns(msgspec.Struct, frozen=True, kw_only=True):
     """The boxes of a picture, in parallel lists.
 
     Attributes:
@@ -83,7 +83,7 @@ class PictureRecord(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None
     labels: Sequence[str]
     confidences_pct: Sequence[float]
-    objects: Objects
+    objects: ObjectColumns
 
 
 class PictureWriter(Protocol):
@@ -120,7 +120,7 @@ class PictureCounts(msgspec.Struct, kw_only=True):
 FIRST_FAILURES = 20
 
 
-class Pictures:
+class PictureExport:
     """Chooses the pictures of a run, and gives each with its record to a writer.
 
     Args:
@@ -191,11 +191,11 @@ def _record(image: StoredImage, bucket: str, header: UprightHeader) -> PictureRe
     )
 
 
-def _objects(labels: Iterable[Label], size: ImageSize | None) -> Objects:
+def _objects(labels: Iterable[Label], size: ImageSize | None) -> ObjectColumns:
     """The boxes in whole pixels, cut at the frame; none where the size is not known, and none without an area."""
     boxes = [] if size is None else [box for label in labels for box in _boxes(label, size)]
     seen = [box for box in boxes if box.width > 0 and box.height > 0]
-    return Objects(
+    return ObjectColumns(
         bbox=[tuple(map(int, (box.left, box.top, box.width, box.height))) for box in seen],
         categories=[box.label for box in seen],
         confidence_pct=[float(box.confidence) for box in seen],

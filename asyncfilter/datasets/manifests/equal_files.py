@@ -10,7 +10,7 @@ from typing import NamedTuple
 from asyncfilter.datasets.manifests.source_ref import parse_source_ref
 
 
-class Content(NamedTuple):
+class ImageContent(NamedTuple):
     """The content of one image.
 
     Attributes:
@@ -22,7 +22,7 @@ class Content(NamedTuple):
     digest: str | None
 
 
-def file_contents(refs: Iterable[str], folder: Path) -> Iterator[Content]:
+def file_contents(refs: Iterable[str], folder: Path) -> Iterator[ImageContent]:
     """The content of each image, from a folder that has it under its key, or under the end of its key.
 
     Raises:
@@ -30,7 +30,7 @@ def file_contents(refs: Iterable[str], folder: Path) -> Iterator[Content]:
     """
     for ref in refs:
         path = local_file(ref, folder)
-        yield Content(ref, None if path is None else _digest(path))
+        yield ImageContent(ref, None if path is None else _digest(path))
 
 
 def local_file(source_ref: str, folder: Path) -> Path | None:

@@ -23,7 +23,7 @@ from asyncfilter.datasets.limits import (
 )
 from asyncfilter.datasets.manifests.codes import Consequence, Finding, Scope, Severity, finding
 from asyncfilter.datasets.manifests.ref_index import RefIndex
-from asyncfilter.datasets.manifests.tally import Tally, UseCase
+from asyncfilter.datasets.manifests.tally import ManifestTally, UseCase
 
 MOST_BAD_SHARE = 0.2
 """Largest share of lines that may be invalid, or dropped."""
@@ -53,12 +53,12 @@ class TrainingFacts:
     """
 
     file: str
-    tally: Tally
+    tally: ManifestTally
     refs: RefIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class CheckOptions:
     """How a manifest is checked.
 
     Attributes:
@@ -76,7 +76,9 @@ class Options:
     training: TrainingFacts | None = None
 
 
-def file_findings(file: str, size_bytes: int, tally: Tally, options: Options, refs: RefIndex) -> Iterator[Finding]:
+def file_findings(
+    file: str, size_bytes: int, tally: ManifestTally, options: CheckOptions, refs: RefIndex
+) -> Iterator[Finding]:
     """Everything that is wrong with a file, whose lines were read and counted.
 
     Args:
@@ -113,7 +115,7 @@ def _of_file(
     return finding(code, message, scope=Scope.FILE, severity=severity, effect=effect, hint=hint)
 
 
-def _about_lines(tally: Tally) -> Iterator[Finding]:
+def _about_lines(tally: ManifestTally) -> Iterator[Finding]:
     """Warnings about what valid lines hold."""
     if tally.image_lines and tally.box_lines:
         yield _of_file(
@@ -128,7 +130,7 @@ def _about_lines(tally: Tally) -> Iterator[Finding]:
             yield _of_file("FEW_IMAGES", f"label {name!r} has {_images(counts.images)}")
 
 
-def _about_size(size_bytes: int, tally: Tally, options: Options) -> Iterator[Finding]:
+def _about_size(size_bytes: int, tally: ManifestTally, options: CheckOptions) -> Iterator[Finding]:
     if size_bytes > MAX_MANIFEST_BYTES:
         yield _of_file(
             "ERROR_MANIFEST_SIZE_TOO_LARGE", f"{size_bytes:,} bytes, {MAX_MANIFEST_BYTES:,} are taken; it was not read"
@@ -151,7 +153,7 @@ def _about_size(size_bytes: int, tally: Tally, options: Options) -> Iterator[Fin
         )
 
 
-def _about_labels(tally: Tally, options: Options) -> Iterator[Finding]:
+def _about_labels(tally: ManifestTally, options: CheckOptions) -> Iterator[Finding]:
     labels, use_case = len(tally.labels), tally.use_case
     if labels > MAX_LABELS:
         yield _of_file("ERROR_MANIFEST_TOO_MANY_LABELS", f"{labels:,} labels, {MAX_LABELS} are taken")
@@ -170,7 +172,7 @@ def _about_labels(tally: Tally, options: Options) -> Iterator[Finding]:
                 yield _of_file("ERROR_INSUFFICIENT_IMAGES_PER_LABEL_FOR_AUTOSPLIT", f"label {name!r} has one image")
 
 
-def _against(training: TrainingFacts, tally: Tally, refs: RefIndex) -> Iterator[Finding]:
+def _against(training: TrainingFacts, tally: ManifestTally, refs: RefIndex) -> Iterator[Finding]:
     """What is wrong with a test manifest beside its training manifest."""
     trained, tested = set(training.tally.labels), set(tally.labels)
     use_case = training.tally.use_case

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from asyncfilter.datasets.manifests.attribute_checks import Pair, PairState
 from asyncfilter.datasets.manifests.line_checks import CheckedLine, LineState, read_manifest
 from asyncfilter.datasets.manifests.moments import moment_of
-from asyncfilter.datasets.manifests.tally import Tally
+from asyncfilter.datasets.manifests.tally import ManifestTally
 
 
 class Statistics:
@@ -23,7 +23,7 @@ class Statistics:
     """
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.tally = ManifestTally()
         self.label_uses = self.by_people = self.by_machines = 0
         self.sides_px: tuple[int, int, int, int] | None = None
         self.first: tuple[datetime, str] | None = None

@@ -33,7 +33,7 @@ class LabelCounts:
     boxed: int = 0
 
 
-class Tally:
+class ManifestTally:
     """What the lines of a manifest hold together.
 
     Attributes:

@@ -8,12 +8,12 @@ from typing import Any, BinaryIO
 
 from asyncfilter.datasets.limits import MAX_MANIFEST_BYTES
 from asyncfilter.datasets.manifests.codes import CODES, Finding, Scope, Severity, finding
-from asyncfilter.datasets.manifests.file_checks import Options, file_findings
+from asyncfilter.datasets.manifests.file_checks import CheckOptions, file_findings
 from asyncfilter.datasets.manifests.finding_log import FindingLog
 from asyncfilter.datasets.manifests.line_checks import CheckedLine, ImageCheck, LineChecker
 from asyncfilter.datasets.manifests.physical_lines import read_lines
 from asyncfilter.datasets.manifests.ref_index import RefIndex
-from asyncfilter.datasets.manifests.tally import Tally
+from asyncfilter.datasets.manifests.tally import ManifestTally
 
 _STOPS_IMPORT = frozenset(
     {
@@ -45,7 +45,7 @@ class Validation:
 
     file: str
     size_bytes: int
-    tally: Tally
+    tally: ManifestTally
     log: FindingLog
     refs: RefIndex
     is_strict: bool = False
@@ -102,7 +102,7 @@ def validate(
     *,
     file: str,
     size_bytes: int | None = None,
-    options: Options = Options(),  # noqa: B008  immutable
+    options: CheckOptions = CheckOptions(),  # noqa: B008  immutable
     images: ImageCheck | None = None,
     on_line: Callable[[CheckedLine], object] | None = None,
     on_finding: Callable[[Finding], object] | None = None,
@@ -119,7 +119,7 @@ def validate(
         on_finding: Called with every finding.
     """
     log = FindingLog(most=options.most_findings, on_finding=on_finding)
-    checker, tally = LineChecker(images=images), Tally()
+    checker, tally = LineChecker(images=images), ManifestTally()
     read_bytes = 0
     for line in () if (size_bytes or 0) > MAX_MANIFEST_BYTES else read_lines(stream):
         read_bytes += line.size_bytes
@@ -150,4 +150,4 @@ def unreadable(file: str, code: str, message: str, *, hint: str | None) -> Valid
     """
     log = FindingLog(most=1)
     log.add(finding(code, message, scope=Scope.FILE, hint=hint))
-    return Validation(file=file, size_bytes=0, tally=Tally(), log=log, refs=RefIndex())
+    return Validation(file=file, size_bytes=0, tally=ManifestTally(), log=log, refs=RefIndex())

@@ -27,7 +27,7 @@ from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Effect, Failure, IfExists, ObjectRef, location, uri_of
 from asyncfilter.policy.effects import with_hash
 from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.policy.removal_places import PlaceCount, Places
+from asyncfilter.policy.removal_places import PlaceCount, RemovalPlaces
 from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
 from asyncfilter.policy.removal_query import removal_query
 from asyncfilter.policy.rules import compile_rules
@@ -57,10 +57,10 @@ class Apply:
         state: BucketState,
         *,
         again: bool = False,
-        places: Places | None = None,
+        places: RemovalPlaces | None = None,
         answers: KnownAnswers | None = None,
     ) -> None:
-        self._places = places or Places(job)
+        self._places = places or RemovalPlaces(job)
         self._job = job
         self._checkpoint = checkpoint
         self._state = state

@@ -19,7 +19,7 @@ from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Effect, IfExists, location, uri_of
 from asyncfilter.policy.effects import image_of
 from asyncfilter.policy.outcome import Outcomes
-from asyncfilter.policy.removal_places import PlaceCount, Places
+from asyncfilter.policy.removal_places import PlaceCount, RemovalPlaces
 from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import DeleteRequest
@@ -48,10 +48,10 @@ class Clear:
         checkpoint: Checkpoint,
         state: BucketState,
         *,
-        places: Places | None = None,
+        places: RemovalPlaces | None = None,
         answers: KnownAnswers | None = None,
     ) -> None:
-        self._places = places or Places(job)
+        self._places = places or RemovalPlaces(job)
         self._job = job
         self._checkpoint = checkpoint
         self._state = state

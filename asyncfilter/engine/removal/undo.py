@@ -16,7 +16,7 @@ from asyncfilter.errors import ImageError
 from asyncfilter.job.fingerprint import decided_by
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, Effect, Failure, IfExists, ObjectRef, location, uri_of
-from asyncfilter.policy.removal_places import PlaceCount, Places
+from asyncfilter.policy.removal_places import PlaceCount, RemovalPlaces
 from asyncfilter.policy.removal_plan import GroupCount, RemovalPlan
 from asyncfilter.policy.removal_query import RestoreMethod, restore_method
 from asyncfilter.ports.checkpoint import Checkpoint
@@ -39,8 +39,10 @@ class Undo:
         places: The places that may be written to; None for those of the job.
     """
 
-    def __init__(self, job: Job, checkpoint: Checkpoint, state: BucketState, *, places: Places | None = None) -> None:
-        self._places = places or Places(job)
+    def __init__(
+        self, job: Job, checkpoint: Checkpoint, state: BucketState, *, places: RemovalPlaces | None = None
+    ) -> None:
+        self._places = places or RemovalPlaces(job)
         self._job = job
         self._checkpoint = checkpoint
         self._state = state

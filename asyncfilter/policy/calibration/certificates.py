@@ -15,7 +15,7 @@ from math import ceil
 
 import msgspec
 
-from asyncfilter.policy.calibration.counting import Counts
+from asyncfilter.policy.calibration.counting import ScoreCounts
 from asyncfilter.policy.calibration.records import Candidate, RuleDraw
 from asyncfilter.policy.hypergeometric import at_least, is_at_least_rarer
 
@@ -113,7 +113,7 @@ def certify(tests: Sequence[PrecisionTest], weights: Sequence[Fraction], level: 
 
 def precision_tests(draw: RuleDraw, n: int, target: Fraction) -> list[PrecisionTest]:
     """The test of each candidate, made of the first ``n`` positions."""
-    counts = Counts(draw.taken.positions[:n])
+    counts = ScoreCounts(draw.taken.positions[:n])
     return [
         PrecisionTest(
             hits=counts.good_from(candidate.threshold),

@@ -12,7 +12,7 @@ from asyncfilter.records.answers import CurrentVerdict
 _UNDECIDED = {CurrentVerdict.UNSURE, CurrentVerdict.UNRESOLVED}
 
 
-class Counts:
+class ScoreCounts:
     """The images, the good ones and the undecided ones with at least a score.
 
     Args:

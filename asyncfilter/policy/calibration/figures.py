@@ -9,7 +9,7 @@ import msgspec
 
 from asyncfilter.policy.calibration.advice import advise
 from asyncfilter.policy.calibration.certificates import Milestone, decide
-from asyncfilter.policy.calibration.counting import Counts
+from asyncfilter.policy.calibration.counting import ScoreCounts
 from asyncfilter.policy.calibration.looking import positions_looked_at, totals_not_excluded
 from asyncfilter.policy.calibration.losses import losses
 from asyncfilter.policy.calibration.more import more
@@ -19,15 +19,15 @@ from asyncfilter.policy.calibration.records import (
     Candidate,
     Certified,
     Cost,
-    Figures,
     Losses,
     RuleDraw,
+    RuleFigures,
     ThresholdFigures,
     exactly,
 )
 
 
-def calibrate(draw: RuleDraw, *, cost: Cost | None = None, precision: float | None = None) -> Figures:
+def calibrate(draw: RuleDraw, *, cost: Cost | None = None, precision: float | None = None) -> RuleFigures:
     """What the answers so far show.
 
     Args:
@@ -42,7 +42,7 @@ def calibrate(draw: RuleDraw, *, cost: Cost | None = None, precision: float | No
     passed = frozenset[int]().union(*(milestone.certified for milestone in decided))
     certified = _certified(draw, decided, passed) if is_announced else None
     advice, reason = _advice(draw, certified, cost or Cost(), is_announced=is_announced)
-    return Figures(
+    return RuleFigures(
         thresholds=tuple(_thresholds(draw, decided, passed if is_announced else frozenset())),
         certified=certified,
         losses=_losses(draw, is_announced=is_announced),
@@ -58,7 +58,7 @@ def _present(draw: RuleDraw) -> int:
 
 def _thresholds(draw: RuleDraw, decided: Sequence[Milestone], passed: frozenset[int]) -> list[ThresholdFigures]:
     n = positions_looked_at(draw.taken.prefix, draw.taken.images)
-    counts, last = Counts(draw.taken.positions[:n]), decided[-1] if decided else None
+    counts, last = ScoreCounts(draw.taken.positions[:n]), decided[-1] if decided else None
     return [
         _threshold(
             candidate,
@@ -73,7 +73,13 @@ def _thresholds(draw: RuleDraw, decided: Sequence[Milestone], passed: frozenset[
 
 
 def _threshold(
-    candidate: Candidate, counts: Counts, alpha: Fraction, *, p: float | None, milestone: int | None, certified: bool
+    candidate: Candidate,
+    counts: ScoreCounts,
+    alpha: Fraction,
+    *,
+    p: float | None,
+    milestone: int | None,
+    certified: bool,
 ) -> ThresholdFigures:
     threshold, images = candidate.threshold, candidate.images
     n, good = counts.images_from(threshold), counts.good_from(threshold)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from asyncfilter.policy.calibration.counting import Counts
+from asyncfilter.policy.calibration.counting import ScoreCounts
 from asyncfilter.policy.calibration.records import Losses, Part, RuleDraw, exactly
 from asyncfilter.policy.hypergeometric import fewest_in_whole, most_in_whole
 
@@ -41,9 +41,9 @@ def are_both_reached(draw: RuleDraw) -> bool:
     return bool(draw.taken.reached) and (bool(draw.rest.reached) or draw.rest.images == 0)
 
 
-def counts_at_milestone(part: Part) -> Counts:
+def counts_at_milestone(part: Part) -> ScoreCounts:
     """The counts of the positions up to the last milestone that was reached."""
-    return Counts(part.positions[: part.reached[-1]] if part.reached else ())
+    return ScoreCounts(part.positions[: part.reached[-1]] if part.reached else ())
 
 
 def lost_in_rest(rest: Part, error: Fraction) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 import msgspec
 
 from asyncfilter.policy.calibration.certificates import PRESENT_WEIGHT, most_below
-from asyncfilter.policy.calibration.counting import Counts
+from asyncfilter.policy.calibration.counting import ScoreCounts
 from asyncfilter.policy.calibration.records import Next, RuleDraw
 from asyncfilter.policy.hypergeometric import first_that_holds, is_at_least_rarer
 
@@ -63,7 +63,7 @@ def more(draw: RuleDraw, target: Fraction) -> Next | None:
     None where nothing can be said: with fewer than 25 positions, or with none from the threshold on.
     """
     taken, prefix = draw.taken, draw.taken.prefix
-    counts = Counts(taken.positions[:prefix])
+    counts = ScoreCounts(taken.positions[:prefix])
     seen = counts.images_from(draw.present)
     if prefix < LEAST_POSITIONS or not seen:
         return None

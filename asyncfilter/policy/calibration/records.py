@@ -232,7 +232,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     usd_ground_truth: float
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class RuleFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about one rule."""
 
     thresholds: tuple[ThresholdFigures, ...]

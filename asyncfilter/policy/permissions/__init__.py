@@ -10,7 +10,7 @@ from asyncfilter.policy.permissions.document import granting, policy_document
 from asyncfilter.policy.permissions.lanes import lane_needs, lanes_bucket_policy
 from asyncfilter.policy.permissions.needs import commands_by_need, commands_of, needs_of
 from asyncfilter.policy.permissions.places import BucketFacts
-from asyncfilter.policy.permissions.results import Access, AccessReport, AccessResult, How
+from asyncfilter.policy.permissions.results import Access, AccessReport, AccessResult, CheckMethod
 from asyncfilter.policy.permissions.rows import Command, Need
 
 __all__ = [
@@ -18,8 +18,8 @@ __all__ = [
     "AccessReport",
     "AccessResult",
     "BucketFacts",
+    "CheckMethod",
     "Command",
-    "How",
     "Need",
     "bucket_policy",
     "caller_policy",

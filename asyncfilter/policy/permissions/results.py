@@ -17,7 +17,7 @@ class Access(StrEnum):
     UNKNOWN = "unknown"
 
 
-class How(StrEnum):
+class CheckMethod(StrEnum):
     """How that is known."""
 
     TRIED = "tried"
@@ -42,7 +42,7 @@ class AccessResult:
     need: Need
     commands: tuple[Command, ...]
     access: Access
-    how: How
+    how: CheckMethod
     detail: str = ""
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from asyncfilter.custom_labels.evaluation.comparison import Comparison, LabelDelta
 from asyncfilter.custom_labels.evaluation.curves import CurvePoint
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, LabelReport
-from asyncfilter.custom_labels.evaluation.model import Figures
+from asyncfilter.custom_labels.evaluation.model import PrecisionRecall
 from asyncfilter.report.evaluation import NOT_COMPARABLE, WHY_BOTH, delta, figure
 from asyncfilter.report.formatting import count
 from asyncfilter.report.html.charts import precision_recall_chart
@@ -49,7 +49,7 @@ def _tiles(found: Evaluation) -> Iterator[str]:
             yield f'<div><dt>{name}</dt><dd class="big">{figure(value)}</dd><dd>AWS</dd><dd>{below}</dd></div>'
 
 
-def _cells(figures: Figures) -> Iterator[str]:
+def _cells(figures: PrecisionRecall) -> Iterator[str]:
     for value in (figures.f1, figures.precision, figures.recall):
         yield _bar(value)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from asyncfilter.custom_labels.evaluation.comparison import Comparison
 from asyncfilter.custom_labels.evaluation.evaluation import Evaluation, LabelReport
-from asyncfilter.custom_labels.evaluation.model import Figures, PredictionOutcome, SnapshotImage
+from asyncfilter.custom_labels.evaluation.model import PrecisionRecall, PredictionOutcome, SnapshotImage
 from asyncfilter.report.evaluation import (
     NOT_COMPARABLE,
     USE_CASES,
@@ -87,7 +87,7 @@ def _figures(found: Evaluation) -> RenderableType:
     return Group(table, *boxes, Text(f"recounted: {counted}"))
 
 
-def _cells(figures: Figures) -> Iterator[str]:
+def _cells(figures: PrecisionRecall) -> Iterator[str]:
     return map(figure, (figures.f1, figures.precision, figures.recall))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from asyncfilter.custom_labels.lease import EndReason, Lease, LeaseKind
-from asyncfilter.custom_labels.reaper import Failure, Reaped
+from asyncfilter.custom_labels.reaper import Reaped, StopFailure
 from asyncfilter.custom_labels.states import moment_text
 from asyncfilter.policy.pricing import model_hour_micros, model_micros
 from asyncfilter.report.formatting import duration, usd, usd_number
@@ -118,7 +118,7 @@ def ran_s(lease: Lease) -> float:
     return max(0.0, (lease.ended_at or lease.started_at) - lease.started_at)
 
 
-def failure_text(failure: Failure) -> str:
+def failure_text(failure: StopFailure) -> str:
     """What could not be stopped, and what it costs."""
     lease, hint = failure.lease, f" {failure.error.hint}" if failure.error.hint else ""
     price = usd(model_hour_micros(lease.most_units))

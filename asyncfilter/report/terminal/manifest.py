@@ -8,7 +8,7 @@ from asyncfilter.datasets.check import LimitResult
 from asyncfilter.datasets.manifests.codes import RANKS, Severity
 from asyncfilter.datasets.manifests.splitting import SplitCounts
 from asyncfilter.datasets.manifests.statistics import Statistics
-from asyncfilter.datasets.manifests.tally import Tally
+from asyncfilter.datasets.manifests.tally import ManifestTally
 from asyncfilter.datasets.manifests.validation import Validation
 from asyncfilter.report.formatting import count, counted, share
 
@@ -80,7 +80,7 @@ def statistics_lines(name: str, found: Statistics) -> Iterator[str]:
         yield f"  {count(counts.images):>9} {share(counts.images, found.images):>7}  {label}{boxes}"
 
 
-def limit_lines(results: Sequence[LimitResult], tallies: Sequence[Tally]) -> Iterator[str]:
+def limit_lines(results: Sequence[LimitResult], tallies: Sequence[ManifestTally]) -> Iterator[str]:
     """The limits that are broken with examples and advice, then those that are kept, in brief."""
     invalid = sum(tally.invalid for tally in tallies)
     if invalid:
@@ -108,7 +108,7 @@ def _numbers(value: float | Sequence[float]) -> str:
     return " to ".join(f"{number:,}" for number in value)
 
 
-def _buckets(tally: Tally) -> str:
+def _buckets(tally: ManifestTally) -> str:
     names = list(tally.buckets)
     more = f" and {len(names) - _MOST_BUCKETS} more" if len(names) > _MOST_BUCKETS else ""
     return f"{', '.join(names[:_MOST_BUCKETS])}{more}" if names else "no bucket"
