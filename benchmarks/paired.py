@@ -1,8 +1,9 @@
-"""``python -m benchmarks.paired REVISION``: this tree beside another revision of it, over pictures, in turn.
+"""``python -m benchmarks.paired REVISION``: this tree beside another revision of it, over the same images, in turn.
 
-Both run the same job over the same JPEGs in a folder, which are decoded, compared (``near_duplicates``) and sent to one
-sandbox, each time with a new checkpoint. What is printed is for each the median of processor time and time of an image,
-and their ratio; rounds are interleaved, so that the machine's moods meet both.
+Both run the same job, each time with a new checkpoint: over pictures in a folder, which are decoded and compared
+(``near_duplicates``), sent or converted, or over a bucket whose images are examined by reference and copied. What is
+printed is for each the median of processor time and time of an image, and the median of the ratios of the rounds, which
+are interleaved: what else the machine does meets both. Times have the start of the program in them.
 """
 
 from __future__ import annotations
@@ -17,15 +18,23 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from benchmarks.answers import CLEAN, RAW
 from benchmarks.bench import ROOT, Bench, environment
 from benchmarks.peers import ours
 from benchmarks.process import BenchmarkError, Process
 from benchmarks.sizes import FULL
 from benchmarks.workloads.pictures import fill, write_job
 
-MODES = {"hash": ("JPEG", {"near_duplicates": True}), "send": ("JPEG", {}), "convert": ("WEBP", {"convert": True})}
-"""What is compared: format of the pictures, and what the job sets."""
+BY_REFERENCE = "reference"
+MODES: dict[str, tuple[str, dict[str, Any]]] = {
+    "hash": ("JPEG", {"near_duplicates": True}),
+    "send": ("JPEG", {}),
+    "convert": ("WEBP", {"convert": True}),
+    BY_REFERENCE: ("", {"source": f"s3://{RAW}/", "actions": {"keep": {"copy": f"s3://{CLEAN}/{{key}}"}}}),
+}
+"""What is compared: format of the pictures in a folder, and what the job sets."""
 
 
 def main() -> None:
@@ -33,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paired", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("revision", help="the other one, such as 348f656")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--pictures", type=int, default=400)
+    parser.add_argument("--pictures", type=int, default=400, help="images of a run; some ten thousand by reference")
     parser.add_argument("--mode", choices=MODES, default="hash")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="paired-") as folder, _tree(options.revision, Path(folder)) as other:
@@ -66,9 +75,10 @@ def _measured(
     """By tree, processor time and time in milliseconds an image, of each round after the first."""
     kind, sections = MODES[mode]
     folder = bench.new_folder()
-    fill(folder, kind, pictures)
+    if mode != BY_REFERENCE:
+        fill(folder, kind, pictures)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in trees}
-    with bench.sandbox(1) as sandbox:
+    with bench.sandbox(pictures) as sandbox:
         for number in range(rounds + 1):
             for name, tree in trees.items():
                 place = bench.new_folder()
