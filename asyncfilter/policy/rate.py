@@ -8,7 +8,8 @@ The input of the controller is the result of each attempt and the time it was se
   becomes the rate accepted. No longer throttled: the rate goes halfway back to the former one.
 - Hold: the rate stays; a throttle starts a measurement.
 - Probe: below the limit and undisturbed for 10, 20, 40 s (and 200 attempts), the rate rises by 1 %, then by 2, 4 and 8
-  %. Without a throttle the ramp follows, so that a quota that was restored is used again within 30 s.
+  %. A throttle ends it at the last rate without one. Without any, a ramp follows, so that a quota that was restored
+  is used again within 30 s; it is slower, since the stored tokens of a bucket may have hidden the quota from the probe.
 
 Invariants:
 
@@ -47,13 +48,13 @@ and arrive late, together with later ones; the step leaves room for these."""
 _CROWD_TPS = 100
 """The rate from which that step is more than a few attempts; below it, there is no last step."""
 _SLOWER = 1.4
-"""Growth of a ramp after a throttle for too sudden an increase."""
+"""Growth of a ramp after a probe, and after a throttle for too sudden an increase."""
 _MANY = 0.15
 """Share of throttles that ends a ramp."""
 _SAMPLE = 50
 """The fewest attempts from which a share of throttles is computed."""
 _EVIDENCE = 5
-"""The fewest throttles from which their share counts as measured."""
+"""The fewest throttles from which their share counts as measured, and the fewest attempts whose acceptance does."""
 _COUNTED = 100
 """The fewest accepted attempts from which their rate counts as measured."""
 _LONGEST_MEASURE_S = 5
@@ -71,6 +72,7 @@ _FORGET_S = 30.0
 class _Ramp:
     stepped_s: float
     growth: float = _DOUBLE
+    follows_probe: bool = False
 
 
 @dataclass(slots=True)
@@ -94,7 +96,8 @@ class _Measure:
 
 @dataclass(slots=True)
 class _Probe:
-    base_tps: float
+    accepted_tps: float
+    """The highest rate that was accepted for certain."""
     stepped_s: float
     step: int = 0
 
@@ -194,7 +197,7 @@ class RateController:
         above_tps = self._rate
         if isinstance(self._phase, _Probe):
             self._refusals += 1
-            self._cut(now_s, self._phase.base_tps, f"{why}: the probe is refused")
+            self._cut(now_s, self._phase.accepted_tps, f"{why}: the probe is refused")
             self._phase = _Hold(now_s)
             return
         self._cut(now_s, above_tps * (1 - self._recent_share(now_s)), why)
@@ -239,6 +242,7 @@ class RateController:
         # At least 20: three throttles or fewer never end a ramp.
         few = max(seen.total, 20) * _MANY
         if seen.over > few and seen.accepted:
+            self._refusals += ramp.follows_probe
             self._phase = _Measure(slot_from(now_s), self._rate, (self._rate, self._target))
         elif self._in_use(now_s) and seen.refused <= few:
             # Steps keep their times when a review is late; after a pause the next step is half a second away at least.
@@ -267,6 +271,9 @@ class RateController:
         step_s = max(_STEP_S, _PROBE_ATTEMPTS / self._rate) + self._lag_s
         if now_s - probe.stepped_s < step_s or not self._in_use(now_s):
             return
+        # Fewer attempts beyond the last such rate could all have been within the quota by chance.
+        if (self._rate - probe.accepted_tps) * (now_s - probe.stepped_s) >= _EVIDENCE:
+            probe.accepted_tps = self._rate
         probe.stepped_s = now_s
         probe.step += 1
         if probe.step < len(_PROBES):
@@ -274,7 +281,7 @@ class RateController:
         else:
             self._target = self._limit
             # Dated back by a step, so that the ramp rises at the next review.
-            self._phase = _Ramp(now_s - _STEP_S)
+            self._phase = _Ramp(now_s - _STEP_S, _SLOWER, follows_probe=True)
 
     def _measure(self, now_s: float, measure: _Measure) -> None:
         if now_s < measure.since_s + measure.span_s + 3 * self._lag_s:  # nearly all responses have arrived

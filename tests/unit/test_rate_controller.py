@@ -235,6 +235,29 @@ def test_a_quota_that_falls_is_followed_and_one_that_comes_back_is_used_again(
     assert simulation.share(quota_tps, since_s + 50, since_s + 54) >= 0.95
 
 
+def test_a_probe_that_is_refused_keeps_what_was_accepted() -> None:
+    """A quota that grows by less than a whole probe is used: the rate stays where the last step was not throttled."""
+    quota_tps, grown_tps = 500, 525
+
+    class GrowingQuota:
+        def __init__(self) -> None:
+            self._first, self._later = SlidingWindow(quota_tps), SlidingWindow(grown_tps)
+
+        def admit(self, at_s: float) -> bool:
+            return (self._first if at_s < 20 else self._later).admit(at_s)
+
+    simulation = simulate(GrowingQuota(), 2 * quota_tps, 120)
+    assert simulation.share(grown_tps, 60, 120) >= 0.97
+    assert simulation.throttled(60, 120) <= 0.005
+
+
+def test_stored_tokens_that_hide_the_quota_from_probes_cost_few_throttles() -> None:
+    """A bucket of a whole second accepts each probe; the ramps that follow it are rare and gentle."""
+    simulations = [simulate(TokenBucket(500), None, 180, seed=seed) for seed in (1, 2, 3)]
+    assert all(simulation.share(500, 30, 180) >= 0.98 for simulation in simulations)
+    assert sum(simulation.throttled(30, 180) for simulation in simulations) / len(simulations) <= 0.02
+
+
 def test_a_sudden_increase_is_answered_by_a_slower_ramp_to_the_same_limit() -> None:
     """``RAMP`` throttles do not lower the estimate of the quota: the rate recovers, by smaller steps."""
     simulation = simulate(bucket(200), 200, 40, cause=during(5, 7, RAMP))
