@@ -329,6 +329,9 @@ def connect_reading(path: Path) -> sqlite3.Connection:
         if is_held(path):  # what a run writes meanwhile would be read in part
             raise
         return connect(path, "ro&immutable=1")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
