@@ -19,12 +19,12 @@ from asyncfilter.review.picture_cache import PictureCache
 from asyncfilter.state import restore
 
 
-def _images_that_end_early(_path: Path) -> AnsweredSubjects:
-    def images() -> Iterator[Any]:
-        raise sqlite3.DatabaseError("the file is damaged")
-        yield
+def _answered(_path: Path) -> AnsweredSubjects:
+    return AnsweredSubjects(map(_damaged, range(1)))
 
-    return AnsweredSubjects(images())
+
+def _damaged(_number: int) -> Any:
+    raise sqlite3.DatabaseError("the file is damaged")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def _images_that_end_early(_path: Path) -> AnsweredSubjects:
         lambda path: open_ledger(path.parent),
         ImageJournal,
         restore._opened,
-        _images_that_end_early,
+        _answered,
     ],
     ids=["answers", "checkpoint", "ledger", "journal", "state", "answered"],
 )
