@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -78,7 +77,7 @@ def calibrate(
     options: ResultOptions,
 ) -> None:
     """Show the figures, and write the advice if that is wanted."""
-    _check(set_precision, hourly_usd, write=write, settings=settings or ())
+    _check(set_precision, write=write, settings=settings or ())
     loaded = load_for_reading(job, settings or (), may_write_answers=True)
     _commit_answers(loaded)
     query = deferred.CalibrationQuery(
@@ -110,14 +109,12 @@ def _commit_answers(job: Job) -> None:
         print_err(f"caution: people's answers of this machine are not in S3 yet: {error.message}")
 
 
-def _check(precision: float | None, hourly_usd: float | None, *, write: bool, settings: Sequence[str]) -> None:
+def _check(precision: float | None, *, write: bool, settings: Sequence[str]) -> None:
     """Check the options.
 
     Raises:
         UsageError: One cannot be used, or two contradict each other.
     """
-    if hourly_usd is not None and not math.isfinite(hourly_usd):
-        raise UsageError(f"--hourly-usd: expected a price, found {hourly_usd:g}", hint="Give US dollars, such as 25.")
     if precision is not None and not 0 < precision <= 1:
         raise UsageError(
             f"--set-precision: expected a share above 0 and at most 1, found {precision:g}", hint="Write 0.95 for 95 %."
