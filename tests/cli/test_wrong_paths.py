@@ -42,6 +42,7 @@ def inputs(workspace: Workspace) -> None:
         "manifest merge a.manifest -o",
         "manifest validate a.manifest --findings",
         "manifest validate a.manifest --fix",
+        "init birds --yes -o",
     ],
 )
 def test_no_file_can_be_written(workspace: Workspace, command: str, name: str) -> None:
@@ -73,3 +74,11 @@ def test_no_file_and_no_folder_can_be_read(workspace: Workspace, command: str) -
     assert (code, out) == (2, ""), err
     assert TOO_LONG in err
     assert not Path(workspace.folder / "c.json").exists()
+
+
+def test_a_device_is_no_list_of_labels(workspace: Workspace) -> None:
+    """One without an end is not read to it."""
+    code, out, err = workspace.here(
+        "manifest", "convert", "a.manifest", "--to", "coco", "-o", "c.json", "--classes", "/dev/zero"
+    )
+    assert (code, out, "over 1,048,576 bytes" in err) == (2, "", True), err
