@@ -115,6 +115,12 @@ def test_the_cost_by_hand_is_that_of_the_users_own_people(workspace: Workspace) 
     assert not {"crowd", "Ground Truth", "Turk"} & set(out.split())
 
 
+def test_nothing_has_no_cost_by_hand(workspace: Workspace) -> None:
+    """Of no image there is no work for people."""
+    code, out, _ = workspace.here("plan", "job.yaml", "--set", "source.uri=s3://raw/nothing-here/")
+    assert (code, "nothing to examine" in out, "by hand" in out) == (0, True, False)
+
+
 def test_a_plan_as_text(workspace: Workspace) -> None:
     """The same figures as text, with a warning where the order makes a stop rule doubtful."""
     code, out, _ = workspace.here(
