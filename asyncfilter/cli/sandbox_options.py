@@ -50,7 +50,10 @@ class ContentOptions:
         ),
     ] = None
     pictures: Annotated[
-        int, typer.Option("--pictures", min=1, help="Pictures of each source of --for.", rich_help_panel=_CONTENT)
+        int,
+        typer.Option(
+            "--pictures", min=1, max=100_000, help="Pictures of each source of --for.", rich_help_panel=_CONTENT
+        ),
     ] = 300
     bucket: Annotated[_Texts, _texts("--bucket", "NAME[@REGION]", "An empty bucket.", _CONTENT)] = None
     load: Annotated[_Texts, _texts("--load", "BUCKET=DIR", "A bucket with the files of a folder.", _CONTENT)] = None

@@ -82,3 +82,10 @@ def test_a_device_is_no_list_of_labels(workspace: Workspace) -> None:
         "manifest", "convert", "a.manifest", "--to", "coco", "-o", "c.json", "--classes", "/dev/zero"
     )
     assert (code, out, "over 1,048,576 bytes" in err) == (2, "", True), err
+
+
+@pytest.mark.parametrize("command", ["demo", "sandbox --for job.yaml"])
+def test_pictures_are_not_drawn_until_the_disk_is_full(workspace: Workspace, command: str) -> None:
+    """Zeros too many are a usage error."""
+    code, out, err = workspace.here(*command.split(), "--pictures", "3000000")
+    assert (code, out, "--pictures" in err) == (2, "", True), err
