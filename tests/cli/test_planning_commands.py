@@ -176,6 +176,12 @@ def test_errors_are_reported_in_a_line(workspace: Workspace, arguments: tuple[st
     assert (found, text in err, "Traceback" in err) == (code, True, False), err
 
 
+def test_a_file_that_is_no_picture_is_named_as_it_was_given(workspace: Workspace) -> None:
+    """It is in no bucket, so it has no address in S3."""
+    code, _, err = workspace.here("labels", "./job.yaml")
+    assert (code, "): ./job.yaml: the object is not a JPEG or PNG" in err, "s3:///" in err) == (2, True, False), err
+
+
 def test_another_source_is_refused(workspace: Workspace) -> None:
     """A plan of a job whose checkpoint is of another source gives the run's error: exit 3."""
     workspace.here("plan", "job.yaml", "--sample", "1", "--yes")
