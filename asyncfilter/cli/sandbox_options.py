@@ -256,6 +256,8 @@ def sandbox_options(
     Raises:
         ValueError: One cannot be read.
     """
+    if not server.host:
+        raise ValueError("--host: expected an address; without one, every machine of the network could reach it")
     return SandboxOptions(
         host=server.host,
         port=server.port,
