@@ -256,10 +256,8 @@ def sandbox_options(
     Raises:
         ValueError: One cannot be read.
     """
-    if not server.host:
-        raise ValueError("--host: expected an address; without one, every machine of the network could reach it")
     return SandboxOptions(
-        host=server.host,
+        host=_host(server.host),
         port=server.port,
         region=server.region,
         buckets=_parsed(syntax.parse_bucket, content.bucket),
@@ -319,3 +317,9 @@ def _word(words: type[W], text: str, option: str) -> W:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def _host(given: str) -> str:
+    if not given:
+        raise ValueError("--host: expected an address; without one, every machine of the network could reach it")
+    return given
