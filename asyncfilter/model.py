@@ -179,7 +179,12 @@ def folder_of(bucket: str) -> Path:
 
 
 def uri_of(bucket: str, key: str) -> str:
-    """``s3://bucket/key``, ``file:///folder/key`` or ``own:name/key``; the key unchanged."""
+    """``s3://bucket/key``, ``file:///folder/key`` or ``own:name/key``; the key unchanged.
+
+    Without a bucket it is the key alone: a reference is named by its address, or by the path of a file.
+    """
+    if not bucket:
+        return key
     return f"{S3}{bucket}/{key}" if store_of(bucket) is StoreKind.S3 else f"{bucket}/{key}"
 
 

@@ -39,6 +39,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can hold it: half of a surrogate pair is no character. Names of files and JSON may have one."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def printable_lines(text: str) -> str:
     """Like ``printable`` for text of several lines, such as a traceback: line ends and tabs stay."""
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))

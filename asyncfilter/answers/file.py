@@ -289,4 +289,7 @@ def _connect_reading(path: Path) -> sqlite3.Connection:
         if (exc.sqlite_errorname or "").startswith(("SQLITE_BUSY", "SQLITE_IOERR")):
             raise
         return _connect(path, "ro&immutable=1")
+    except BaseException:
+        db.close()
+        raise
     return db

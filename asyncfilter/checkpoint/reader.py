@@ -40,6 +40,7 @@ from asyncfilter.checkpoint.state import (
 from asyncfilter.errors import CheckpointError
 from asyncfilter.model import Counts, Label
 from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.printable import is_text
 from asyncfilter.records.answers import TakenOver
 from asyncfilter.records.draws import ImageCounts
 from asyncfilter.records.images import StoredImage, StoredReference
@@ -227,7 +228,7 @@ def read_images_named(path: Path, keys: Iterable[str], *, labels: bool = False) 
     """
     with _snapshot(without_links(path)) as db:
         codec = RowCodec(db)
-        for some in chunks(sorted(set(keys)), VALUES_PER_STATEMENT):
+        for some in chunks(sorted({key for key in keys if is_text(key)}), VALUES_PER_STATEMENT):
             query = f"{select(WITH_LABELS if labels else WITHOUT_LABELS)} WHERE key IN ({marks(len(some))}) ORDER BY id"
             yield from codec.images(db.execute(query, some).fetchall())
 
@@ -329,6 +330,9 @@ def connect_reading(path: Path) -> sqlite3.Connection:
         if is_held(path):  # what a run writes meanwhile would be read in part
             raise
         return connect(path, "ro&immutable=1")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -66,12 +65,19 @@ def calibrate(
         typer.Option("--set-precision", metavar="P", help="Look at this target; nothing is certified for it."),
     ] = None,
     hourly_usd: Annotated[
-        float, typer.Option("--hourly-usd", metavar="USD", min=0, help="What an hour of a person costs.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            "--hourly-usd",
+            metavar="USD",
+            min=0,
+            help="What an hour of a person costs. Default: pricing.by_hand.hour_usd of the job.",
+            show_default=False,
+        ),
+    ] = None,
     options: ResultOptions,
 ) -> None:
     """Show the figures, and write the advice if that is wanted."""
-    _check(set_precision, hourly_usd, write=write, settings=settings or ())
+    _check(set_precision, write=write, settings=settings or ())
     loaded = load_for_reading(job, settings or (), may_write_answers=True)
     _commit_answers(loaded)
     query = deferred.CalibrationQuery(
@@ -103,14 +109,12 @@ def _commit_answers(job: Job) -> None:
         print_err(f"caution: people's answers of this machine are not in S3 yet: {error.message}")
 
 
-def _check(precision: float | None, hourly_usd: float, *, write: bool, settings: Sequence[str]) -> None:
+def _check(precision: float | None, *, write: bool, settings: Sequence[str]) -> None:
     """Check the options.
 
     Raises:
         UsageError: One cannot be used, or two contradict each other.
     """
-    if not math.isfinite(hourly_usd):
-        raise UsageError(f"--hourly-usd: expected a price, found {hourly_usd:g}", hint="Give US dollars, such as 25.")
     if precision is not None and not 0 < precision <= 1:
         raise UsageError(
             f"--set-precision: expected a share above 0 and at most 1, found {precision:g}", hint="Write 0.95 for 95 %."

@@ -78,7 +78,9 @@ app = command_group()
 @takes_options
 def demo(
     *,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="How many pictures to generate.")] = _PICTURES,
+    pictures: Annotated[
+        int, typer.Option("--pictures", min=1, max=100_000, help="How many pictures to generate.")
+    ] = _PICTURES,
     serve: Annotated[bool, typer.Option("--serve", help="Keep the sandbox open afterwards, until Ctrl-C.")] = False,
     train: Annotated[
         bool, typer.Option("--train", help="Show a model of Custom Labels from folders of pictures to its stop.")

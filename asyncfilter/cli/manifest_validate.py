@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from asyncfilter.datasets.manifests.validation import Validation, unreadable, va
 from asyncfilter.errors import AsyncFilterError, ExitCode, ObjectMissingError, PermissionDeniedError, UsageError
 from asyncfilter.job.spec import Aws
 from asyncfilter.report.as_json import json_line
+from asyncfilter.report.program import program
 from asyncfilter.report.terminal.manifest import validation_lines
 
 _MISSING = "ERROR_MANIFEST_INACCESSIBLE_OR_UNSUPPORTED_FORMAT"
@@ -198,10 +200,20 @@ class Outputs:
 
 
 def _training(name: str, aws: Aws) -> TrainingFacts:
+    """What a test manifest is compared with.
+
+    Raises:
+        UsageError: There is no label in it: any test would agree with it.
+    """
     with open_manifest(name, aws=aws) as manifest:
         found = validate(
             manifest.stream, file=name, size_bytes=manifest.size_bytes, options=CheckOptions(most_findings=0)
         )
+        if not found.tally.labels:
+            raise UsageError(
+                f"--against {name}: no labelled image in it, so that there is nothing to compare with",
+                hint=f"What is wrong with it: {program()} manifest validate {shlex.quote(name)}",
+            )
         return TrainingFacts(file=name, tally=found.tally, refs=found.refs)
 
 

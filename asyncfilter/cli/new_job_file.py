@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -37,13 +38,9 @@ class NewJobFile:
     """
 
     def __init__(self, output: str) -> None:
-        path = Path(output)
-        is_stream = output == STDOUT or (path.exists() and not path.is_file() and not path.is_dir())
-        if not is_stream and (path.is_dir() or not path.parent.is_dir()):
-            what = "is a folder" if path.is_dir() else "is in a folder that does not exist"
-            raise UsageError(f"--output {output}: {what}", hint="Name a file such as job.yaml in a folder that exists.")
+        is_stream = output == STDOUT or _is_special(output)
         self.output = output
-        self.base_dir = Path() if is_stream else path.parent
+        self.base_dir = Path() if is_stream else Path(output).parent
         self.command = shlex.quote(DEFAULT_NAME if is_stream else output)
 
     def confirm(self, *, yes: bool) -> None:
@@ -124,6 +121,26 @@ class NewJobFile:
         if relative == os.curdir:
             return "./"
         return relative if relative == os.pardir or relative.startswith(f"{os.pardir}/") else f"./{relative}"
+
+
+def _is_special(output: str) -> bool:
+    """Whether there is something at this path that is no regular file, such as a pipe.
+
+    Raises:
+        UsageError: There can be no file at that path.
+    """
+    path, hint = Path(output), "Name a file such as job.yaml in a folder that exists."
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            return False
+        raise UsageError(f"--output {output}: is in a folder that does not exist", hint=hint) from None
+    except OSError as error:  # a name that is too long, a file in place of a folder
+        raise UsageError(f"--output {output}: {error.strerror or error}", hint=hint) from error
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"--output {output}: is a folder", hint=hint)
+    return not stat.S_ISREG(mode)
 
 
 def _is_address(text: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -173,7 +174,11 @@ def help_text(text: str, *examples: str) -> str:
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command`` the fields of each block that it takes, in the block's place, as parameters of its own."""
+    """Give ``command`` the fields of each block that it takes, in the block's place, as parameters of its own.
+
+    ``nan`` and infinity are refused for every option: bounds do not hold the first, and no command can count with the
+    second.
+    """
     parameters: list[inspect.Parameter] = []
     blocks: dict[str, tuple[type, list[str]]] = {}
     for parameter in _parameters(command):
@@ -185,8 +190,13 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
         parameters += options
         blocks[parameter.name] = (block, [option.name for option in options])
 
+    names_of = {parameter.name: _spelling(parameter) for parameter in parameters}
+
     @functools.wraps(command)
     def call(**values: object) -> None:
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{names_of[name]}: expected a number, found {value:g}", hint="Give a finite number.")
         given = {
             name: block(**{field: values.pop(field) for field in names}) for name, (block, names) in blocks.items()
         }
@@ -202,6 +212,13 @@ def _parameters(command: Callable[..., None]) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(command, include_extras=True)
     for name, parameter in inspect.signature(command).parameters.items():
         yield parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _spelling(parameter: inspect.Parameter) -> str:
+    """An option as it is written on the command line."""
+    infos = getattr(parameter.annotation, "__metadata__", ())
+    spelled = (text for info in infos for text in getattr(info, "param_decls", None) or () if text.startswith("--"))
+    return next(spelled, f"--{parameter.name.replace('_', '-')}")
 
 
 def _options(block: type[Any]) -> Iterator[inspect.Parameter]:

@@ -50,7 +50,10 @@ class ContentOptions:
         ),
     ] = None
     pictures: Annotated[
-        int, typer.Option("--pictures", min=1, help="Pictures of each source of --for.", rich_help_panel=_CONTENT)
+        int,
+        typer.Option(
+            "--pictures", min=1, max=100_000, help="Pictures of each source of --for.", rich_help_panel=_CONTENT
+        ),
     ] = 300
     bucket: Annotated[_Texts, _texts("--bucket", "NAME[@REGION]", "An empty bucket.", _CONTENT)] = None
     load: Annotated[_Texts, _texts("--load", "BUCKET=DIR", "A bucket with the files of a folder.", _CONTENT)] = None
@@ -254,7 +257,7 @@ def sandbox_options(
         ValueError: One cannot be read.
     """
     return SandboxOptions(
-        host=server.host,
+        host=_host(server.host),
         port=server.port,
         region=server.region,
         buckets=_parsed(syntax.parse_bucket, content.bucket),
@@ -314,3 +317,9 @@ def _word(words: type[W], text: str, option: str) -> W:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def _host(given: str) -> str:
+    if not given:
+        raise ValueError("--host: expected an address; without one, every machine of the network could reach it")
+    return given

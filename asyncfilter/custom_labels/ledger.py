@@ -194,9 +194,13 @@ def _unreadable(path: Path, what: str) -> LedgerError:
 def _connect(path: Path) -> sqlite3.Connection:
     uri = f"file:{quote(os.fsencode(path))}?mode=rw"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
-    # EXTRA also syncs the folder after the journal is removed, which is what commits; FULL would not.
-    db.execute("PRAGMA synchronous = EXTRA")
-    db.execute("PRAGMA fullfsync = ON")  # macOS: past the cache of the disk
+    try:
+        # EXTRA also syncs the folder after the journal is removed, which is what commits; FULL would not.
+        db.execute("PRAGMA synchronous = EXTRA")
+        db.execute("PRAGMA fullfsync = ON")  # macOS: past the cache of the disk
+    except BaseException:  # of a file that is no database
+        db.close()
+        raise
     return db
 
 

@@ -17,6 +17,7 @@ from asyncfilter.job.schema import ASSUMED, SOURCE_KEYS, as_list, wrap_uri
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.job.yaml_positions import Path
 from asyncfilter.model import S3, ActionKind, S3Location, StoreKind, Verdict, location, store_of
+from asyncfilter.printable import is_text
 
 LINK = "link"
 """The key in a job for a copy that is a hard link."""
@@ -237,24 +238,19 @@ def _targets(job: Mapping, base_dir: str) -> Iterator[tuple[Path, Template]]:
 
 def _paths(job: Mapping, base_dir: str) -> Iterator[Finding]:
     """Folders and references whose path is not UTF-8, as the job file is in such a folder: they could not be stored."""
-    if _is_utf8(base_dir := os.path.abspath(base_dir)):  # noqa: PTH100  text, as everywhere here
+    if is_text(base_dir := os.path.abspath(base_dir)):  # noqa: PTH100  text, as everywhere here
         return
     where = f"found the job file in {os.fsencode(base_dir).decode('utf-8', 'backslashreplace')}"
     source = _source(job, base_dir)
-    if source is not None and not _is_utf8(source.uri):
+    if source is not None and not is_text(source.uri):
         yield ("source",), f"expected a folder whose path is text in UTF-8, {where}"
     for verdict, action in _mapping(job.get("actions")).items():
         for form, text in _mapping(action).items():
-            if isinstance(text, str) and (template := _template(text, base_dir)) and not _is_utf8(str(template)):
+            if isinstance(text, str) and (template := _template(text, base_dir)) and not is_text(str(template)):
                 yield ("actions", verdict, form), f"expected a target whose path is text in UTF-8, {where}"
     for text in _references(job.get("rules")):
         if not text.startswith((S3, "/", "~")):
             yield ("rules",), f"expected a path in UTF-8 of the reference {text}, {where}"
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether a path that the system gave is text; other bytes are surrogates in it."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _references(value: object) -> Iterator[str]:

@@ -129,8 +129,12 @@ class PictureCache:
 
 def _connected(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
-    db.execute("PRAGMA journal_mode = MEMORY")
-    db.execute("PRAGMA synchronous = OFF")  # what a power cut damages is made anew
+    try:
+        db.execute("PRAGMA journal_mode = MEMORY")
+        db.execute("PRAGMA synchronous = OFF")  # what a power cut damages is made anew
+    except BaseException:  # of a file that is no database
+        db.close()
+        raise
     return db
 
 

@@ -180,11 +180,16 @@ def _apply(place: StatePlace, segment: Segment, body: bytes, db: sqlite3.Connect
 def _opened(path: Path) -> sqlite3.Connection:
     """A connection for writing to a draft, which is synced once, at its end."""
     db = connect(path, "rw")
-    # Nothing of the file's own schema is run beyond what SQLite calls harmless, and pages are checked as they are read.
-    db.execute("PRAGMA trusted_schema = OFF")
-    db.execute("PRAGMA cell_size_check = ON")
-    db.execute("PRAGMA journal_mode = MEMORY")
-    db.execute("PRAGMA synchronous = OFF")
+    try:
+        # Nothing of the file's own schema is run beyond what SQLite calls harmless, and pages are checked as they are
+        # read.
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA cell_size_check = ON")
+        db.execute("PRAGMA journal_mode = MEMORY")
+        db.execute("PRAGMA synchronous = OFF")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

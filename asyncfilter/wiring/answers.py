@@ -103,7 +103,7 @@ class AnswersPlace:
         Raises:
             CheckpointError: The checkpoint cannot be read.
         """
-        if self.path.exists():
+        if os.path.exists(self.path):  # noqa: PTH110  Path.exists raises where a name is too long
             return None
         followed = self.taken_over()
         if followed is None:

@@ -40,13 +40,13 @@ class CalibrationQuery(msgspec.Struct, frozen=True, kw_only=True):
         numbers: Rules, from 0; None for all with a draw.
         draw: Number of a draw; None for the newest of each rule.
         precision: A target to look at in place of the announced one.
-        hourly_usd: What an hour of a person costs.
+        hourly_usd: What an hour of a person costs; None for ``pricing.by_hand`` of the job.
     """
 
     numbers: tuple[int, ...] | None = None
     draw: int | None = None
     precision: float | None = None
-    hourly_usd: float = 0.0
+    hourly_usd: float | None = None
 
 
 def calibrate(job: Job, query: CalibrationQuery | None = None) -> Calibration:
@@ -68,7 +68,7 @@ def calibrate(job: Job, query: CalibrationQuery | None = None) -> Calibration:
         found = answered(draws, job.checkpoint, reader)
         file = str(reader.path)
     paces = Paces(found.rows.values())
-    cost = Cost(hourly_usd=query.hourly_usd, seconds=paces.seconds() or Cost().seconds)
+    cost = _cost(job, query, paces)
     return Calibration(
         file=file,
         serial=found.serial,
@@ -80,6 +80,13 @@ def calibrate(job: Job, query: CalibrationQuery | None = None) -> Calibration:
         seconds=cost.seconds,
         cautions=cautions_about(job, found),
     )
+
+
+def _cost(job: Job, query: CalibrationQuery, paces: Paces) -> Cost:
+    """What an answer costs: at the pace that was measured, else at that of the job, as ``plan`` counts."""
+    by_hand = job.pricing.by_hand
+    hourly_usd = by_hand.hour_micros / 1e6 if query.hourly_usd is None else query.hourly_usd
+    return Cost(hourly_usd=hourly_usd, seconds=paces.seconds() or 3600 / by_hand.images_per_hour)
 
 
 # -- Draws -------------------------------------------------------------------------------------------------------------

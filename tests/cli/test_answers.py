@@ -110,6 +110,24 @@ def test_an_unknown_key_makes_no_file(verdict: str, workspace: Workspace) -> Non
     assert not answers_file(workspace).exists()
 
 
+@pytest.mark.parametrize(
+    "command", [["set", "job.yaml", "\udcff.jpg", "keep"], ["list", "job.yaml", "--key", "\udcff.jpg"]]
+)
+def test_a_key_that_is_no_text_is_unknown(command: list[str], workspace: Workspace) -> None:
+    """A terminal may give any bytes; no object has such a key."""
+    code, out, err = workspace.here("answers", *command)
+    assert (code, out) == (1, ""), err
+    assert "no image with this key is known" in err
+
+
+@pytest.mark.parametrize("command", [["set", "job.yaml", "a.jpg", "keep"], ["import", "job.yaml", "a.csv"]])
+def test_a_name_that_no_file_can_have_is_exit_3(command: list[str], workspace: Workspace) -> None:
+    """It is looked at before it is opened, for a caution."""
+    (workspace.folder / "a.csv").write_text("key,verdict\na.jpg,keep\n")
+    code, _, err = workspace.here("answers", *command, "--answers", "x" * 300)
+    assert (code, "longer than the file system allows" in err) == (3, True), err
+
+
 def test_without_a_checkpoint_there_is_nothing_to_work_on(sandbox: SandboxProcess, tmp_path: Path) -> None:
     """Exit 1, and no folder is made."""
     fresh = Workspace(tmp_path, sandbox)

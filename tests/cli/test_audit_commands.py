@@ -18,6 +18,7 @@ import pytest
 from asyncfilter.checkpoint import open_checkpoint
 from asyncfilter.cli.app import command_line
 from asyncfilter.job.fingerprint import identity
+from asyncfilter.job.spec import ByHand
 from asyncfilter.model import ActionKind, Failure
 from asyncfilter.records.answers import AskedAs, TakenOver
 from asyncfilter.records.images import DoneEffect, StoredImage
@@ -330,6 +331,21 @@ def test_from_answers_to_a_changed_job(commands: Commands) -> None:
     assert (again["written"], again["rules"][0]["outdated"], again["rules"][0]["advice"]["patch"]) == (False, False, [])
     assert again["rules"][0]["certified"] == certified
     assert (again["rules"][0]["keep_from"], again["rules"][0]["drawn_keep_from"]) == (advice["keep_from"], 85)
+
+
+def test_what_people_cost_is_what_plan_counts_with(commands: Commands) -> None:
+    """Without ``--hourly-usd`` it is ``pricing.by_hand`` of the job; no market is named that takes no new customers."""
+    commands.answer_all("--precision", "0.95", "--milestones", "100,200,400", times=3)
+    advice = commands.json("calibrate")["rules"][0]["advice"]
+    assert advice["asked"]
+    assert advice["usd_people"] == pytest.approx(advice["hours"] * ByHand().hour_micros / 1e6)
+    own = ("--set", "pricing.by_hand.hour_usd=1000")
+    assert commands.json("calibrate", *own)["rules"][0]["advice"]["usd_people"] == pytest.approx(advice["hours"] * 1000)
+    assert commands.json("calibrate", *own, "--hourly-usd", "0")["rules"][0]["advice"]["usd_people"] == 0
+    _, shown, _ = commands("calibrate", *own)
+    words = " ".join(shown.split())
+    assert f"for one person, ${advice['hours'] * 1000:,.2f}" in words
+    assert "Ground Truth" not in words
 
 
 def _robin(one: StoredImage) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import os
 import pkgutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -21,7 +24,7 @@ from asyncfilter.cli import deferred
 from asyncfilter.cli.app import COMMANDS, command_line
 from asyncfilter.cli.lazy import Group
 from asyncfilter.cli.model import verbs
-from asyncfilter.errors import ExitCode
+from asyncfilter.errors import ExitCode, UsageError
 
 HEAVY = ["aioboto3", "aiohttp", "botocore", "yaml", "PIL", "structlog", "sqlite3", "asyncio", "anyio"]
 """pydantic is not among them: typer itself takes it to read types, where it finds it."""
@@ -71,6 +74,24 @@ def test_every_command_has_examples_and_the_common_options(command: str, capsys:
     assert f"  asyncfilter {command}" in shown
     assert "--json" in shown
     assert "--yes" in shown
+
+
+NUMBERS = [
+    pytest.param(callback, name, id=f"{words} {name}")
+    for words, leaf in LEAVES.items()
+    for one in import_module(leaf.module).app.registered_commands
+    if (callback := one.callback) is not None and one.name == words.split()[-1]
+    for name, parameter in inspect.signature(callback).parameters.items()
+    if float in (get_args(get_args(parameter.annotation)[0]) or get_args(parameter.annotation)[:1])
+]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("callback", "name"), NUMBERS)
+def test_every_number_is_finite(callback: Callable[..., None], name: str, value: float) -> None:
+    """Said before anything is read, with the name of the option."""
+    with pytest.raises(UsageError, match=r"^--[a-z-]+: expected a number, found "):
+        callback(**{name: value})
 
 
 def imported_by(*command_lines: list[str]) -> set[str]:

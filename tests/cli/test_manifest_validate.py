@@ -170,6 +170,15 @@ def test_a_file_that_is_too_large(workspace: Workspace) -> None:
     assert (code, found["lines"], found["counts"]) == (1, 0, {"ERROR_MANIFEST_SIZE_TOO_LARGE": 1})
 
 
+def test_against_a_file_without_labels(workspace: Workspace) -> None:
+    """Such a file would agree with every test: exit code 2, not a result."""
+    (workspace.folder / "test.manifest").write_bytes(encoded(image_line("Robin")) + b"\n")
+    for content in (b"", b"no manifest\n", b"\xff\x00\xfe"):
+        (workspace.folder / "train.manifest").write_bytes(content)
+        code, out, err = workspace.here("manifest", "validate", "test.manifest", "--against", "train.manifest")
+        assert (code, out, "no labelled image in it" in err) == (2, "", True), err
+
+
 def test_against(workspace: Workspace) -> None:
     """A test manifest is checked beside its training manifest."""
     shared = image_line("Robin")

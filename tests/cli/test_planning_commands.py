@@ -115,6 +115,12 @@ def test_the_cost_by_hand_is_that_of_the_users_own_people(workspace: Workspace) 
     assert not {"crowd", "Ground Truth", "Turk"} & set(out.split())
 
 
+def test_nothing_has_no_cost_by_hand(workspace: Workspace) -> None:
+    """Of no image there is no work for people."""
+    code, out, _ = workspace.here("plan", "job.yaml", "--set", "source.uri=s3://raw/nothing-here/")
+    assert (code, "nothing to examine" in out, "by hand" in out) == (0, True, False)
+
+
 def test_a_plan_as_text(workspace: Workspace) -> None:
     """The same figures as text, with a warning where the order makes a stop rule doubtful."""
     code, out, _ = workspace.here(
@@ -168,6 +174,12 @@ def test_errors_are_reported_in_a_line(workspace: Workspace, arguments: tuple[st
     """Each mistake has its exit code and a message, and no traceback."""
     found, _, err = workspace.here(*arguments)
     assert (found, text in err, "Traceback" in err) == (code, True, False), err
+
+
+def test_a_file_that_is_no_picture_is_named_as_it_was_given(workspace: Workspace) -> None:
+    """It is in no bucket, so it has no address in S3."""
+    code, _, err = workspace.here("labels", "./job.yaml")
+    assert (code, "): ./job.yaml: the object is not a JPEG or PNG" in err, "s3:///" in err) == (2, True, False), err
 
 
 def test_another_source_is_refused(workspace: Workspace) -> None:

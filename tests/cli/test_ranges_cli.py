@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def listed_keys(workspace: Workspace) -> list[str]:
     file = workspace.folder / ".asyncfilter" / "robins.db"
     if not file.exists():
         return []
-    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
         return [key for (key,) in db.execute("SELECT key FROM listing ORDER BY key")]
 
 

@@ -11,6 +11,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -509,7 +510,7 @@ async def test_what_is_stored_survives_any_end_of_the_server(tmp_path: Path, ses
             server.process.kill()
             with pytest.raises((aiohttp.ClientError, ConnectionError)):
                 await task
-    with sqlite3.connect(folder / ".asyncfilter" / "review.answers.db") as db:
+    with closing(sqlite3.connect(folder / ".asyncfilter" / "review.answers.db")) as db:
         rows = dict(db.execute("SELECT uid, serial FROM answer"))
         assert db.execute("SELECT count(*) FROM answer").fetchone() == (len(rows),)
     assert acknowledged.items() <= rows.items()
@@ -579,7 +580,7 @@ async def test_a_signal_ends_the_server_with_success(
             assert await asyncio.to_thread(server.end, number) == 0
         done = await asyncio.gather(*tasks, return_exceptions=True)
         acknowledged = [one[0]["serial"] for one in done if isinstance(one, list)]
-    with sqlite3.connect(folder / ".asyncfilter" / "review.answers.db") as db:
+    with closing(sqlite3.connect(folder / ".asyncfilter" / "review.answers.db")) as db:
         assert set(acknowledged) <= {serial for (serial,) in db.execute("SELECT serial FROM answer")}
     assert server.token() not in server.log.read_text()
 

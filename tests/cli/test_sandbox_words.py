@@ -23,6 +23,7 @@ from tests.kit.onnx_models import FLOAT, colour_model
         (["--onnx-model", "m.onnx"], "--onnx-model is read with --labels onnx alone, found --labels folder"),
         (["--onnx-labels", "l.txt", "--labels", "recorded"], "--onnx-labels is read with --labels onnx alone"),
         (["--onnx-preprocess", "p.json"], "--onnx-preprocess is read with --labels onnx alone"),
+        (["--host", ""], "--host: expected an address"),
         (["--recorded", "r.jsonl"], "--recorded is read with --labels recorded alone, found --labels folder"),
     ],
 )

@@ -42,6 +42,7 @@ def inputs(workspace: Workspace) -> None:
         "manifest merge a.manifest -o",
         "manifest validate a.manifest --findings",
         "manifest validate a.manifest --fix",
+        "init birds --yes -o",
     ],
 )
 def test_no_file_can_be_written(workspace: Workspace, command: str, name: str) -> None:
@@ -73,3 +74,18 @@ def test_no_file_and_no_folder_can_be_read(workspace: Workspace, command: str) -
     assert (code, out) == (2, ""), err
     assert TOO_LONG in err
     assert not Path(workspace.folder / "c.json").exists()
+
+
+def test_a_device_is_no_list_of_labels(workspace: Workspace) -> None:
+    """One without an end is not read to it."""
+    code, out, err = workspace.here(
+        "manifest", "convert", "a.manifest", "--to", "coco", "-o", "c.json", "--classes", "/dev/zero"
+    )
+    assert (code, out, "over 1,048,576 bytes" in err) == (2, "", True), err
+
+
+@pytest.mark.parametrize("command", ["demo", "sandbox --for job.yaml"])
+def test_pictures_are_not_drawn_until_the_disk_is_full(workspace: Workspace, command: str) -> None:
+    """Zeros too many are a usage error."""
+    code, out, err = workspace.here(*command.split(), "--pictures", "3000000")
+    assert (code, out, "--pictures" in err) == (2, "", True), err

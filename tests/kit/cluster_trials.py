@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -299,7 +299,7 @@ def copy_checkpoint(source: Trial, target: Trial) -> None:
     place = target.workspace.folder / ".asyncfilter"
     place.mkdir(exist_ok=True)
     (file,) = (source.workspace.folder / ".asyncfilter").glob("*.db")
-    with sqlite3.connect(file) as old, sqlite3.connect(place / file.name) as new:
+    with closing(sqlite3.connect(file)) as old, closing(sqlite3.connect(place / file.name)) as new:
         old.backup(new)
     target.workspace.job.write_text(source.workspace.job.read_text())
 

@@ -141,7 +141,7 @@ def _check_advice(draw: RuleDraw, found: RuleFigures, keep_from: float) -> None:
 
 
 def test_advice_names_its_price() -> None:
-    """Hours are images times seconds; people cost an hourly rate, Ground Truth 1.2 cents an image."""
+    """Hours are images times seconds; people cost an hourly rate, a crowd 1.2 cents an image."""
     good = [Position(80.0, KEEP)] * 50 + [Position(60.0, REJECT)] * 50
     random.Random(1).shuffle(good)
     draw = RuleDraw(

@@ -55,6 +55,27 @@ def bare_codes(tree: ast.AST) -> Iterator[int]:
                 pass
 
 
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def first_cells(document: str, heading: str) -> list[str]:
+    """The first cells of the rows of the first table below a heading."""
+    text = (DOCS / document).read_text(encoding="utf-8").split(f"# {heading}\n")[1]
+    table = text[text.index("\n|") + 1 :].split("\n\n")[0]
+    return [row.split("|")[1].strip(" `") for row in table.splitlines()[2:]]
+
+
+@pytest.mark.parametrize("document", ["exit-codes.md", "guarantees.md"])
+def test_documents_name_every_code(document: str) -> None:
+    """And no other."""
+    assert first_cells(document, "Exit codes") == [str(int(code)) for code in sorted(ExitCode)]
+
+
+def test_documents_name_every_reason() -> None:
+    """Of a run's end."""
+    assert sorted(first_cells("exit-codes.md", "Why a run ended")) == sorted(StopReason)
+
+
 def test_no_module_has_a_code_of_its_own() -> None:
     """Neither a constant nor an argument nor a result is a bare 70, 74, 75 or 130."""
     found = [f"{path.relative_to(PACKAGE)}:{line}" for path, tree in trees() for line in bare_codes(tree)]

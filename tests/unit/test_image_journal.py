@@ -27,6 +27,10 @@ class _Killed:
             raise Crash
         return self._db.execute(*statement)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
 
 def test_a_kill_while_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the moment, the next check opens it."""
@@ -35,8 +39,8 @@ def test_a_kill_while_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         path = tmp_path / f"{at}.checked"
         monkeypatch.setattr(sqlite3, "connect", lambda *given, at=at, **named: _Killed(connect(*given, **named), at))
         try:
-            ImageJournal(path)
-            break
+            with ImageJournal(path):
+                break
         except Crash:
             pass
         monkeypatch.setattr(sqlite3, "connect", connect)

@@ -52,13 +52,17 @@ class AnsweredSubjects:
 
     def __init__(self, images: Iterable[ImageRows], reviewer: str | None = None) -> None:
         self._db = sqlite3.connect("", isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.execute(_TABLE)
-        self._db.execute("BEGIN")
         self._decode = msgspec.msgpack.Decoder(AnsweredSubject).decode
         self.count = 0
-        for image in images:
-            self._add(image, reviewer)
+        try:
+            self._db.execute("PRAGMA journal_mode = OFF")
+            self._db.execute(_TABLE)
+            self._db.execute("BEGIN")
+            for image in images:
+                self._add(image, reviewer)
+        except BaseException:  # images come from a file
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[AnsweredSubject]:
         for (held,) in self._db.execute("SELECT image FROM answered ORDER BY bucket, key, etag, size_bytes"):

@@ -20,6 +20,7 @@ from asyncfilter.datasets.answers.known import KnownImages
 from asyncfilter.datasets.answers.trial import Adding, Rows
 from asyncfilter.datasets.answers.units import Left, Place, ReadNotes, Reject, RotatedBox, Said, Unit
 from asyncfilter.policy.answers.fold import last_word
+from asyncfilter.printable import is_text
 from asyncfilter.records.answers import Answer, ImageRows, NewAnswer, PersonVerdict, Subject
 
 MOST_PROBLEMS = 1_000
@@ -115,7 +116,7 @@ class AnswerImport:
         numbered = self._numbered(units)
         while some := list(islice(numbered, _AT_ONCE)):
             said = [unit for _, unit in some if isinstance(unit, Said)]
-            found = self._known.find([image.key for unit in said for image in unit.images if _is_text(image.key)])
+            found = self._known.find([image.key for unit in said for image in unit.images if is_text(image.key)])
             for number, unit in some:
                 if isinstance(unit, Said):
                     self._match(number, unit, found)
@@ -256,15 +257,6 @@ class AnswerImport:
             saw=said.saw,
             undoes=said.undoes,
         )
-
-
-def _is_text(key: str) -> bool:
-    """Whether a key can be one: JSON may have half of a surrogate pair."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _unknown(said: Said, bucket: str) -> str:

@@ -38,7 +38,11 @@ class ImageJournal:
         self._decode = msgspec.json.Decoder(ImageFacts).decode
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=_WAIT_S)
-            self._open()
+            try:
+                self._open()
+            except BaseException:
+                self._db.close()
+                raise
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 

@@ -15,6 +15,9 @@ from asyncfilter.datasets.manifests.pixels import is_too_small
 from asyncfilter.datasets.manifests.source_ref import parse_source_ref
 from asyncfilter.errors import DataError, UsageError
 
+_MAX_CLASSES_BYTES = 1 << 20
+"""Of ``--classes``: many times the labels that a manifest may have; a device has no end."""
+
 
 class Classes:
     """The labels of a manifest with their numbers, from 0: in order of first appearance, or as a file fixes them.
@@ -42,10 +45,16 @@ def read_classes(path: Path) -> Classes:
     """The labels of ``--classes``: one a line, in UTF-8; blank lines are skipped.
 
     Raises:
-        UsageError: The file cannot be read, holds no label, a label twice, or one that is too long.
+        UsageError: The file cannot be read or is too large, holds no label, a label twice, or one that is too long.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(_MAX_CLASSES_BYTES + 1)
+        if len(content) > _MAX_CLASSES_BYTES:
+            raise UsageError(
+                f"--classes {path}: over {_MAX_CLASSES_BYTES:,} bytes", hint="Name a file of one label a line."
+            )
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(
             f"--classes {path}: {error.strerror or error}", hint="Name a file that can be read."

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from asyncfilter.printable import is_text
 from asyncfilter.records.answers import LabelledBox, NewAnswer, Subject
 
 MAX_REVIEWER_CHARS = 64
@@ -67,7 +68,7 @@ def checked_reviewer(name: str) -> str:
     if not 1 <= len(found) <= MAX_REVIEWER_CHARS:
         raise BadAnswerError("bad_reviewer", f"expected a name of 1 to {MAX_REVIEWER_CHARS} characters, found {name!r}")
     has_control = not found.isprintable() and any(unicodedata.category(character) == "Cc" for character in found)
-    if has_control or not _is_text(found):
+    if has_control or not is_text(found):
         raise BadAnswerError("bad_reviewer", f"expected a name without control characters, found {name!r}")
     return found
 
@@ -79,7 +80,7 @@ def checked_label(label: str) -> str:
         BadAnswerError: It has no character or more than 255.
     """
     found = label.strip()
-    if not 1 <= len(found) <= MAX_LABEL_CHARS or not _is_text(found):
+    if not 1 <= len(found) <= MAX_LABEL_CHARS or not is_text(found):
         raise BadAnswerError(
             "bad_label", f"expected a label of 1 to {MAX_LABEL_CHARS} characters, found {label[:300]!r}"
         )
@@ -146,7 +147,7 @@ def checked_note(note: str | None) -> str | None:
     """
     if note is None or not note.strip():
         return None
-    if len(note) > MAX_NOTE_CHARS or not _is_text(note):
+    if len(note) > MAX_NOTE_CHARS or not is_text(note):
         raise BadAnswerError("bad_note", f"expected a note of at most {MAX_NOTE_CHARS:,} characters")
     return note
 
@@ -169,7 +170,7 @@ def checked_subject(subject: Subject) -> Subject:
         BadAnswerError: It has no key, no size, or a content that is no hash.
     """
     texts = (subject.bucket, subject.key, subject.etag)
-    if not subject.key or not all(map(_is_text, texts)) or not 0 <= subject.size_bytes <= _MAX_INTEGER:
+    if not subject.key or not all(map(is_text, texts)) or not 0 <= subject.size_bytes <= _MAX_INTEGER:
         raise BadAnswerError("bad_subject", f"expected a bucket, key, ETag and size in bytes, found {subject}")
     if subject.content is not None and _CONTENT.fullmatch(subject.content) is None:
         raise BadAnswerError(
@@ -212,12 +213,3 @@ def _check_row(row: NewAnswer) -> None:
         raise BadAnswerError("bad_row", "expected a verdict, labels, boxes, a note or a row to take back, found none")
     if row.undoes is not None and says:
         raise BadAnswerError("bad_row", "expected a row that takes another one back to say nothing besides")
-
-
-def _is_text(text: str) -> bool:
-    """Whether a text can be stored: a lone surrogate is no character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -6,8 +6,8 @@ from asyncfilter.policy.calibration.losses import are_both_reached, counts_at_mi
 from asyncfilter.policy.calibration.records import Advice, Cost, RuleDraw
 from asyncfilter.policy.hypergeometric import fewest_in_whole, most_in_whole
 
-GROUND_TRUTH_USD = 0.012
-"""Price of an image that people look at through Ground Truth."""
+CROWD_USD = 0.012
+"""What AWS suggested to pay one person of a crowd for an image, beside the fee of Ground Truth; closed to newcomers."""
 
 
 def advise(draw: RuleDraw, keep_from: float, cost: Cost) -> Advice | None:
@@ -25,7 +25,7 @@ def advise(draw: RuleDraw, keep_from: float, cost: Cost) -> Advice | None:
         asked=asked,
         hours=hours,
         usd_people=hours * cost.hourly_usd,
-        usd_ground_truth=asked * GROUND_TRUTH_USD,
+        usd_ground_truth=asked * CROWD_USD,
     )
 
 

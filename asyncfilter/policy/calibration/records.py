@@ -220,7 +220,10 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
         keep_from: Percent: images from here are kept.
         ask_from: Percent: images from here to ``keep_from`` are asked.
         kept: Images of the population; likewise ``asked``.
-        usd_ground_truth: The same images at the price of Ground Truth.
+        hours: Of one person who decides all of these.
+        usd_people: What these hours cost.
+        usd_ground_truth: What AWS suggested to pay a crowd for them, without the fee of Ground Truth. Not shown to
+            people, since neither takes new customers; kept for programs that read it.
     """
 
     keep_from: float

@@ -206,9 +206,7 @@ def _advice(found: RuleCalibration, advice: Advice, job: Path) -> Iterator[tuple
     yield "advice", Text(f"keep from {advice.keep_from:g} ({_now(found.keep_from)}){ask}", "bold")
     asked = f"{count(advice.kept)} images are kept unseen, {count(advice.asked)} are asked"
     if advice.asked:
-        people = f" (${advice.usd_people:,.2f})" if advice.usd_people else ""
-        asked += f": {duration(3600 * advice.hours)} of people{people}, or ${advice.usd_ground_truth:,.2f} "
-        asked += "at Ground Truth's price"
+        asked += f": {duration(3600 * advice.hours)} for one person, ${advice.usd_people:,.2f}"
     yield "", asked
     if not found.settings:
         yield "", "the job says so already"
