@@ -112,8 +112,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         return self.watermark.tally.judged + self.cached
 
 
-def read_status(path: Path) -> Status:
+def read_status(path: Path, *, owner: Holder | None = None) -> Status:
     """The status of the checkpoint at ``path``.
+
+    Args:
+        path: The file.
+        owner: Who works on what the file is a copy of, where it is one; None when nobody does.
 
     Raises:
         CheckpointUnreadableError: It is empty, damaged or not a checkpoint.
@@ -124,7 +128,7 @@ def read_status(path: Path) -> Status:
     held_before = holder(path)
     with _snapshot(path) as db:
         # Read before and after the snapshot is taken: a run that ended or began in between was not killed.
-        held_by = holder(path) or held_before
+        held_by = owner or holder(path) or held_before
         watermark, totals = read_state(db, WATERMARK, Watermark), read_state(db, TOTALS, Totals)
         if watermark is None or totals is None:
             raise unreadable(path, "the file is damaged (without its watermark or totals)")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from asyncfilter.cli import deferred
 from asyncfilter.cli.options import JobPath, ResultOptions, Settings, command_group, help_text, takes_options
 from asyncfilter.cli.reading import open_for_reading
@@ -29,9 +27,7 @@ app = command_group()
 def status(job: JobPath, *, settings: Settings = None, options: ResultOptions) -> None:
     """Show what a checkpoint holds."""
     loaded, checkpoint, copy = open_for_reading(job, settings or ())
-    found = deferred.read_status(loaded.checkpoint)
-    if copy is not None:
-        found = msgspec.structs.replace(found, held_by=deferred.holder_of(copy))
+    found = deferred.read_status(loaded.checkpoint, owner=None if copy is None else deferred.holder_of(copy))
     pending = deferred.count_pending(loaded.checkpoint, removal_query(loaded))
     answers = deferred.read_answers_state(loaded.answers_path, found.taken_over)
     labels = deferred.read_labels(loaded.checkpoint, boxes=uses_boxes(loaded))

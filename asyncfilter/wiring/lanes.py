@@ -32,6 +32,9 @@ T = TypeVar("T")
 BY_REFERENCE, BY_BYTES = "reference", "bytes"
 """How a lane gets its images."""
 
+_PROFILE_KEYS = ("aws.profile or AWS_PROFILE", "AWS_PROFILE, aws.profile")
+"""How hints name the profile of the job's own credentials."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenLane:
@@ -173,11 +176,23 @@ def _check_accounts(lanes: Sequence[OpenLane]) -> None:
 
 
 async def _at(lane: LaneSpec, opening: Awaitable[T]) -> T:
-    """What is opened; an error of access has the name of the lane."""
+    """What is opened; an error of access has the name of the lane, and a hint that names the keys of the lane."""
     try:
         return await opening
     except AccessError as error:
-        raise error.at_lane(lane.name) from error
+        named = error.at_lane(lane.name)
+        named.hint = _hint_at(lane, error.hint)
+        raise named from error
+
+
+def _hint_at(lane: LaneSpec, hint: str | None) -> str | None:
+    """A hint that was written for a job without lanes: what it says of the job's keys is true of those of the lane."""
+    if hint is None:
+        return None
+    if lane.profile is not None:
+        for keys in _PROFILE_KEYS:
+            hint = hint.replace(keys, "the lane's profile")
+    return hint.replace("detector.region", "the lane's region")
 
 
 async def _all(looks: Sequence[Callable[[], Awaitable[_Look]]], lanes: Sequence[LaneSpec]) -> list[_Look]:

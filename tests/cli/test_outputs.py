@@ -393,8 +393,18 @@ def test_a_checkpoint_elsewhere_is_refused_with_its_position(
     write_job(tmp_path / "job.yaml", **JOB | {"checkpoint": address})
     code, _, err = workspace.here("run", str(tmp_path / "job.yaml"))
     assert code == 2
-    assert ": checkpoint: expected the path of a file on this machine, found " in err
+    expected = "expected the path of a file on this machine, or s3://bucket/prefix/"
+    assert f": checkpoint: {expected}, found {address}\n" in err
     assert ".yaml:" in err
+
+
+@pytest.mark.parametrize("address", ["./state", "state", "s3:/b/x", "S3://b/x", "https://host/x"])
+def test_a_copy_of_a_checkpoint_is_in_s3(workspace: Workspace, tmp_path: Path, address: str) -> None:
+    """What is no address in S3 is refused with the one form that is allowed, and not with those of a source."""
+    write_job(tmp_path / "job.yaml", **JOB | {"checkpoint_copy": address})
+    code, _, err = workspace.here("run", str(tmp_path / "job.yaml"))
+    assert code == 2
+    assert f": checkpoint_copy: expected s3://bucket/prefix/, found {address}\n" in err
 
 
 def test_another_system_is_told_in_one_line(tmp_path: Path) -> None:

@@ -371,10 +371,15 @@ def test_a_copy_is_read_where_there_is_no_file(space: Workspace, state: OnSandbo
 
 
 def test_status_shows_who_works_on_the_state(space: Workspace, state: OnSandbox) -> None:
-    """While the head is rewritten; a run on this machine is not asked."""
-    assert space.json("status", "job.yaml")["running"] is None
+    """While the head is rewritten; a run on this machine is not asked. The run without an end is theirs, or died."""
+    state.commit_segment(lambda _, tables: tables.begin_run("20961129-000000-00000000", 4e9))
+    state.write_head()
+    found = space.json("status", "job.yaml")
+    assert (found["running"], found["runs"][-1]["outcome"]) == (None, "died")
     state.write_head(owner=SOMEBODY)
-    assert space.json("status", "job.yaml")["running"] == {"pid": 7, "host": "elsewhere", "since_unix_s": 1795867200.0}
+    found = space.json("status", "job.yaml")
+    assert found["running"] == {"pid": 7, "host": "elsewhere", "since_unix_s": 1795867200.0}
+    assert found["runs"][-1]["outcome"] == "running"
 
 
 def test_reading_commands_without_a_state(space: Workspace, state: OnSandbox) -> None:

@@ -134,8 +134,11 @@ async def test_a_lane_outside_the_buckets_region_needs_convert(tmp_path: Path) -
 async def test_a_region_without_the_service_is_refused_with_the_lane(tmp_path: Path) -> None:
     """A region that Rekognition is not in is a lane's error."""
     async with serve():
-        with pytest.raises(AccessError, match="lane xx-north-9: "):
+        with pytest.raises(AccessError, match="lane xx-north-9: ") as caught:
             await run(lane_job(tmp_path, LANES[0], {"region": "xx-north-9"}))
+    hint = str(caught.value.hint)
+    assert "the lane's region" in hint
+    assert "detector.region" not in hint  # which is refused beside lanes
 
 
 async def test_a_role_that_may_not_be_assumed_is_refused_with_the_lane(tmp_path: Path) -> None:
@@ -150,8 +153,12 @@ async def test_a_role_that_may_not_be_assumed_is_refused_with_the_lane(tmp_path:
 async def test_an_unknown_profile_of_a_lane_is_refused_with_the_lane(tmp_path: Path) -> None:
     """The profile is named, too."""
     async with serve():
-        with pytest.raises(CredentialsError, match=r"lane us-east-2/nobody: .*nobody"):
+        with pytest.raises(CredentialsError, match=r"lane us-east-2/nobody: .*nobody") as caught:
             await run(lane_job(tmp_path, LANES[0], {"region": "us-east-2", "profile": "nobody"}))
+    hint = str(caught.value.hint)
+    assert "the lane's profile" in hint
+    assert "AWS_PROFILE" not in hint  # it is of the job's own credentials, as aws.profile is
+    assert "aws.profile" not in hint
 
 
 async def test_the_keys_of_a_role_are_renewed(tmp_path: Path) -> None:

@@ -70,11 +70,17 @@ MOST_STATE_PREFIX_BYTES = 512
 
 
 def _checkpoint(text: str) -> str:
-    return _state(text) if text.startswith(S3) else _local_file(text, "a checkpoint")
+    if text.startswith(S3):
+        return _state(text)
+    if _SCHEME.match(text):
+        raise ValueError(f"expected the path of a file on this machine, or s3://bucket/prefix/, found {SEEN}")
+    return _file(text)
 
 
 def _state(text: str) -> str:
     """The address of states with its final slash."""
+    if not text.startswith(S3):
+        raise ValueError(f"expected s3://bucket/prefix/, found {SEEN}")
     place = parse_s3_uri(text)
     prefix = place.key if not place.key or place.key.endswith("/") else f"{place.key}/"
     if len(msgspec.json.encode(prefix)) - 2 > MOST_STATE_PREFIX_BYTES:
