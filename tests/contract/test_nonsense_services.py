@@ -210,7 +210,7 @@ async def s3_answering(client: ClientKind, status: int, body: bytes) -> AsyncIte
 @pytest.mark.parametrize("body", NO_LISTS.values(), ids=NO_LISTS.keys())
 @pytest.mark.parametrize("client", list(ClientKind))
 async def test_another_document_is_no_empty_list(client: ClientKind, body: bytes, status: int) -> None:
-    """A source whose images all seem to have vanished would have its copies removed as stale."""
+    """A run of a source that seems to be empty would end as completed."""
     async with s3_answering(client, status, b"" if status == 204 else body) as s3:
         with pytest.raises((TransientError, ErrorResponseError)):
             await s3.list_objects("raw", "", after=None)
