@@ -81,6 +81,15 @@ async def read(service: str, operation: str, *, status: int, body: bytes) -> Any
     return await parser.parse(response, described.operation_model(operation).output_shape)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def descriptions() -> None:
+    """Read what botocore knows of the services, which is none of the time that an answer takes."""
+    session()
+    for service, operation in CALLS:
+        described = model(service).operation_model(operation)
+        assert described.output_shape is not None
+
+
 @fuzz
 @given(
     st.sampled_from(CALLS),
