@@ -275,9 +275,6 @@ def _threshold_rows(found: PlanResult) -> Iterator[Row]:
 
 
 def _by_hand_rows(review: ReviewByPeople) -> Iterator[Row]:
-    """The same by people; nothing where there is nothing to look at."""
-    if not review.hours[1]:
-        return
     low, high = review.cost_micros
     people = f"{PEOPLE[0]} to {PEOPLE[1]} people look at each image"
     pace = f"{review.terms.images_per_hour:,.0f} an hour at {usd(review.terms.hour_micros)} an hour"
