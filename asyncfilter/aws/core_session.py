@@ -1,4 +1,4 @@
-"""botocore's session, with HTTP sessions of ours for whatever is made from it.
+"""botocore's session, with HTTP sessions and parsers of ours for whatever is made from it.
 
 Clients are made in many places: for the rare calls, and by aiobotocore's providers of credentials for STS, SSO and
 SSO-OIDC, each with a configuration of its own. ``AioConfig.merge`` drops the HTTP session that was set, and the
@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.utils import get_environ_proxies
 
 from asyncfilter.aws.http_session import HttpSession, MetadataSession
+from asyncfilter.aws.response_parsers import ResponseParsers
 from asyncfilter.aws.trust import ca_setting, trusting
 
 
@@ -61,6 +62,9 @@ class CoreSession(AioSession):  # type: ignore[misc]  # aiobotocore has no types
             elif isinstance(provider, AioInstanceMetadataProvider):
                 _use(provider._role_fetcher, self.tls)  # noqa: SLF001
         return resolver
+
+    def _register_response_parser_factory(self) -> None:
+        self._components.register_component("response_parser_factory", ResponseParsers())
 
     def _register_smart_defaults_factory(self) -> None:
         self._internal_components.lazy_register_component(

@@ -45,6 +45,9 @@ Source: Service Quotas User Guide, *Service quotas for Service Quotas*, GetServi
 
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws")
 
+_SHOWN = 200
+"""Characters in a message of a region, which a store may have named, and of what it led to."""
+
 ANY_REGION = "us-east-1"
 """Region of the HeadBucket that looks up a bucket's region when none is set; every region returns it."""
 
@@ -292,7 +295,7 @@ def _endpoint(url: str, service: str, region: str) -> Endpoint:
 
 def _no_endpoint(service: str, region: str, exc: Exception) -> EndpointError:
     return EndpointError(
-        f"{service} cannot be reached in region {region!r}: {exc}",
+        f"{service} cannot be reached in region {region[:_SHOWN]!r}: {str(exc)[:_SHOWN]}",
         hint="Check aws.region, detector.region, AWS_REGION and AWS_ENDPOINT_URL.",
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Self
@@ -22,6 +23,8 @@ _TOKEN_BYTES = 32
 """256 bits: 43 characters."""
 _SHAPE = r"\A[A-Za-z0-9_-]{43}\Z"
 _MODE = 0o600
+_MOST_BYTES = 1 << 20
+"""A link takes some 100 bytes for each reviewer."""
 
 
 class Link(msgspec.Struct, kw_only=True):
@@ -114,9 +117,14 @@ class LinkFile:
     def _read(self) -> Link:
         """What is remembered; a file that is damaged is not used, nor are tokens that others may read."""
         try:
-            with self.path.open("rb") as file:
-                is_ours = os.fstat(file.fileno()).st_mode & 0o077 == 0
-                found = msgspec.json.decode(file.read(), type=Link)
+            # Without waiting: a pipe that somebody put here has no writer, and no signal ends the wait for one.
+            fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(fd, "rb") as file:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+                    return Link()
+                is_ours = status.st_mode & 0o077 == 0
+                found = msgspec.json.decode(file.read(_MOST_BYTES), type=Link)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Link()
         if not is_ours:  # others may know them

@@ -13,11 +13,16 @@ from asyncfilter.aws import open_aws, opt_out
 from asyncfilter.aws.access.identity import Caller, identify, policy_sources
 from asyncfilter.aws.access.opt_out import OptOutState
 from asyncfilter.aws.access.simulation import Question, simulate
+from asyncfilter.aws.clients.boto import BotoS3
+from asyncfilter.aws.clients.error_response import ErrorResponseError
+from asyncfilter.aws.clients.fast import FastS3
+from asyncfilter.aws.clients.protocols import S3Api
+from asyncfilter.aws.clients.signed_http import open_signed_client
 from asyncfilter.aws.model_service import CustomLabelsService
 from asyncfilter.aws.session import AwsSession
 from asyncfilter.custom_labels.finding import all_projects
-from asyncfilter.errors import AccessError, AsyncFilterError, StoreError, TransientError
-from asyncfilter.job.spec import Aws
+from asyncfilter.errors import AccessError, AsyncFilterError, EndpointError, StoreError, TransientError
+from asyncfilter.job.spec import Aws, ClientKind
 from asyncfilter.wiring.doctor import account
 from tests.kit.aws_double import REGION, AwsDouble, aws_double, response
 from tests.kit.services import aws_settings
@@ -177,3 +182,47 @@ async def test_a_list_of_projects_that_does_not_go_on_ends(
             await all_projects(CustomLabelsService(session, REGION))
         assert len(double.heads) == most
     assert isinstance(caught.value, AccessError)
+
+
+# -- Other documents in place of lists of S3 ---------------------------------------------------------------------------
+
+NO_LISTS = {
+    "a page": b"<html><body>sign in</body></html>",
+    "nothing": b"",
+    "an error": b"<Error><Code>Busy</Code></Error>",
+    "another list": b"<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>",
+}
+
+
+@asynccontextmanager
+async def s3_answering(client: ClientKind, status: int, body: bytes) -> AsyncIterator[S3Api]:
+    """A client of a store that sends the same to every request, but for the region of its buckets."""
+
+    def answer(head: str, _body: bytes) -> bytes:
+        is_head = head.startswith("HEAD")
+        return response(200, b"", [f"x-amz-bucket-region: {REGION}"]) if is_head else response(status, body)
+
+    async with answering(answer) as (session, _), open_signed_client(session) as signed:
+        yield FastS3(session, signed) if client is ClientKind.FAST else BotoS3(session)
+
+
+@pytest.mark.parametrize("status", [200, 204])
+@pytest.mark.parametrize("body", NO_LISTS.values(), ids=NO_LISTS.keys())
+@pytest.mark.parametrize("client", list(ClientKind))
+async def test_another_document_is_no_empty_list(client: ClientKind, body: bytes, status: int) -> None:
+    """A run of a source that seems to be empty would end as completed."""
+    async with s3_answering(client, status, b"" if status == 204 else body) as s3:
+        with pytest.raises((TransientError, ErrorResponseError)):
+            await s3.list_objects("raw", "", after=None)
+        with pytest.raises((TransientError, ErrorResponseError)):
+            await s3.list_versions("raw", "a.jpg")
+
+
+@pytest.mark.parametrize("region", ["r" * 7000, "evil.example/", "a@evil.example/", "\x1b]0;X\x07"])
+async def test_a_bucket_in_no_region_is_an_error_of_a_few_lines(region: str) -> None:
+    """The name is no part of an address, and no more of it is shown than a person reads."""
+    async with answering(lambda *_: response(200, b"", [f"x-amz-bucket-region: {region}"])) as (session, double):
+        with pytest.raises(EndpointError) as caught:
+            await BotoS3(session).list_objects("raw", "", after=None)
+        assert len(double.heads) == 1
+    assert len(caught.value.message) < 600

@@ -87,6 +87,7 @@ class Workspace:
     def here(self, *arguments: str) -> tuple[int, str, str]:
         """Run a command in this process, which is faster; returns exit code, stdout and stderr."""
         out, err = io.StringIO(), io.StringIO()
+        thresholds = gc.get_threshold()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(self.folder)
             hurry(patch)
@@ -95,7 +96,9 @@ class Workspace:
             try:
                 return command_line(arguments), out.getvalue(), err.getvalue()
             finally:
-                gc.unfreeze()  # a run freezes what is loaded, since its process ends with it; here it would be kept
+                # A run freezes what is loaded, and collects seldom, since its process ends with it; here it would last.
+                gc.unfreeze()
+                gc.set_threshold(*thresholds)
 
     def json(self, *arguments: str) -> dict[str, Any]:
         """The output of ``--json``; the exit code must be 0."""

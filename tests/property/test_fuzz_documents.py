@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from asyncfilter.datasets.exchange.coco import CocoReader
 from asyncfilter.datasets.exchange.file_sizes import ImageFolder
 from asyncfilter.datasets.exchange.rejects import Rejects
 from asyncfilter.datasets.exchange.voc import voc_images
-from asyncfilter.datasets.exchange.yolo import yolo_images
+from asyncfilter.datasets.exchange.yolo import read_labels, yolo_images
 from asyncfilter.datasets.lists import inventory_objects, list_entries, read_manifest
 from asyncfilter.errors import UsageError
 from asyncfilter.onnx.errors import OwnModelError
@@ -179,6 +180,7 @@ VOC = [
     )
 ]
 YOLO = [b"0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.05 0.05\n"]
+PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x64\0\0\0\x50\x08\2\0\0\0" + bytes(4)
 CLASSES = [b"names: {0: robin, 1: wren}\n", b"names: [robin, wren]\n"]
 BOX_TOKENS = [
     *TOKENS,
@@ -225,9 +227,71 @@ def test_yolo_is_read_or_refused(lines: bytes, classes: bytes) -> None:
         (folder / "labels").mkdir()
         (folder / "labels" / "a.txt").write_bytes(lines)
         (folder / "data.yaml").write_bytes(classes)
-        (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x64\0\0\0\x50\x08\2\0\0\0" + bytes(4))
+        (folder / "a.png").write_bytes(PNG_HEAD)
         with suppress(UsageError):
             list(yolo_images(folder, ImageFolder(folder), Rejects()))
+
+
+LAUGHS = b"".join(
+    b"%c: &%c [%b]\n" % (97 + level, 97 + level, b",".join([b"*%c" % (96 + level) if level else b"x"] * 9))
+    for level in range(9)
+)
+"""Lists of lists, of which the last one would be 400 million words long."""
+
+
+@pytest.mark.parametrize("names", [b"names: [robin, *i]\n", b"names: {0: *i}\n", b"names: {0: {1: *i}}\n"])
+def test_names_of_a_class_are_no_lists(names: bytes, tmp_path: Path) -> None:
+    """The text of one may have no end."""
+    pytest.importorskip("globox", reason="globox is not installed")
+    (tmp_path / "data.yaml").write_bytes(LAUGHS + names)
+    with bounded(8 * MIB), pytest.raises(UsageError, match="a name is a list"):
+        read_labels(tmp_path)
+
+
+@pytest.mark.parametrize("names", [b"[" * 1500, b"names: " + b"{a: " * 400, b"[" * 100_000])
+def test_names_in_too_many_brackets_are_refused(names: bytes, tmp_path: Path) -> None:
+    """PyYAML would take seconds until it gives up."""
+    pytest.importorskip("globox", reason="globox is not installed")
+    (tmp_path / "data.yaml").write_bytes(names)
+    with pytest.raises(UsageError, match="no names"):
+        read_labels(tmp_path)
+
+
+DEVICE = Path("/dev/zero")
+PLANTED: list[Callable[[Path], object]] = [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(DEVICE)]
+
+
+@pytest.mark.parametrize("put", PLANTED, ids=["pipe", "folder", "device"])
+@pytest.mark.parametrize("planted", ["labels/b.txt", "b.png", "classes.txt"])
+def test_what_is_no_file_is_a_reject_of_yolo(planted: str, put: Callable[[Path], object], tmp_path: Path) -> None:
+    """A pipe is not waited for, a device is not read: the rest of the folder is."""
+    pytest.importorskip("globox", reason="globox is not installed")
+    (tmp_path / "labels").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "labels" / f"{name}.txt").write_bytes(YOLO[0])
+        (tmp_path / f"{name}.png").write_bytes(PNG_HEAD)
+    (tmp_path / "classes.txt").write_text("robin\nwren\n")
+    (tmp_path / planted).unlink()
+    put(tmp_path / planted)
+    rejects = Rejects()
+    if planted == "classes.txt":
+        with pytest.raises(UsageError, match="classes cannot be read"):
+            list(yolo_images(tmp_path, ImageFolder(tmp_path), rejects))
+        return
+    assert [image.name for image in yolo_images(tmp_path, ImageFolder(tmp_path), rejects)] == ["a.png"]
+    # ``os.walk`` names no folder as a file.
+    assert rejects.total == (0 if planted.endswith(".txt") and put is Path.mkdir else 1)
+
+
+@pytest.mark.parametrize("put", PLANTED, ids=["pipe", "folder", "device"])
+def test_what_is_no_file_is_a_reject_of_voc(put: Callable[[Path], object], tmp_path: Path) -> None:
+    """The same with XML."""
+    pytest.importorskip("globox", reason="globox is not installed")
+    (tmp_path / "a.xml").write_bytes(VOC[0])
+    put(tmp_path / "b.xml")
+    rejects = Rejects()
+    assert [image.place for image in voc_images(tmp_path, rejects)] == ["a.xml"]
+    assert rejects.total == (0 if put is Path.mkdir else 1)
 
 
 # -- What Custom Labels writes and answers -----------------------------------------------------------------------------

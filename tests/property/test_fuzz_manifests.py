@@ -76,6 +76,8 @@ def check_fixed(out: bytes, lines: int) -> None:
 @given(damaged(MANIFESTS, TOKENS, most_bytes=64 * 1024))
 @example(b"\n" * 500)
 @example(b"[" * 200_000)
+@example(b'{"source-ref":"s3://pictures/a","a":' + b"9" * 5000)
+@example(b'{"source-ref":"s3://pictures/a","a":' + b"9" * 5000 + b',"b":NaN}')
 @example(b'{"source-ref":"s3://pictures/a","a":' + b'{"a":' * 98 + b"1" + b"}" * 99)
 def test_a_damaged_manifest_is_read(body: bytes) -> None:
     """Every physical line is accounted for, in bounded memory."""

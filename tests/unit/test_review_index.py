@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from asyncfilter.records.answers import (
 from asyncfilter.review.book import Book, ImageState, newest_of_others
 from asyncfilter.review.capability import Capabilities
 from asyncfilter.review.index import CardIndex
-from asyncfilter.review.links import LinkFile
+from asyncfilter.review.links import Link, LinkFile
 from asyncfilter.review.near import LabelVectors, nearest_looks
 from asyncfilter.review.picture_cache import PictureCache
 from asyncfilter.review.pictures import PictureFacts
@@ -208,3 +209,18 @@ def test_links_that_cannot_be_read_are_made_anew(tmp_path: Path) -> None:
     assert again.epoch_of("run-2") == 1
     (tmp_path / "robins.review.json").write_text("{")
     assert LinkFile(answers).tokens(["anna"], makes_new=False) != tokens
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_has_no_links(put: Callable[[Path], object], tmp_path: Path) -> None:
+    """A pipe that somebody put there would be waited for, and no signal would end that; a device has no end."""
+    put(tmp_path / "robins.review.json")
+    assert LinkFile(tmp_path / "robins.answers.db").link == Link()
+
+
+def test_a_long_file_has_no_links(tmp_path: Path) -> None:
+    """It is not read into memory."""
+    answers = tmp_path / "robins.answers.db"
+    LinkFile(answers).save()
+    os.truncate(tmp_path / "robins.review.json", 1 << 40)
+    assert LinkFile(answers).link == Link()

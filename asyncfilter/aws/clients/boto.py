@@ -11,6 +11,7 @@ import msgspec
 from botocore import xform_name
 
 from asyncfilter.aws.clients.error_response import ErrorResponse, Operation
+from asyncfilter.aws.clients.list_xml import PAGE_DOCUMENT
 from asyncfilter.aws.clients.protocols import (
     PAGE_SIZE,
     RESTORE_STATUS,
@@ -27,7 +28,7 @@ from asyncfilter.aws.clients.protocols import (
     readable_class,
     uri,
 )
-from asyncfilter.aws.clients.s3_xml import deleted, md5_digest, read_tags, refused
+from asyncfilter.aws.clients.s3_xml import VERSIONS_DOCUMENT, check_document, deleted, md5_digest, read_tags, refused
 from asyncfilter.aws.deadline import fail_after
 from asyncfilter.aws.session import AioClient, AwsSession
 from asyncfilter.aws.transport_errors import vendor_translated
@@ -57,6 +58,7 @@ class BotoS3:
         elif after is not None:
             parameters["StartAfter"] = after
         async with self._attempt(Operation.LIST_OBJECTS, bucket, prefix) as client:
+            _expect(client, "ListObjectsV2", PAGE_DOCUMENT)
             page = await client.list_objects_v2(**parameters)
             objects = [
                 ListedObject(item["Key"], item["Size"], item.get("ETag", "").strip('"'), _class_of(item))
@@ -176,6 +178,7 @@ class BotoS3:
     async def list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
         """See ``S3Api``; botocore lists versions and markers apart, so their order is undefined at equal times."""
         async with self._attempt(Operation.LIST_OBJECT_VERSIONS, bucket, key) as client:
+            _expect(client, "ListObjectVersions", VERSIONS_DOCUMENT)
             page = await client.list_object_versions(Bucket=bucket, Prefix=key)
             entries = [entry for kind in ("DeleteMarkers", "Versions") for entry in page.get(kind, ())]
             of_key = [entry for entry in entries if entry["Key"] == key]
@@ -236,6 +239,19 @@ def _read_tags(response_dict: dict[str, Any], customized_response_dict: dict[str
     if response_dict["status_code"] < 300 or "etag" in response_dict["headers"]:
         customized_response_dict[_TAGS] = read_tags(response_dict["body"])
         response_dict.update(status_code=200, body=b"")
+
+
+def _expect(client: AioClient, operation: str, document: bytes) -> None:
+    """Refuse responses to an operation that are another document; registering again changes nothing.
+
+    botocore reads each of them, and an empty one, as a list without entries: a source that has nothing.
+    """
+
+    def check(response_dict: dict[str, Any], **_: object) -> None:
+        if response_dict["status_code"] < 300:
+            check_document(response_dict["body"], document)
+
+    client.meta.events.register_first(f"before-parse.s3.{operation}", check, unique_id=f"asyncfilter-{operation}")
 
 
 def _send_md5(client: AioClient, operation: str) -> None:

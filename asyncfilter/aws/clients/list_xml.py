@@ -30,6 +30,10 @@ _QUOTE = b"&quot;"
 _FIELDS = re.compile(rb"<(Key|Size|ETag|StorageClass)>([^<]*)<")
 
 
+PAGE_DOCUMENT = b"<ListBucketResult"
+"""With which a response to ListObjectsV2 begins, after a declaration."""
+
+
 class PageError(ValueError):
     """The body is not a page of ListObjectsV2."""
 
@@ -41,7 +45,7 @@ async def read_page(body: bytes) -> Listing:
         PageError: The body is not a listing, or is truncated.
     """
     head, *chunks = body.split(b"<Contents>")
-    if b"<ListBucketResult" not in head or not body.rstrip().endswith(b"</ListBucketResult>"):
+    if PAGE_DOCUMENT not in head or not body.rstrip().endswith(b"</ListBucketResult>"):
         raise PageError(f"not a listing: {body[:100]!r}")
     tail = chunks[-1].partition(b"</Contents>")[2] if chunks else b""
     about = head + tail

@@ -67,12 +67,30 @@ def refused(bucket: str, key: str, code: str, message: str) -> ErrorResponse:
     )
 
 
+VERSIONS_DOCUMENT = b"<ListVersionsResult"
+"""With which a response to ListObjectVersions begins, after a declaration."""
+
+
+def check_document(body: bytes, document: bytes) -> None:
+    """Refuse another document in place of a list: a page of a proxy, or nothing, would be a list without entries.
+
+    Raises:
+        ValueError: ``body`` has no such element.
+    """
+    if document not in body:
+        raise ValueError(f"not a {document[1:].decode()}: {body[:100]!r}")
+
+
 def read_versions(body: bytes, key: str) -> list[ObjectVersion]:
     """The versions of ``key`` in a response to ListObjectVersions, newest first.
 
     S3 lists them in this order; stores that list versions and markers apart at least mark the latest one. Keys are
     URL-encoded only where the response says so: some stores ignore the request for it.
+
+    Raises:
+        ValueError: It is another document, or has a size that is none.
     """
+    check_document(body, VERSIONS_DOCUMENT)
     found = []
     is_encoded = _URL_ENCODED.search(body) is not None
     for kind, content in elements(body, b"Version", b"DeleteMarker"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from asyncfilter.datasets.exchange.label_files import opened
 from asyncfilter.datasets.manifests.model import ImageSize
 from asyncfilter.policy.header import MAX_HEADER_BYTES
 from asyncfilter.policy.upright import read_upright
@@ -16,11 +18,11 @@ def image_size(path: Path) -> ImageSize | None:
     """The size of an upright image; None when its header does not tell it.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or is no regular file.
     """
-    file_bytes = path.stat().st_size
-    length_bytes = min(_FIRST_BYTES, file_bytes)
-    with path.open("rb") as file:
+    with opened(path) as file:
+        file_bytes = os.fstat(file.fileno()).st_size
+        length_bytes = min(_FIRST_BYTES, file_bytes)
         while True:
             file.seek(0)
             head = file.read(length_bytes)

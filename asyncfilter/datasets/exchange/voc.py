@@ -10,12 +10,11 @@ from xml.etree import ElementTree as ET
 
 from asyncfilter.datasets.exchange.boxed_image import BoxedImage, Edges
 from asyncfilter.datasets.exchange.globox_objects import annotation_of, edges_of, globox
+from asyncfilter.datasets.exchange.label_files import read_text
 from asyncfilter.datasets.exchange.names import stem_of
 from asyncfilter.datasets.exchange.rejects import Rejects
 from asyncfilter.datasets.manifests.attribute_checks import is_number
 from asyncfilter.datasets.manifests.model import ImageSize, PixelBox
-
-_MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
 def voc_images(folder: Path, rejects: Rejects) -> Iterator[BoxedImage]:
@@ -53,12 +52,11 @@ def _parsed(path: Path) -> ET.Element:
     """The root of an XML file in UTF-8.
 
     Raises:
+        OSError: It cannot be read, or is no regular file.
         ValueError: It is too large, not UTF-8, or declares entities.
         ParseError: It is no XML.
     """
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise ValueError(f"it has more than {_MAX_FILE_BYTES:,} bytes")
-    text = path.read_bytes().decode("utf-8-sig")
+    text = read_text(path)
     if "<!ENTITY" in text:
         raise ValueError("it declares entities")
     return ET.fromstring(text)  # noqa: S314  without entities there is nothing to expand

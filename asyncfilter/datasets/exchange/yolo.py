@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 from asyncfilter.datasets.exchange.boxed_image import BoxedImage, Edges
 from asyncfilter.datasets.exchange.file_sizes import ImageFolder
 from asyncfilter.datasets.exchange.globox_objects import annotation_of, edges_of, globox
+from asyncfilter.datasets.exchange.label_files import read_text
 from asyncfilter.datasets.exchange.names import stem_of
 from asyncfilter.datasets.exchange.rejects import Rejects
 from asyncfilter.datasets.exchange.voc import files_below
@@ -24,6 +25,8 @@ LABELS = "labels"
 CLASSES = "classes.txt"
 DATA = "data.yaml"
 _YAMLS = (DATA, "data.yml")
+_BRACKETS = re.compile(r"[\[\]{}]")
+_MAX_DEPTH = 50
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
@@ -51,8 +54,8 @@ def yolo_images(folder: Path, images: ImageFolder, rejects: Rejects) -> Iterator
             rejects.add(place, "NO_IMAGE" if name is None else "BAD_IMAGE", "the image, and so its size, is not there")
             continue
         try:
-            lines = path.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_text(path).split("\n")
+        except (OSError, ValueError) as error:
             rejects.add(place, "BAD_FILE", str(error))
             continue
         yield BoxedImage(place, name, size, list(_boxes(lines, place, labels, size, rejects)))
@@ -68,8 +71,8 @@ def read_labels(folder: Path) -> dict[int, str]:
         for name in _YAMLS:
             if (folder / name).is_file():
                 return _yaml_labels(folder / name)
-        text = (folder / CLASSES).read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(folder / CLASSES)
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"{folder}: the classes cannot be read: {error}", hint=f"Add {CLASSES} or {DATA} with the names."
         ) from error
@@ -78,8 +81,9 @@ def read_labels(folder: Path) -> dict[int, str]:
 
 
 def _yaml_labels(path: Path) -> dict[int, str]:
+    text = read_text(path)
     try:
-        document = yaml.safe_load(path.read_bytes())
+        document = None if _is_deep(text) else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not YAML: {error}", hint="Mend the file.") from error
     names: Any = document.get("names") if isinstance(document, dict) else None
@@ -87,7 +91,20 @@ def _yaml_labels(path: Path) -> dict[int, str]:
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not all(type(number) is int for number in names):
         raise UsageError(f"{path}: it has no names", hint="Add names: a list, or names by number.")
+    if any(isinstance(label, Collection) and not isinstance(label, str) for label in names.values()):
+        # Aliases of aliases: a few lines whose text would be gigabytes.
+        raise UsageError(f"{path}: a name is a list or a mapping", hint="Write each name as one word or text.")
     return {number: str(label) for number, label in names.items()}
+
+
+def _is_deep(text: str) -> bool:
+    """Whether there are more brackets in brackets than names need; PyYAML takes seconds until it gives up."""
+    depth = 0
+    for bracket in _BRACKETS.findall(text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > _MAX_DEPTH:
+            return True
+    return False
 
 
 def _boxes(

@@ -58,12 +58,15 @@ class JsonLineReader:
 
     def _value(self, text: str) -> object:
         try:
-            return self._read(text)
+            try:
+                return self._read(text)
+            except json.JSONDecodeError:
+                raise
+            except ValueError:  # a whole number with more digits than Python reads
+                self.repeated = []
+                return self._read_huge(text)
         except json.JSONDecodeError as error:
             raise BadJsonError(f"is not JSON: {error.msg} at character {error.pos + 1}") from error
-        except ValueError:  # a whole number with more digits than Python reads
-            self.repeated = []
-            return self._read_huge(text)
 
     def _members(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         members = dict(pairs)
