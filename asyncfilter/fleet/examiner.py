@@ -257,10 +257,7 @@ class Examiner:
             case Examine(id=id_, image=image, turn_s=turn_s, lane=lane):
                 self._begin(self._examine, session, id_, image, self._ports.at(lane), turn_s)
             case Send(id=id_, held=held, turn_s=turn_s, lane=lane):
-                if (found := session.held.get(held)) is None:
-                    session.tell(Returned(id_, 0.0, "gone"))
-                else:
-                    self._begin(self._examine, session, id_, found[0], _of(found[1], lane), turn_s)
+                self._begin(self._send, session, id_, held, lane, turn_s)
             case Prepare(id=id_, image=image):
                 self._begin(self._prepare, session, id_, image)
             case LetGo(held=held_ids):
@@ -274,26 +271,37 @@ class Examiner:
             case _:
                 pass
 
-    def _begin(self, work: Callable[..., Coroutine[None, None, None]], *args: object) -> None:
+    def _begin(self, work: Callable[..., Coroutine[None, None, object]], *args: object) -> None:
         if self._tasks is None:
             raise FrameError("the worker does not run yet")
         self._tasks.start_soon(work, *args)
 
     # -- Asks ------------------------------------------------------------------------------------------------------
 
-    async def _examine(self, session: _Session, id_: int, image: WireImage, detector: Detector, turn_s: float) -> None:
+    async def _send(self, session: _Session, id_: int, held: int, lane: str, turn_s: float) -> None:
+        """Examine an image that is held. It is dropped with its answer: the head needs no frame for it."""
+        found = session.held.get(held)
+        if found is None:
+            session.tell(Returned(id_, 0.0, "gone"))
+        elif await self._examine(session, id_, found[0], _of(found[1], lane), turn_s):
+            self._let_go(session, [held])
+
+    async def _examine(self, session: _Session, id_: int, image: WireImage, detector: Detector, turn_s: float) -> bool:
+        """Make one attempt, unless it is too late; True where it was answered."""
         late_s = session.transit.late_s(turn_s, self._now())
         if (why := self._unusable(session, late_s)) is not None:
             session.tell(Returned(id_, late_s, why))
-            return
+            return False
         self._attempts += 1
         self._examining[id_] = image
         try:
             answer = encode_answer(await detector.detect(image.image()))
         except Exception as error:  # noqa: BLE001  a port may raise anything; the head decides what follows
             session.tell(_failed(id_, late_s, error))
+            return False
         else:
             self._answered(session, Answered(id_, late_s, self._kept.keep(image, answer), answer), image)
+            return True
         finally:
             self._attempts -= 1
             self._examining.pop(id_, None)

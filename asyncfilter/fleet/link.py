@@ -205,10 +205,10 @@ class Link:
         return id_ if is_held else None
 
     def let_go(self, held: int) -> None:
-        """Drop an image that the worker holds."""
+        """Drop an image that the worker holds; it has dropped an image with an answer by itself."""
         if held in self.held:
             self.held.discard(held)
-            self.outbox.put(messages.LetGo([held]))
+            self.outbox.put(messages.LetGo([held]), is_urgent=False)
 
     def durable(self, numbers: list[int]) -> None:
         """Say which answers are durable."""
@@ -387,6 +387,8 @@ class Link:
         detection = messages.decode_answer(message.answer)
         self._received.add(message.number)
         ask = self.asks.get(message.id)
+        if ask is not None and ask.held is not None:
+            self.held.discard(ask.held)
         if ask is None:
             self._listener.kept(self, message.number, self.asks.given_up(message.id), detection)
         elif ask.future.done():  # cancelled in this moment

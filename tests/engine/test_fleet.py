@@ -16,14 +16,17 @@ import anyio.lowlevel
 import pytest
 
 from asyncfilter import Job
-from asyncfilter.errors import CheckpointError, CredentialsError, ImageError, UsageError, WaitEndedError
+from asyncfilter.errors import CheckpointError, CredentialsError, ImageError, TransientError, UsageError, WaitEndedError
 from asyncfilter.events import AnswersAdopted, TurnsReturned, WorkerJoined, WorkerLeft, WorkerLost
-from asyncfilter.fleet.messages import FRAME_BYTES
+from asyncfilter.fleet import messages
+from asyncfilter.fleet.examiner import Examiner, ExaminerPorts
+from asyncfilter.fleet.messages import FRAME_BYTES, Hello
 from asyncfilter.fleet.wires import WorkerFaultError
 from asyncfilter.model import Detection, ObjectRef
-from asyncfilter.ports import Prepared
+from asyncfilter.ports import Detector, Prepared
 from asyncfilter.testing import BROKEN, Stage, run_virtually
 from asyncfilter.testing.fleet import MemoryHub, MemoryWire
+from asyncfilter.testing.virtual import LoopClock
 from tests.kit import jobs
 from tests.kit.fleets import FleetStage
 
@@ -610,3 +613,46 @@ def test_mute_worker_is_lost_by_the_deadline_of_its_asks() -> None:
     summary = fleet.run(mute)
     assert summary.counts.examined == 300
     assert fleet.said(WorkerLost)
+
+
+class Prepares:
+    """Prepares every image at once."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    async def prepare(self, image: ObjectRef) -> Prepared | None:
+        """See ``Preparation``."""
+        return Prepared(detector=self._detector, held_bytes=1_000)
+
+
+def test_a_worker_drops_an_image_with_its_answer() -> None:
+    """No frame says so: of a head with many workers each image would take one more. A failed image stays held."""
+    clock, image = LoopClock(), ObjectRef(bucket="b", key="1.jpg", size_bytes=1_000, etag="e", seq=1)
+    busy = TransientError("busy", may_be_billed=False)
+    stage = Stage({"1.jpg": "Cat"}, fault=lambda _key, attempt: busy if attempt == 1 else None)
+    ports = ExaminerPorts(detector=stage.detector, preparation=Prepares(stage.detector))
+
+    async def ask(examiner: Examiner, kind: type, *asked: messages.HeadMessage) -> messages.WorkerMessage:
+        examiner.take(messages.head_frame("s", 1, clock.monotonic(), [messages.encode(one) for one in asked]))
+        for _ in range(10):
+            for told in messages.read_worker_frame(await examiner.give("s")).messages:
+                if isinstance(told, kind):
+                    return told
+        raise AssertionError(f"no {kind.__name__}")
+
+    async def live() -> None:
+        hello = Hello("v", "f", "p", "memory", 1, "n", 1.0, 0.0)
+        examiner = Examiner(ports, hello, clock=clock, now=clock.monotonic)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(examiner.run)
+            await anyio.sleep(0.01)
+            prepare = messages.Prepare(1, messages.WireImage.of(image))
+            await ask(examiner, messages.Ready, messages.Greet("v", "f", "h"), prepare)
+            await ask(examiner, messages.Failed, messages.Send(2, 1, clock.monotonic(), ""))
+            await ask(examiner, messages.Answered, messages.Send(3, 1, clock.monotonic(), ""))
+            returned = await ask(examiner, messages.Returned, messages.Send(4, 1, clock.monotonic(), ""))
+            assert returned == messages.Returned(4, 0.0, "gone")
+            tasks.cancel_scope.cancel()
+
+    run_virtually(live)
