@@ -90,18 +90,22 @@ class ExaminerPorts(msgspec.Struct, frozen=True, kw_only=True):
 class _Session:
     """What one head has asked for, and what it is to be told."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, now: Callable[[], float]) -> None:
         self.name = name
         self.transit = Transit()
         self.waiting: list[msgspec.Raw] = []
+        self.waiting_since_s = now()
         self.untold: deque[int] = deque()
         """Numbers of kept answers that this head has still to hear of; they are encoded as they are fetched."""
         self.changed = anyio.Event()
         self.held: dict[int, tuple[WireImage, Prepared]] = {}
         self.preparing: dict[int, anyio.CancelScope] = {}
         self.is_settled = False
+        self._now = now
 
     def tell(self, message: WorkerMessage) -> None:
+        if not self.waiting:
+            self.waiting_since_s = self._now()
         self.waiting.append(encode(message))
         self.changed.set()
 
@@ -202,7 +206,9 @@ class Examiner:
             found.changed = anyio.Event()
             with anyio.move_on_after(HEARTBEAT_S):
                 await found.changed.wait()
-                await self._clock.sleep(BATCH_S)
+        if found.waiting:
+            # Also where the head asks a moment later: a frame costs it more than what is in it.
+            await self._clock.sleep(max(0.0, found.waiting_since_s + BATCH_S - self._now()))
         return worker_frame(session, take_fitting(found.waiting))
 
     # -- Sessions --------------------------------------------------------------------------------------------------
@@ -221,7 +227,7 @@ class Examiner:
 
     def _welcome(self, frame: HeadFrame) -> _Session:
         """Begin a session, and tell it what is kept."""
-        former, self._session = self._session, _Session(frame.session)
+        former, self._session = self._session, _Session(frame.session, self._now)
         self._epoch, session = frame.epoch, self._session
         self._former = self._attempts
         if former is not None:
