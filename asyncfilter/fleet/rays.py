@@ -348,18 +348,19 @@ class RayWire:
         self._life = life
         self._hub = hub
         self._actor = actor
+        self._take, self._give = actor.take, actor.give  # Ray makes a new object for each look-up
 
     async def send(self, frame: bytes) -> None:
         """See ``Wire``."""
         try:
-            self._actor.take.remote(frame)
+            self._take.remote(frame)
         except Exception as error:
             raise WireLostError(Loss.CONNECTION, str(error)) from error
 
     async def receive(self, session: str) -> bytes:
         """See ``Wire``."""
         try:
-            frame = await self._actor.give.remote(session)
+            frame = await self._give.remote(session)
         except Exception as error:
             raise await self._lost(error) from error
         if not isinstance(frame, bytes):
