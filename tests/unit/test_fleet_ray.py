@@ -41,7 +41,7 @@ class Actor:
     def __init__(self, name: str) -> None:
         self.name = name
         self.opened = SimpleNamespace(remote=self._opened)
-        self.give = SimpleNamespace(remote=self._give)
+        self.give = self.take = SimpleNamespace(remote=self._give)
         self.error = RuntimeError("The actor is unavailable: Socket closed")
         self._actor_id = SimpleNamespace(hex=lambda: name)
 
