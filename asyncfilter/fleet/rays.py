@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ from asyncfilter.errors import AsyncFilterError, UsageError, WaitEndedError
 from asyncfilter.fleet import ray_connection
 from asyncfilter.fleet.faults import error_at_start
 from asyncfilter.fleet.messages import Fault
+from asyncfilter.fleet.transit import BATCH_S
 from asyncfilter.fleet.wires import Loss, Wire, WireLostError, WorkerFaultError
 
 _LOOK_S = 2.0
@@ -85,7 +86,7 @@ class RayHub:
     """``Hub`` of actors.
 
     Args:
-        actor_class: Of the workers: made with ``spec`` and a name, with ``take``, ``give`` and ``opened``.
+        actor_class: Of the workers, made with ``spec`` and a name; has ``opened``, ``take``, ``give`` and ``exchange``.
         spec: What a worker is told.
         name: Begins the names of the actors; other names that begin with ``family`` are of former jobs.
         family: See ``name``.
@@ -269,22 +270,22 @@ class RayHub:
 
     async def _offer(self, name: str, actor: Actor) -> None:
         """Offer a worker once its ports are open, or say why it cannot work; such a one is asked again later."""
-        unfit: AsyncFilterError | None
+        found: RayWire | AsyncFilterError | None
         try:
             fault = await actor.opened.remote()
-            unfit = error_at_start(msgspec.msgpack.decode(fault, type=Fault)) if fault else None
-        except Exception as error:  # noqa: BLE001  Ray may raise anything
-            unfit = _unfit(error)
-            if unfit is None:
-                self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
-                return
-        if unfit is None:
             life = await ray_connection.in_thread(partial(self.life, actor), default=None)
-            await self._ready.put(RayWire(self, name, actor, life))
+            found = (
+                error_at_start(msgspec.msgpack.decode(fault, type=Fault)) if fault else RayWire(self, name, actor, life)
+            )
+        except Exception as error:  # noqa: BLE001  Ray may raise anything
+            found = _unfit(error)
+        if isinstance(found, RayWire):
+            await self._ready.put(found)
             return
-        self._again_s[name] = anyio.current_time() + _AGAIN_S
-        self._actors.pop(name, None)
-        await self._ready.put(WorkerFaultError(unfit))
+        self._actors.pop(name, None)  # what ended meanwhile is looked for again, or started
+        if found is not None:
+            self._again_s[name] = anyio.current_time() + _AGAIN_S
+            await self._ready.put(WorkerFaultError(found))
 
     def is_gone(self, name: str) -> bool:
         """Whether an actor will never answer again."""
@@ -341,31 +342,58 @@ async def _bounded(ask: Callable[[], T]) -> T:
 
 
 class RayWire:
-    """``Wire`` to one actor: a call brings a frame, and one that waits fetches the next."""
+    """``Wire`` to one actor: one call waits there for the next frame, and where it can it has brought one.
+
+    A call takes the head longer than what is in its frame. So the next one that waits brings the next frame to send;
+    where there is none in ``BATCH_S``, in which the worker would gather answers all the same, it brings nothing.
+    """
 
     def __init__(self, hub: RayHub, name: str, actor: Actor, life: Life | None) -> None:
         self.name = name
         self._life = life
         self._hub = hub
         self._actor = actor
-        self._take, self._give = actor.take, actor.give  # Ray makes a new object for each look-up
+        # Ray makes a new object for each look-up.
+        self._take, self._give, self._exchange = actor.take, actor.give, actor.exchange
+        self._session = ""
+        self._reply: Awaitable[object] | None = None
+        self._began = asyncio.Event()
+        """A call waits."""
 
     async def send(self, frame: bytes) -> None:
         """See ``Wire``."""
         try:
-            self._take.remote(frame)
+            if self._reply is None and self._session:
+                self._reply = self._exchange.remote(frame, self._session)
+                self._began.set()
+            else:
+                self._take.remote(frame)
         except Exception as error:
             raise WireLostError(Loss.CONNECTION, str(error)) from error
 
     async def receive(self, session: str) -> bytes:
         """See ``Wire``."""
+        if session != self._session:
+            self._session, self._reply = session, None
         try:
-            frame = await self._give.remote(session)
+            frame = await self._next_reply()
         except Exception as error:
             raise await self._lost(error) from error
+        finally:
+            self._reply = None
+            self._began.clear()
         if not isinstance(frame, bytes):
             raise WireLostError(Loss.PROCESS, "no bytes")
         return frame
+
+    async def _next_reply(self) -> object:
+        """What the call that waits returns, or one that is made where no frame is sent in time."""
+        if self._reply is None:
+            with anyio.move_on_after(BATCH_S):
+                await self._began.wait()
+        if self._reply is None:
+            self._reply = self._give.remote(self._session)
+        return await self._reply
 
     async def end(self) -> None:
         """See ``Wire``."""
@@ -389,10 +417,12 @@ def _loss(error: Exception) -> Loss:
 def _unfit(error: Exception) -> UsageError | None:
     """The error for a worker whose program fails at its start; None for one that merely ended.
 
-    That of another version does: it lacks a module, or cannot read what this head tells it about the job.
+    That of another version does: it lacks a module or a method, or cannot read what this head tells it about the job.
     """
     why = str(error)
-    is_of_program = "RayTaskError" in {kind.__name__ for kind in type(error).__mro__}
+    is_of_program = isinstance(error, AttributeError) or "RayTaskError" in {
+        kind.__name__ for kind in type(error).__mro__
+    }
     if not is_of_program and not any(word in why for word in _OF_PROGRAM):
         return None
     lines = [line.strip() for line in why.splitlines() if _ERROR_LINE.match(line)]

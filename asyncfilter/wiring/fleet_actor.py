@@ -58,6 +58,11 @@ class ExaminerActor:
         """The next frame for a session of a head."""
         return await (await self._ready()).give(session)
 
+    async def exchange(self, frame: bytes, session: str) -> bytes:
+        """``take`` and ``give`` in one call."""
+        await self.take(frame)
+        return await self.give(session)
+
     async def _ready(self) -> Examiner:
         if self._examiner is None:
             self._examiner = asyncio.get_running_loop().create_future()

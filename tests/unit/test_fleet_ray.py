@@ -8,8 +8,9 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -26,7 +27,7 @@ from asyncfilter.fleet import own_ray, ray_connection, rays
 from asyncfilter.fleet.auth_probe import needs_no_token
 from asyncfilter.fleet.own_ray import OwnRay
 from asyncfilter.fleet.rays import PerWorker, RayHub, RayWire
-from asyncfilter.fleet.wires import Loss, WireLostError
+from asyncfilter.fleet.wires import Loss, WireLostError, WorkerFaultError
 from asyncfilter.job.spec import Cluster
 from asyncfilter.wiring import ray_fleet
 from asyncfilter.wiring.fleet import Parts
@@ -41,7 +42,7 @@ class Actor:
     def __init__(self, name: str) -> None:
         self.name = name
         self.opened = SimpleNamespace(remote=self._opened)
-        self.give = self.take = SimpleNamespace(remote=self._give)
+        self.give = self.take = self.exchange = SimpleNamespace(remote=self._give)
         self.error = RuntimeError("The actor is unavailable: Socket closed")
         self._actor_id = SimpleNamespace(hex=lambda: name)
 
@@ -213,6 +214,96 @@ async def test_why_a_worker_was_lost(ray: Ray, pid: int, nodes_alive: bool, reas
     with pytest.raises(WireLostError) as caught:
         await wire.receive("session")
     assert (caught.value.reason, caught.value.is_final) == (reason, False)
+
+
+class Calls:
+    """An actor that notes its calls, and answers each when it is told to."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, tuple[object, ...]]] = []
+        self.replies: list[asyncio.Future[bytes]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in {"take", "give", "exchange"}:
+            raise AttributeError(name)
+
+        def called(*arguments: object) -> asyncio.Future[bytes] | None:
+            self.made.append((name, arguments))
+            if name == "take":
+                return None
+            self.replies.append(asyncio.get_running_loop().create_future())
+            return self.replies[-1]
+
+        return SimpleNamespace(remote=called)
+
+
+async def _until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110  what it looks at has no event
+            await asyncio.sleep(0)
+
+
+def _has(frames: list[bytes], count: int) -> bool:
+    return len(frames) == count
+
+
+async def test_one_call_brings_a_frame_and_waits_for_the_next_one(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of Ray takes the head longer than what is in a frame; at no time do two calls wait at one worker."""
+    monkeypatch.setattr(rays, "BATCH_S", 60)
+    calls = Calls()
+    wire = RayWire(hub_of("127.0.0.1:1"), "a-1-1", calls, None)
+    await wire.send(b"greeting")
+    assert calls.made == [("take", (b"greeting",))]
+    frames: list[bytes] = []
+
+    async def receive() -> None:
+        while True:
+            frames.append(await wire.receive("s1"))
+
+    receiving = asyncio.create_task(receive())
+    await asyncio.sleep(0)
+    for number in range(3):
+        await wire.send(b"asks")
+        await wire.send(b"more")
+        assert calls.made[-2:] == [("exchange", (b"asks", "s1")), ("take", (b"more",))]
+        calls.replies[-1].set_result(b"answers")
+        await _until(partial(_has, frames, number + 1))
+    monkeypatch.setattr(rays, "BATCH_S", 0)
+    await wire.send(b"asks")
+    calls.replies[-1].set_result(b"answers")
+    await _until(lambda: calls.made[-1] == ("give", ("s1",)))
+    assert frames == [b"answers"] * 4
+    receiving.cancel()
+
+
+async def test_what_a_former_session_has_asked_for_is_left(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its call may fail with the connection, which must not end the session that follows."""
+    monkeypatch.setattr(rays, "BATCH_S", 0)
+    calls = Calls()
+    wire = RayWire(hub_of("127.0.0.1:1"), "a-1-1", calls, None)
+    former = asyncio.create_task(wire.receive("s1"))
+    await _until(lambda: calls.replies)
+    former.cancel()
+    await asyncio.wait([former])
+    await wire.send(b"greeting")  # still in the name of the former one, as long as nobody receives for the next
+    later = asyncio.create_task(wire.receive("s2"))
+    await _until(lambda: calls.made[-1] == ("give", ("s2",)))
+    for reply in calls.replies[:-1]:
+        reply.cancel()
+    calls.replies[-1].set_result(b"hello")
+    assert await later == b"hello"
+
+
+async def test_an_actor_that_lacks_a_call_is_of_another_version(ray: Ray) -> None:
+    """It is told like one that fails at its start, and not waited for."""
+    ray.actors["a-1-1"] = actor = Actor("a-1-1")
+    del actor.exchange
+    with listening() as address:
+        hub = hub_of(address, most=1)
+        with pytest.raises(WorkerFaultError) as caught:
+            await asyncio.wait_for(hub.next(), 20)
+        assert "no asyncfilter that fits" in str(caught.value.error)
+        await hub.close()
 
 
 async def test_ray_is_not_left_while_a_thread_asks_it(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
