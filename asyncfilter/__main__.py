@@ -37,7 +37,7 @@ def main() -> None:
 
     open_streams()
     from asyncfilter.cli.app import command_line  # noqa: PLC0415  after signals and streams are in order
-    from asyncfilter.cli.switch_interval import shorten_switch_interval  # noqa: PLC0415  likewise
+    from asyncfilter.interpreter import shorten_switch_interval  # noqa: PLC0415  likewise
 
     shorten_switch_interval()
     code = command_line(sys.argv[1:])

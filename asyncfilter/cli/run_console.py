@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from asyncfilter.cli.stderr import print_err
 from asyncfilter.engine.core.stopping import Interrupt
 from asyncfilter.errors import ExitCode
 from asyncfilter.events import Emit, Event, RunStarted
+from asyncfilter.interpreter import spare_collections
 from asyncfilter.job.spec import Job
 from asyncfilter.model import Progress
 from asyncfilter.report.logs import LogLines, open_log
@@ -27,11 +27,6 @@ from asyncfilter.report.terminal.progress import REFRESH_S, LiveDisplay
 from asyncfilter.report.terminal.text import log_line
 
 _SECOND_S = 1.0
-_YOUNG_OBJECTS = 1_000
-"""New objects minus freed objects at which the youngest generation is collected: one or two milliseconds of work."""
-_YOUNGER_FIRST = (500, 20)
-"""Collections of the youngest generation before one of the next, and of that one before a full collection. Both older
-collections traverse all objects in flight, take longer than a hundredth of a second, and find hardly any garbage."""
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -190,16 +185,6 @@ def _tell_of_watcher() -> None:
         b"left at once: a model that this run has started is stopped by its watcher, within minutes; "
         b"to see to it: asyncfilter model stop --expired\n",
     )
-
-
-def spare_collections() -> None:
-    """Make garbage collections rare, and exclude all objects that exist by now from them.
-
-    A full collection over a whole program stops the event loop for a tenth of a second, and at 2,000 calls a second
-    there is one every few seconds. The objects that a run frees have hardly any reference cycles.
-    """
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, *_YOUNGER_FIRST)
 
 
 def _ignoring_errors(write: Callable[[str], object]) -> Callable[[str], object]:

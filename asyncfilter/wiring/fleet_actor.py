@@ -25,6 +25,7 @@ from asyncfilter.fleet.messages import Hello
 from asyncfilter.fleet.ray_actor import end_this_actor, node_of_this_actor, on_sigterm
 from asyncfilter.fleet.spot import wait_notice
 from asyncfilter.fleet.transit import fleet_clock
+from asyncfilter.interpreter import spare_collections
 from asyncfilter.wiring.examining import WorkerSpec, open_ports, read_spec
 
 
@@ -76,6 +77,7 @@ class ExaminerActor:
             os.environ.update(spec.environment)
             async with AsyncExitStack() as stack:
                 ports = await open_ports(spec, stack)
+                spare_collections()  # a full one takes longer than a turn is good for
                 examiner = Examiner(ports, _hello(spec), clock=SystemClock(), now=fleet_clock)
                 on_sigterm(partial(asyncio.get_running_loop().call_soon_threadsafe, examiner.leave, "sigterm"))
                 async with anyio.create_task_group() as tasks:

@@ -19,7 +19,7 @@ import anyio
 from asyncfilter.checkpoint import open_checkpoint
 from asyncfilter.checkpoint.codec import decode, encode
 from asyncfilter.checkpoint.interning import Interned
-from asyncfilter.cli.switch_interval import shorten_switch_interval
+from asyncfilter.interpreter import shorten_switch_interval
 from asyncfilter.job import load_job
 from asyncfilter.job.fingerprint import decided_by, identity
 from asyncfilter.job.spec import Job

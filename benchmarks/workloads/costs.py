@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from asyncfilter.cli.app import command_line
-from asyncfilter.cli.switch_interval import shorten_switch_interval
+from asyncfilter.interpreter import shorten_switch_interval
 from benchmarks.bench import Bench
 from benchmarks.peers import ours
 from benchmarks.workloads.whole import UNBOUNDED_TPS

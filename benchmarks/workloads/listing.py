@@ -19,7 +19,7 @@ import aioboto3
 import anyio
 
 from asyncfilter.aws import open_aws, open_clients, open_store
-from asyncfilter.cli.run_console import spare_collections
+from asyncfilter.interpreter import spare_collections
 from benchmarks.answers import RAW
 from benchmarks.bench import Bench
 from benchmarks.workloads.calls import smallest_job

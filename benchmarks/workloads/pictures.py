@@ -22,9 +22,9 @@ from typing import Any
 import anyio
 from PIL import Image
 
-from asyncfilter.cli.switch_interval import shorten_switch_interval
 from asyncfilter.folders import FolderContents
 from asyncfilter.folders.files import etag_of
+from asyncfilter.interpreter import shorten_switch_interval
 from asyncfilter.job.spec import DetectorKind
 from asyncfilter.model import FOLDER, Detection, ObjectRef
 from asyncfilter.pictures.decoder_pool import DecoderPool

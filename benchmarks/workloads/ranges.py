@@ -20,12 +20,12 @@ import anyio
 
 from asyncfilter.aws import open_aws, open_clients, open_store
 from asyncfilter.checkpoint import open_checkpoint
-from asyncfilter.cli.run_console import spare_collections
 from asyncfilter.clock import SystemClock
 from asyncfilter.engine.core.listing import ListingReader
 from asyncfilter.engine.core.retry import Repeater, full_pause
 from asyncfilter.engine.examine.ranged_listing import RangedListing
 from asyncfilter.engine.preview.survey import Surveyor, nothing_known
+from asyncfilter.interpreter import spare_collections
 from asyncfilter.policy.sampling import Ranking, Sampler
 from asyncfilter.ports.examine import Source
 from asyncfilter.sandbox import Latency, SandboxOptions, SandboxProcess, SyntheticSpec

@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 
-from asyncfilter.cli.run_console import spare_collections
 from asyncfilter.clock import SystemClock
 from asyncfilter.errors import NotSentError
 from asyncfilter.events import Event, WorkerLost
@@ -22,6 +21,7 @@ from asyncfilter.fleet.crew import Crew
 from asyncfilter.fleet.examiner import ExaminerPorts
 from asyncfilter.fleet.ports import FleetDetector, LossCounts
 from asyncfilter.fleet.transit import fleet_clock
+from asyncfilter.interpreter import spare_collections
 from asyncfilter.model import Detection, Label, ObjectRef
 from asyncfilter.testing.fleet import FINGERPRINT, VERSION, MemoryHub, MemoryWorker
 from benchmarks.bench import Bench

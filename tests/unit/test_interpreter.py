@@ -1,17 +1,25 @@
-"""The switch interval is shortened by the program, never by the library."""
+"""Settings of the interpreter are changed by processes that are ours, never by the library."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from asyncfilter import Overrides, refilter, run
-from asyncfilter.cli.switch_interval import SWITCH_INTERVAL_S, shorten_switch_interval
+from asyncfilter.fleet.examiner import ExaminerPorts
+from asyncfilter.fleet.messages import Bye, Greet, Hello, encode, head_frame
+from asyncfilter.interpreter import SWITCH_INTERVAL_S, shorten_switch_interval
 from asyncfilter.model import ListedObject
 from asyncfilter.testing import MemorySource, RecordingSink, ScriptedDetector
+from asyncfilter.wiring import fleet_actor
 from tests.kit.jobs import make_bare_job
 
 KEYS = [f"{number}.jpg" for number in range(20)]
@@ -60,3 +68,32 @@ def test_a_shorter_interval_stays() -> None:
         assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S, rel=0.01)
     finally:
         sys.setswitchinterval(before_s)
+
+
+async def test_a_worker_spares_collections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full one takes longer than a turn is good for: turns came back unused, two in a hundred at 2,000 a second."""
+    before, ended = gc.get_threshold(), asyncio.Event()
+    never = SimpleNamespace(detect=None)
+    hello = Hello("1", "f", "p", "host", 1, "node", 1.0, 0.0)
+    monkeypatch.setattr(fleet_actor, "read_spec", lambda _: SimpleNamespace(environment={}))
+    monkeypatch.setattr(fleet_actor, "open_ports", _open(ExaminerPorts(detector=cast("Any", never))))
+    monkeypatch.setattr(fleet_actor, "_hello", lambda _: hello)
+    monkeypatch.setattr(fleet_actor, "on_sigterm", lambda _: None)
+    monkeypatch.setattr(fleet_actor, "end_this_actor", ended.set)
+    actor = fleet_actor.ExaminerActor(b"", "worker")
+    try:
+        assert await actor.opened() == b""
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold() != before
+        await actor.take(head_frame("s", 1, 0.0, [encode(Greet("1", "f", "head")), encode(Bye())]))
+        await asyncio.wait_for(ended.wait(), 30)
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
+def _open(ports: ExaminerPorts) -> Callable[[object, object], Awaitable[ExaminerPorts]]:
+    async def opened(_spec: object, _stack: object) -> ExaminerPorts:
+        return ports
+
+    return opened
