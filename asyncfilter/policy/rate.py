@@ -8,8 +8,9 @@ The input of the controller is the result of each attempt and the time it was se
   becomes the rate accepted. No longer throttled: the rate goes halfway back to the former one.
 - Hold: the rate stays; a throttle starts a measurement.
 - Probe: below the limit and undisturbed for 10, 20, 40 s (and 200 attempts), the rate rises by 1 %, then by 2, 4 and 8
-  %. A throttle ends it at the last rate without one. Without any, a ramp follows, so that a quota that was restored
-  is used again within 30 s; it is slower, since the stored tokens of a bucket may have hidden the quota from the probe.
+  %. A throttle ends it halfway to the last rate without one. Without any, a ramp follows, so that a quota that was
+  restored is used again within 30 s; it is slower, since the stored tokens of a bucket may have hidden the quota from
+  the probe.
 
 Invariants:
 
@@ -58,6 +59,10 @@ _EVIDENCE = 5
 _COUNTED = 100
 """The fewest accepted attempts from which their rate counts as measured."""
 _LONGEST_MEASURE_S = 5
+_NEAR = 0.01
+"""A share of the rate that no further measurement is made for; the next probe covers it."""
+_FINE = 0.002
+"""The same at the limit: few throttles there come from elsewhere, and the next probe is ten seconds away."""
 _PROBES = (0.01, 0.02, 0.04, 0.08)
 _PROBE_ATTEMPTS = 10
 """The fewest attempts in a step of a probe: fewer would not exceed a quota by so small a step."""
@@ -96,10 +101,17 @@ class _Measure:
 
 @dataclass(slots=True)
 class _Probe:
+    base_tps: float
+    """The rate before it."""
     accepted_tps: float
     """The highest rate that was accepted for certain."""
     stepped_s: float
     step: int = 0
+
+    @property
+    def kept_tps(self) -> float:
+        """The rate to keep where the next step is refused: stored tokens of a bucket may have let the last one pass."""
+        return (self.base_tps + self.accepted_tps) / 2
 
 
 class RateController:
@@ -197,7 +209,7 @@ class RateController:
         above_tps = self._rate
         if isinstance(self._phase, _Probe):
             self._refusals += 1
-            self._cut(now_s, self._phase.accepted_tps, f"{why}: the probe is refused")
+            self._cut(now_s, self._phase.kept_tps, f"{why}: the probe is refused")
             self._phase = _Hold(now_s)
             return
         self._cut(now_s, above_tps * (1 - self._recent_share(now_s)), why)
@@ -264,7 +276,7 @@ class RateController:
         if not fallen:
             patience_s = max(_PATIENCE_S[min(self._refusals, len(_PATIENCE_S) - 1)], _APART_ATTEMPTS / self._rate)
         if self._rate < self._limit and quiet_s >= patience_s:
-            self._phase = _Probe(self._rate, now_s)
+            self._phase = _Probe(self._rate, self._rate, now_s)
             self._change(now_s, self._rate * (1 + _PROBES[0]), "probe for more")
 
     def _climb(self, now_s: float, probe: _Probe) -> None:
@@ -321,7 +333,7 @@ class RateController:
         gap_tps = measure.above_tps - self._rate
         if not measure.known and measure.above_tps < self._target:
             self._phase = _Ramp(now_s - _STEP_S)
-        elif measure.known or gap_tps <= 0.01 * self._rate:
+        elif measure.known or gap_tps <= (_FINE if measure.above_tps >= self._limit else _NEAR) * self._rate:
             self._target = self._rate
             self._phase = _Hold(now_s)
         else:

@@ -258,6 +258,30 @@ def test_stored_tokens_that_hide_the_quota_from_probes_cost_few_throttles() -> N
     assert sum(simulation.throttled(30, 180) for simulation in simulations) / len(simulations) <= 0.02
 
 
+def test_a_refused_probe_costs_hardly_more_throttles_than_the_one_that_refuses_it() -> None:
+    """A small quota with a bucket of a whole second: its tokens let steps of the probe pass that are above it."""
+    for seed in range(1, 41):
+        simulation = simulate(TokenBucket(50), None, 30, seed=seed)
+        assert simulation.share(50, 15, 30) >= 0.97
+        assert simulation.throttled(15, 30) <= 0.005
+
+
+@pytest.mark.parametrize("quota_tps", [500, 2000])
+def test_a_few_throttles_at_a_known_quota_are_forgotten(quota_tps: int) -> None:
+    """The rate comes back to the limit by measurements, and not by a probe ten seconds later."""
+    left = [4]
+
+    def few(at_s: float, _rng: Random) -> ThrottleCause | None:
+        if at_s < 12 or not left[0]:
+            return None
+        left[0] -= 1
+        return RATE
+
+    simulation = simulate(SlidingWindow(quota_tps), quota_tps, 24, cause=few)
+    assert not left[0]
+    assert simulation.share(quota_tps, 12, 24) >= 0.987
+
+
 def test_a_sudden_increase_is_answered_by_a_slower_ramp_to_the_same_limit() -> None:
     """``RAMP`` throttles do not lower the estimate of the quota: the rate recovers, by smaller steps."""
     simulation = simulate(bucket(200), 200, 40, cause=during(5, 7, RAMP))
