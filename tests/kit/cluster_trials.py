@@ -92,10 +92,19 @@ class Trial:
         place: Has the cluster and the folders.
         sandbox: The service.
         workers: Workers of the fleet; None for one process.
+        writes_events: Whether the run writes them to a file, for each image; without it there are none to wait for.
         sections: Of the job file.
     """
 
-    def __init__(self, place: Place, sandbox: SandboxProcess, *, workers: int | None = 2, **sections: Any) -> None:
+    def __init__(
+        self,
+        place: Place,
+        sandbox: SandboxProcess,
+        *,
+        workers: int | None = 2,
+        writes_events: bool = True,
+        **sections: Any,
+    ) -> None:
         folder = place.new_folder()
         self.prefix = f"{folder.name}/"
         own = {"limits": {"tps": TPS}, "actions": {"keep": {"copy": f"s3://clean/{self.prefix}{{key}}"}}}
@@ -106,6 +115,7 @@ class Trial:
         self.workspace.env |= place.cluster.environment
         self.process: subprocess.Popen[str] | None = None
         self._place = place
+        self._writes_events = writes_events
         self._starts = 0
         self._read_bytes = 0
         self._events: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -121,7 +131,8 @@ class Trial:
         self._read()
         self._starts, self._read_bytes, self._outputs = self._starts + 1, 0, None
         self._workers.clear()  # they join the new head anew
-        self.process = self.workspace.start("run", "job.yaml", "--json", "--events", self._log.name, *arguments)
+        log = ("--events", self._log.name) if self._writes_events else ()
+        self.process = self.workspace.start("run", "job.yaml", "--json", *log, *arguments)
         self._place.began(self)
 
     def _read(self) -> None:
