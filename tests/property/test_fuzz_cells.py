@@ -206,7 +206,7 @@ def test_a_value_of_another_type_is_refused_by_its_name(tmp_path: Path, change: 
         async with await open_checkpoint(path, identity=IDENTITY, name="robins") as checkpoint:
             await read_removals(checkpoint)
 
-    with pytest.raises(CheckpointError, match="not valid|not a valid"):
+    with pytest.raises(CheckpointError, match=r"not valid|not a valid"):
         asyncio.run(remove())
 
 
