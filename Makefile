@@ -62,7 +62,7 @@ fuzz: $(READY)   ## 10,000 damaged documents for every reader of foreign bytes; 
 
 audit: $(AUDITED) ## known vulnerabilities of the dependencies, and of the code
 	$(AUDIT)/bin/bandit --quiet --configfile pyproject.toml --recursive asyncfilter
-	$(AUDIT)/bin/pip-audit --require-hashes --disable-pip --requirement requirements/dev.txt
+	$(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements/dev.txt
 
 $(AUDITED): requirements/audit.txt
 	$(PYTHON) -m venv $(AUDIT)

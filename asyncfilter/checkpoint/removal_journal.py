@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from asyncfilter.checkpoint import sql
 from asyncfilter.checkpoint.errors import CorruptRowError
-from asyncfilter.checkpoint.rows import ACTION_OF, WITH_LABELS, RowCodec, pack_etag, select, unpack_etag
+from asyncfilter.checkpoint.rows import ACTION_OF, WITH_LABELS, RowCodec, are_texts, pack_etag, select, unpack_etag
 from asyncfilter.checkpoint.schema import ACTIONS, STEPS, VERDICTS
 from asyncfilter.checkpoint.sql import Row
-from asyncfilter.model import Failure
+from asyncfilter.model import ActionKind, Failure
 from asyncfilter.policy.removal_query import RemovalQuery
 from asyncfilter.records.images import DoneEffect, StoredImage
 from asyncfilter.records.removal import CLAIMING, REMOVING, Removal, Step
@@ -56,7 +56,7 @@ class RemovalTable:
         entries: dict[int, Removal] = {}
         for some in sql.chunks([image.id for image in images], sql.VALUES_PER_STATEMENT):
             query = f"SELECT * FROM removal WHERE image IN ({sql.marks(len(some))})"  # noqa: S608  only marks
-            entries.update((row[0], _removal(row)) for row in self._db.execute(query, some))
+            entries.update((row[0], _removal(row)) for row in self._db.execute(query, some).fetchall())
         return [(image, entries.get(image.id)) for image in images]
 
     def count_pending_removals(self, which: RemovalQuery) -> int:
@@ -67,7 +67,8 @@ class RemovalTable:
         """See ``Checkpoint.removals``."""
         among = ", ".join(str(STEPS[step]) for step in steps)
         query = f"SELECT * FROM removal WHERE step IN ({among}) AND image > ? ORDER BY image LIMIT ?"  # noqa: S608  numbers
-        found = [_removal(row) for row in self._db.execute(query, (after_image, limit))]
+        # All at once: a query that is still open when a row is refused would keep the file from being closed.
+        found = [_removal(row) for row in self._db.execute(query, (after_image, limit)).fetchall()]
         images = {image.id: image for image in self._codec.by_ids([removal.image for removal in found])}
         return [(removal, images.get(removal.image)) for removal in found]
 
@@ -124,7 +125,12 @@ def _removal(row: Row) -> Removal:
     """
     image, key, etag, size_bytes, kind, target, step, copied, is_foreign, marker, *rest = row
     returned, decided_by, code, message = rest
+    texts = (key, unpack_etag(etag), target, copied, marker, returned, decided_by, code or "", message or "")
+    if not are_texts(*texts) or not isinstance(size_bytes, int):
+        raise CorruptRowError(f"entry {image} of the journal is not valid: a value of another type")
     try:
+        if ACTION_OF[kind] is ActionKind.MOVE and not target:
+            raise CorruptRowError(f"entry {image} of the journal is not valid: a move without a target")
         return Removal(
             image=image,
             key=key,
@@ -140,5 +146,5 @@ def _removal(row: Row) -> Removal:
             decided_by=decided_by,
             failure=None if code is None else Failure(code, message),
         )
-    except LookupError as exc:
+    except (LookupError, TypeError, AttributeError) as exc:
         raise CorruptRowError(f"entry {image} of the journal is not valid: {exc}") from exc

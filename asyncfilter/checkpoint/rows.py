@@ -59,6 +59,11 @@ def unpack_etag(stored: bytes | str) -> str:
     return stored.hex() if isinstance(stored, bytes) else stored
 
 
+def are_texts(*values: object) -> bool:
+    """Whether these values, which SQLite gives as whatever type somebody has written, are texts."""
+    return all(isinstance(value, str) for value in values)
+
+
 class RowCodec:
     """Converts images to rows and back, with the interned tables of one file.
 
@@ -164,6 +169,8 @@ class RowCodec:
         read: Callable[[bytes], Detection],
     ) -> StoredImage:
         id_, seq, key, etag, size_bytes, verdict, label, code, message, same_as, stored = row
+        if not are_texts(key, unpack_etag(etag), code or "", message or "") or not isinstance(size_bytes, int):
+            raise CorruptRowError(f"row {id_} is not a valid image: a value of another type")
         try:
             return StoredImage(
                 id=id_,
@@ -186,7 +193,9 @@ class RowCodec:
         for some in chunks(ids, VALUES_PER_STATEMENT):
             among = f"image IN ({marks(len(some))})"
             query = f"SELECT image, kind, target FROM effect WHERE {among} ORDER BY id"  # noqa: S608  only marks
-            for id_, kind, target in self._db.execute(query, some):
+            for id_, kind, target in self._db.execute(query, some).fetchall():
+                if kind not in ACTION_OF or not isinstance(target, str):
+                    raise CorruptRowError(f"an action of row {id_} is not valid")
                 found[id_] = (*found.get(id_, ()), DoneEffect(ACTION_OF[kind], target))
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from asyncfilter.cli.questions import check_replaced
 from asyncfilter.cli.result_file import open_result
 from asyncfilter.cli.stderr import print_err
 from asyncfilter.cli.terminal import write_json, write_lines
+from asyncfilter.datasets.exchange.label_files import opened
 from asyncfilter.datasets.manifests.equal_files import file_contents
 from asyncfilter.datasets.manifests.ref_index import RefIndex
 from asyncfilter.datasets.manifests.splitting import SplitCounts, Splitter
@@ -113,7 +115,8 @@ def _check(train: Path, test: Path, share: float) -> None:
 
 def _read_groups(splitter: Splitter, path: Path) -> None:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as rows:
+        # Not one that may have no end: its rows are held.
+        with opened(path) as file, TextIOWrapper(file, encoding="utf-8-sig", newline="") as rows:
             unknown = splitter.read_groups(rows, file=str(path))
     except OSError as error:
         raise UsageError(f"--groups {path}: {error.strerror or error}", hint="Name a file that can be read.") from error

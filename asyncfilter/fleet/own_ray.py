@@ -28,7 +28,8 @@ _STOP_S = 30.0
 _CHECK_S = 0.1
 _LOG_BYTES = 1_000_000
 _KEEPER = Path(__file__).with_name("keeper.py")
-_PLACE = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())  # noqa: S108  each folder has mode 0700
+_SHORT = Path("/tmp")  # noqa: S108  each folder has mode 0700  # nosec B108
+_PLACE = _SHORT if _SHORT.is_dir() else Path(tempfile.gettempdir())
 """A short path: the sockets of Ray are in it."""
 _PREFIX = "afray-"
 _HELD: list[OwnRay] = []

@@ -2,7 +2,7 @@
 
 A checkpoint records the keys and targets that ``apply`` and ``undo`` delete at. It may be somebody else's, or changed
 on purpose. So nothing is deleted or written outside the places that the job itself names (its source, and the targets
-of its present actions) or that the user allows by name.
+of its present actions; for what was moved, those that move) or that the user allows by name.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from asyncfilter.job.addresses import parse_template
+from asyncfilter.job.addresses import Template, parse_template
 from asyncfilter.job.spec import Job
-from asyncfilter.model import S3Location, location
+from asyncfilter.model import ActionKind, S3Location, location
 
 SHOWN_PLACES = 20
 """Most places of a plan that are listed; there are as many as the checkpoint likes."""
@@ -63,9 +63,11 @@ class RemovalPlaces:
         self._canonical = canonical
         free = [self._of(one) for one in allowed]
         actions = [*job.actions.values(), *([job.duplicate] if job.duplicate is not None else [])]
-        templates = [parse_template(action.target) for action in actions if action.target is not None]
+        templates = [(action.kind, parse_template(action.target)) for action in actions if action.target is not None]
+        targets = [(kind, self._of(_beginning(job, template))) for kind, template in templates]
         self._images = [self._of(S3Location(job.source.bucket, job.source.prefix)), *free]
-        self._copies = [*(self._of(S3Location(one.bucket, one.literal_prefix(job.name))) for one in templates), *free]
+        self._copies = [*(one for _, one in targets), *free]
+        self._moved = [*(one for kind, one in targets if kind is ActionKind.MOVE), *free]
 
     def image(self, key: str) -> tuple[str, bool]:
         """The place of an image in the source, and whether it is covered."""
@@ -74,6 +76,18 @@ class RemovalPlaces:
     def copy(self, uri: str) -> tuple[str, bool]:
         """The place of a copy, and whether it is covered."""
         return self._find(location(uri), self._copies)
+
+    def moved(self, uri: str) -> tuple[str, bool]:
+        """The place of a moved image, and whether an action covers it that moves: none of a copy is taken back."""
+        return self._find(location(uri), self._moved)
+
+    def in_source(self, uri: str) -> bool:
+        """Whether an object is in the source: it is an image then, and no copy, whatever the user allowed."""
+        return self._canonical(location(uri)).startswith(self._images[0].beginning)
+
+    def address(self, place: S3Location) -> str:
+        """The one address of an object."""
+        return self._canonical(place)
 
     def _of(self, place: S3Location) -> _Covered:
         return _Covered(place.uri, self._canonical(place))
@@ -101,6 +115,10 @@ class PlaceCount:
         """Count a copy that is deleted or written."""
         self._add(*self._places.copy(uri))
 
+    def add_moved(self, uri: str) -> None:
+        """Count a moved image that is brought back, and deleted where it is."""
+        self._add(*self._places.moved(uri))
+
     def uses(self) -> tuple[PlaceUse, ...]:
         """Those that are not covered first, then by address."""
         found = [PlaceUse(place, images, is_covered) for (place, is_covered), images in self._images.items()]
@@ -111,6 +129,11 @@ class PlaceCount:
         if where not in self._images and not is_covered and len(self._images) >= SHOWN_PLACES:
             where = (OTHER_PLACES, False)
         self._images[where] = self._images.get(where, 0) + 1
+
+
+def _beginning(job: Job, target: Template) -> S3Location:
+    """What every target that the job can give begins with: ``{key}`` begins with the source's prefix."""
+    return S3Location(target.bucket, target.literal_prefix(job.name, source_prefix=job.source.prefix))
 
 
 def _parent(address: str) -> str:

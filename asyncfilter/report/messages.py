@@ -69,7 +69,7 @@ FAILURES = {
     "archived": FailureMessage("archived in S3", "Restore the objects, or exclude them."),
     "abandoned": FailureMessage("begun and not finished", "Nothing to do: it is still in the source."),
     "content_differs": FailureMessage(
-        "another picture with the ETag of the one it seems to duplicate",
+        "another picture with the ETag of the one it seems to duplicate, or in quarantine in its place",
         "Nothing was removed. Set source.duplicates: examine, with another checkpoint, to examine each by itself.",
     ),
     "content_unknown": FailureMessage(
@@ -81,6 +81,7 @@ FAILURES = {
     "decompression_bomb": FailureMessage(
         "takes too much memory to decode", "Raise limits.decoding_mb, or scale the images down."
     ),
+    "in_source": FailureMessage("an image of the source, recorded as a copy", "It was left: the checkpoint is wrong."),
     "invalid_link": FailureMessage("a symbolic link that leads to itself", "Remove the link."),
     "invalid_name": FailureMessage("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
     "outside_source": FailureMessage(

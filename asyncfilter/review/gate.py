@@ -20,14 +20,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from asyncfilter.review.replies import Refusal
 
-TOKEN_HEADER = "X-Asyncfilter-Token"  # noqa: S105  the name of a header
+TOKEN_HEADER = "X-Asyncfilter-Token"  # noqa: S105  the name of a header  # nosec B105
 MAX_BODY_BYTES = 65_536
 BODY_S = 30.0
 """A body arrives in so long, or it is not waited for."""
 _MOST_FIELDS = 16
 _HTTP_PORT = 80
 """Browsers leave this one out."""
-ANY_ADDRESS = ("0.0.0.0", "[::]")  # noqa: S104  they are compared
+ANY_ADDRESS = ("0.0.0.0", "[::]")  # noqa: S104  they are compared  # nosec B104
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 

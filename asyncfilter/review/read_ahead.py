@@ -59,5 +59,5 @@ class ReadAhead:
             try:
                 for row in await self._card_rows([id_]):
                     await self._pictures.ahead(row, "1280", "320")
-            except Exception:  # noqa: BLE001, S112  it is reported when the picture is asked for
+            except Exception:  # noqa: BLE001, S112  it is reported when the picture is asked for  # nosec B112
                 continue

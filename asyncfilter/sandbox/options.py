@@ -19,7 +19,7 @@ from asyncfilter.sandbox.synthetic import DEFAULT_PATTERN
 from asyncfilter.sandbox.throttle import ThrottleMode
 
 ACCESS_KEY: Final = "AKIASANDBOXSANDBOX00"
-SECRET_KEY: Final = "sandbox-secret-that-opens-nothing"  # noqa: S105 - public, and valid for a sandbox only
+SECRET_KEY: Final = "sandbox-secret-that-opens-nothing"  # noqa: S105 - public, and valid for a sandbox only  # nosec B105
 DEFAULT_MODEL_ARN: Final = (
     "arn:aws:rekognition:us-east-1:123456789012:project/sandbox/version/sandbox.2026-01-01T00.00.00/1767225600000"
 )

@@ -16,7 +16,7 @@ class Quirk(StrEnum):
     """A listing has all keys of the bucket."""
     UNORDERED = "unordered"
     """The objects on a page are in descending order."""
-    NO_TOKEN = "no-token"  # noqa: S105 - a name
+    NO_TOKEN = "no-token"  # noqa: S105 - a name  # nosec B105
     """A page that is not the last has no token for the next."""
     EMPTY_PAGES = "empty-pages"
     """All pages are empty, and each is followed by another one with a token of its own."""

@@ -374,6 +374,41 @@ def test_what_cannot_be_read_is_exit_code_2(workspace: Workspace, content: objec
     assert not (workspace.folder / "robins.answers.db").exists()
 
 
+OF_FORMATS = {
+    "--map=good=keep": {"csv", "label-studio", "ground-truth"},
+    "--base=s3://raw/": {"csv", "label-studio", "ground-truth"},
+    "--image-field=picture": {"label-studio"},
+    "--delimiter=;": {"csv"},
+    "--machine": {"ground-truth"},
+}
+CONTENTS = {
+    "csv": "a.jpg,keep\n",
+    "jsonl": json.dumps({"key": "a.jpg", "verdict": "keep"}) + "\n",
+    "label-studio": json.dumps([task("s3://raw/a.jpg", annotation(choice("keep")))]),
+    "ground-truth": json.dumps({"source-ref": "s3://raw/a.jpg", "x": 0, "x-metadata": {"class-name": "keep"}}) + "\n",
+}
+
+
+@pytest.mark.parametrize("format_", CONTENTS)
+@pytest.mark.parametrize("option", OF_FORMATS)
+def test_an_option_of_another_format_is_refused(workspace: Workspace, option: str, format_: str) -> None:
+    """Exit 2, which names it, instead of an import in which it means nothing; told and found formats alike."""
+    file = written(workspace, "file", CONTENTS[format_])
+    for told in ((), ("--format", format_)):
+        code, out, err = workspace.here("answers", "import", "job.yaml", file, option, *told, "--dry-run", "--json")
+        if format_ in OF_FORMATS[option]:
+            assert "has no use for" not in err
+        else:
+            assert (code, out) == (2, "")
+            assert f"file: {format_} has no use for {option.partition('=')[0]}, which is for " in err
+
+
+def test_a_device_is_not_imported(workspace: Workspace) -> None:
+    """What may have no end would fill the disk."""
+    code, _, err = workspace.here("answers", "import", "job.yaml", "/dev/zero")
+    assert (code, "/dev/zero: a device" in err) == (2, True)
+
+
 def test_exit_codes_of_both(workspace: Workspace) -> None:
     """A missing file, a folder of another format, no checkpoint, two things for stdout, a file that is there."""
     file = written(workspace, "file", "a.jpg,keep\n")

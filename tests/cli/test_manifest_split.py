@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,16 @@ def test_bad_groups(workspace: Workspace, text: str | bytes) -> None:
     code, _, err = workspace.here("manifest", "split", "all", *SIDES, "--groups", "g.csv")
     assert code == 2
     assert "--groups g.csv: " in err
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "pipe", "."])
+def test_groups_are_a_regular_file(workspace: Workspace, name: str) -> None:
+    """Exit 2 at once: a device may have no end, and a pipe no writer."""
+    write(workspace, *birds())
+    os.mkfifo(workspace.folder / "pipe")
+    code, _, err = workspace.here("manifest", "split", "all", *SIDES, "--groups", name)
+    assert code == 2
+    assert f"--groups {name}: " in err
 
 
 def test_equal_files_do_not_part(workspace: Workspace) -> None:

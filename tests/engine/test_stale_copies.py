@@ -89,7 +89,7 @@ def test_copies_at_former_targets_go_one_by_one() -> None:
         bucket.refilter(a_job(target=f"s3://clean/{folder}/{{key}}"))
     job = a_job(target="s3://clean/third/{key}")
     assert bucket.stale_plan(job).images == 2 * len(KEYS)
-    with pytest.raises(UsageError, match=r"does not name: s3://clean/, s3://clean/second/"):
+    with pytest.raises(UsageError, match=r"does not name for it: s3://clean/, s3://clean/second/"):
         bucket.clear(2 * len(KEYS), job, max_share=1.0)
     former = ("s3://clean/",)
     assert bucket.clear(2 * len(KEYS), job, max_share=1.0, allow_places=former).cleared == 2 * len(KEYS)

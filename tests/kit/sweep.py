@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 
 from asyncfilter.checkpoint import read_images
 from asyncfilter.sandbox import Latency, SandboxProcess
+from tests.kit.ignored_signals import unignore_for_children
 from tests.kit.jobs import COPIES
 from tests.kit.services import boto_client
 from tests.kit.sweep_jobs import KINDS, LANE_KEYS, JobKind
@@ -199,6 +200,7 @@ def sweep_signals(folder: Path, *, moments: int, seed: int, kind: JobKind = KIND
     """``moments`` each of Ctrl-C and SIGTERM, half as many of SIGHUP, and of two signals in a row."""
     # A shell lets a background command ignore SIGINT, which the interpreters started here would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    unignore_for_children()
     with signal_sandbox(kind) as sandbox:
         signals = SignalSweep(sandbox, folder, seed, kind)
         few = (moments + 1) // 2

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +20,13 @@ from asyncfilter.answers import open_answers, open_reader
 from asyncfilter.answers.draws import stored_draws, stored_seeds
 from asyncfilter.checkpoint import open_checkpoint, read_images, read_status
 from asyncfilter.errors import AnswersError, CheckpointError
+from asyncfilter.model import ActionKind, Failure, Verdict
+from asyncfilter.policy.removal_query import RemovalQuery
+from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.records.answers import Saw
+from asyncfilter.records.images import DoneEffect
 from asyncfilter.records.progress import Batch
+from asyncfilter.records.removal import Removal, Step
 from tests.kit.answers import MEMORY, box, new_answer, subject
 from tests.kit.checkpoints import IDENTITY, stored_image
 from tests.kit.fuzzing import few
@@ -38,6 +45,47 @@ CELLS = st.one_of(
 )
 
 
+MOVED = "s3://bin/birds/001.jpg"
+JOURNAL: dict[str, Any] = {
+    "effects": [(1, DoneEffect(ActionKind.MOVE, MOVED)), (2, DoneEffect(ActionKind.COPY, "s3://clean/birds/002.jpg"))],
+    "removals": [
+        Removal(
+            image=1,
+            key="birds/001.jpg",
+            etag=f"{1:032x}",
+            size_bytes=1001,
+            kind=ActionKind.MOVE,
+            target=MOVED,
+            step=Step.DELETED,
+            copied=f"{1:032x}",
+        ),
+        Removal(
+            image=3,
+            key="birds/003.jpg",
+            etag="an-etag-2",
+            size_bytes=1003,
+            kind=ActionKind.DELETE,
+            marker="v1",
+            failure=Failure("changed", "replaced"),
+        ),
+    ],
+}
+"""What ``apply`` and ``run`` did."""
+PENDING = RemovalQuery(verdicts=tuple(Verdict))
+
+
+async def read_removals(checkpoint: Checkpoint) -> None:
+    """Read what ``apply`` and ``undo`` do; every value has the type that they expect."""
+    found = await checkpoint.removals(sorted(Step), 0, 100)
+    pending = await checkpoint.pending_removals(PENDING, 0, 100)
+    for removal in [*(one for one, _ in found), *(one for _, one in pending if one is not None)]:
+        msgspec.convert(msgspec.structs.asdict(removal), Removal)
+    for row in [*(one for _, one in found if one is not None), *(one for one, _ in pending)]:
+        assert isinstance(row.key, str)
+        assert isinstance(row.etag, str)
+        assert all(isinstance(effect.target, str) for effect in row.effects)
+
+
 @cache
 def checkpoint_file() -> bytes:
     """A checkpoint with every kind of row."""
@@ -46,7 +94,7 @@ def checkpoint_file() -> bytes:
 
         async def write() -> None:
             async with await open_checkpoint(path, identity=IDENTITY, name="robins") as checkpoint:
-                await checkpoint.commit(Batch(new=[stored_image(number) for number in range(1, 6)]))
+                await checkpoint.commit(Batch(new=[stored_image(number) for number in range(1, 6)], **JOURNAL))
 
         asyncio.run(write())
         return whole(path)
@@ -117,6 +165,49 @@ def test_any_cell_of_a_checkpoint_is_read_or_refused(data: st.DataObject) -> Non
 
         with suppress(CheckpointError):
             asyncio.run(open_it())
+
+        async def remove() -> None:
+            async with await open_checkpoint(path, identity=IDENTITY, name="robins") as checkpoint:
+                await read_removals(checkpoint)
+
+        with suppress(CheckpointError):
+            asyncio.run(remove())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "removal SET kind = 99",
+        "removal SET key = x'ff'",
+        "removal SET etag = 7",
+        "removal SET target = x'ff' WHERE image = 1",
+        "removal SET target = '' WHERE image = 1",
+        "removal SET copied = x'00'",
+        "removal SET marker = 1.5, decided_by = x'00'",
+        "removal SET size_bytes = 'x'",
+        "removal SET failure = x'00' WHERE failure IS NOT NULL",
+        "effect SET kind = 99",
+        "effect SET target = x'ff' WHERE image = 1",
+        "image SET key = x'ff'",
+        "image SET size_bytes = 'x'",
+        "image SET etag = 7.5",
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_its_name(tmp_path: Path, change: str) -> None:
+    """Not as a file that is locked, which a query that was left open made of it, and not by those who use the value."""
+    path = tmp_path / "job.db"
+    path.write_bytes(checkpoint_file())
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        db.execute(f"UPDATE {change}")
+        db.commit()
+
+    async def remove() -> None:
+        async with await open_checkpoint(path, identity=IDENTITY, name="robins") as checkpoint:
+            await read_removals(checkpoint)
+
+    with pytest.raises(CheckpointError, match=r"not valid|not a valid"):
+        asyncio.run(remove())
 
 
 def read_answers(path: Path) -> Iterator[Callable[[], object]]:

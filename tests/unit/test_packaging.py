@@ -115,3 +115,25 @@ def test_what_running_needs_is_a_part_of_what_developing_needs() -> None:
     assert run.items() <= dev.items()
     tools = declared(PROJECT["optional-dependencies"]["dev"]) - declared(PROJECT["dependencies"])
     assert tools & run.keys() == set()
+
+
+def test_bandit_knows_what_ruff_was_told() -> None:
+    """Rules S of ruff are those of bandit: what is accepted for one and not for the other fails ``make audit``."""
+    skipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["bandit"]["skips"]
+    accepted, missing = 0, []
+    for path in sorted((ROOT / "asyncfilter").rglob("*.py")):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            told = re.search(r"# noqa: ([A-Z0-9, ]+)", line)
+            codes = re.findall(r"\bS(\d{3})\b", told[1]) if told is not None else []
+            for code in (code for code in codes if f"B{code}" not in skipped):
+                accepted += 1
+                if f"# nosec B{code}" not in line:
+                    missing.append(f"{path.name}:{number}: B{code}")
+    assert accepted
+    assert not missing
+
+
+def test_an_audit_that_looks_up_nothing_fails() -> None:
+    """Without ``--strict`` pip-audit skips what its index does not know, and ends with 0."""
+    (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if "/pip-audit " in line]
+    assert "--strict" in line.split()

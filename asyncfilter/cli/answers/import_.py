@@ -42,6 +42,16 @@ app = command_group()
 
 STDIN = "-"
 
+_WITH_ADDRESSES = (AnswerFormat.CSV, AnswerFormat.LABEL_STUDIO, AnswerFormat.GROUND_TRUTH)
+_FORMATS = {
+    "--map": _WITH_ADDRESSES,
+    "--base": _WITH_ADDRESSES,
+    "--image-field": (AnswerFormat.LABEL_STUDIO,),
+    "--delimiter": (AnswerFormat.CSV,),
+    "--machine": (AnswerFormat.GROUND_TRUTH,),
+}
+"""The formats that have a use for each option of ``ReadingOptions``."""
+
 
 class Format(StrEnum):
     """``--format``."""
@@ -100,7 +110,15 @@ class ReadingOptions:
         Raises:
             UsageError: One cannot be used.
         """
+        given = {
+            "--map": self.map_,
+            "--base": self.base,
+            "--image-field": self.image_field,
+            "--delimiter": self.delimiter,
+            "--machine": self.machine or None,
+        }
         return _Reading(
+            given=tuple(option for option, value in given.items() if value is not None),
             words=VerdictWords(self.map_ or ()),
             base=self.base,
             image_field=self.image_field,
@@ -111,13 +129,27 @@ class ReadingOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """``ReadingOptions``, checked."""
+    """``ReadingOptions``, checked; ``given`` has the names of those that were given."""
 
+    given: tuple[str, ...]
     words: VerdictWords
     base: str | None
     image_field: str | None
     delimiter: str | None
     takes_machine: bool
+
+    def check(self, format_: AnswerFormat) -> None:
+        """Check that a format has a use for every option that was given.
+
+        Raises:
+            UsageError: It has none for one of them.
+        """
+        for option in self.given:
+            if format_ not in _FORMATS[option]:
+                raise UsageError(
+                    f"{format_} has no use for {option}, which is for {' and '.join(_FORMATS[option])}",
+                    hint="Leave the option out; if the file is of another format, name it with --format.",
+                )
 
     def units(
         self, format_: AnswerFormat, stream: BinaryIO | None, folder: Path, notes: ReadNotes, bucket: str
@@ -193,6 +225,7 @@ def import_(
     caution = place.caution()
     with _opened(file) as stream, _named(file):
         found_format = _format(file, stream, format_)
+        checked.check(found_format)
 
         def read(notes: ReadNotes) -> Iterator[Unit]:
             return checked.units(found_format, stream, Path(file), notes, place.images.bucket)
@@ -250,9 +283,12 @@ def _opened(file: str) -> Iterator[BinaryIO | None]:
     except (OSError, ValueError) as error:
         raise _unreadable(file, error) from error
     with stream:
-        if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and file != STDIN:
+        mode = os.fstat(stream.fileno()).st_mode
+        if stat.S_ISREG(mode) and file != STDIN:
             yield stream
             return
+        if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and not stream.isatty() and file != STDIN:
+            raise UsageError(f"{file}: a device, which may have no end", hint="Name a file, a pipe, or - for stdin.")
         with tempfile.TemporaryFile() as held:
             try:
                 shutil.copyfileobj(stream, held)

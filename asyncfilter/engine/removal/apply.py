@@ -66,7 +66,7 @@ class Apply:
         self._state = state
         self._which = removal_query(job, None if again else decided_by(job))
         self._outcomes = Outcomes(job, compile_rules(job), kinds=REMOVING)
-        self._duplicates = DuplicateGuard(job, checkpoint)
+        self._duplicates = DuplicateGuard(job, checkpoint, self._places.address)
         self._changes = NewerVerdicts(job, answers, checkpoint)
         self._bucket = job.source.bucket
         self._spared = 0
@@ -232,8 +232,10 @@ class Apply:
         if item.row is not None:
             await self._duplicates.check(item.row, self._recovery.found, self._same_content)
         if item.removal.step in {Step.COPIED, Step.VERIFIED}:
-            # Time has passed since the copy was made: the image is deleted only when the copy is still there.
-            item.advance(Step.COPIED if await self._is_copied(item.removal) else Step.STARTED)
+            # Time has passed since the copy was made: the image is deleted only when the copy is still there. The
+            # journal may be somebody else's, so its word that this object is the copy is not enough.
+            is_copied = await self._is_copied(item.removal) and await self._stages.is_copy(item, item.removal.etag)
+            item.advance(Step.COPIED if is_copied else Step.STARTED)
 
     async def _same_content(self, image: ObjectRef, original: ObjectRef) -> bool:
         return await self._stages.repeat(lambda: self._stages.remover.same_content(image, original))

@@ -1,11 +1,14 @@
 """The duplicate guard: a duplicate is removed only while the earlier image with the same content still exists.
 
 The content is the same when SHA-256 or the bytes say so. ETags are MD5, and two pictures can be made that have one.
+
+A checkpoint may be somebody else's: an image that it calls a duplicate of itself, by whichever address, or of one that
+it calls a duplicate of this one in turn, has no earlier image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from msgspec import structs
 
@@ -13,6 +16,7 @@ from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, ObjectRef, S3Location, location
 from asyncfilter.policy.effects import image_of
+from asyncfilter.policy.removal_places import Canonical
 from asyncfilter.ports.checkpoint import LabelStore
 from asyncfilter.ports.remover import ObjectState
 from asyncfilter.records.images import StoredImage
@@ -28,17 +32,22 @@ class DuplicateGuard:
     Args:
         job: Gives the actions of duplicates and of verdicts.
         checkpoint: Holds the rows of the earlier images.
+        address: Gives the one address of an object, by which two names of one object are recognised.
     """
 
-    def __init__(self, job: Job, checkpoint: LabelStore) -> None:
+    def __init__(self, job: Job, checkpoint: LabelStore, address: Canonical) -> None:
         self._job = job
         self._checkpoint = checkpoint
+        self._address = address
         self._known: dict[int, StoredImage] = {}
+        self._circular: set[int] = set()
 
     async def fetch(self, rows: Iterable[StoredImage]) -> None:
-        """Read the earlier images that ``check`` will need for these rows."""
-        ids = {row.same_as for row in rows if row.same_as is not None and self._job.duplicate is not None}
+        """Read the earlier images that ``check`` will need for these rows, which are checked before any is removed."""
+        after = {row.id: row.same_as for row in rows if row.same_as is not None and self._job.duplicate is not None}
+        ids = set(after.values())
         self._known = {row.id: row for row in await self._checkpoint.rows(sorted(ids))} if ids else {}
+        self._circular = _circular(after)
 
     async def check(self, row: StoredImage, head: Head, same_content: SameContent) -> None:
         """Check that the content of a duplicate remains when the duplicate is removed.
@@ -50,7 +59,8 @@ class DuplicateGuard:
         if row.same_as is None or self._job.duplicate is None:
             return
         original, image = self._known.get(row.same_as), image_of(self._job.source.bucket, row)
-        there = await self._find(original, head) if original is not None else None
+        is_earlier = original is not None and row.id not in self._circular
+        there = await self._find(original, image, head) if original is not None and is_earlier else None
         if there is None:
             # An original that the rules removed too is not needed: this image has its verdict, and goes for that.
             if self._is_needed(row):
@@ -68,17 +78,36 @@ class DuplicateGuard:
         # A moved image is kept in quarantine, a deleted one is not: so a deleted duplicate of a moved image needs it.
         return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
 
-    async def _find(self, original: StoredImage, head: Head) -> ObjectRef | None:
-        """An image at the key at which it was examined, or at the target to which it was moved.
+    async def _find(self, original: StoredImage, image: ObjectRef, head: Head) -> ObjectRef | None:
+        """The original at the key at which it was examined, or at the target to which it was moved; never ``image``.
 
         Another kind of store gives it another ETag; its bytes are compared by ``check`` in any case.
         """
         moves = [location(effect.target) for effect in original.effects if effect.kind is ActionKind.MOVE]
         source = S3Location(self._job.source.bucket, original.key)
+        own = self._address(S3Location(image.bucket, image.key))
         for where in (source, *moves):
+            if self._address(where) == own:
+                continue
             found = await head(where)
             if found is None or found.size_bytes != original.size_bytes:
                 continue
             if found.etag == original.etag or where.store is not source.store:
                 return structs.replace(image_of(where.bucket, original), key=where.key, etag=found.etag)
         return None
+
+
+def _circular(after: Mapping[int, int]) -> set[int]:
+    """The rows that come after themselves, by way of rows that are checked together with them."""
+    state: dict[int, int] = {}
+    circular: set[int] = set()
+    for start in after:
+        path: list[int] = []
+        at = start
+        while at in after and at not in state:
+            state[at] = start
+            path.append(at)
+            at = after[at]
+        if state.get(at) == start:
+            circular.update(path[path.index(at) :])
+    return circular

@@ -127,6 +127,10 @@ def resumed(recorded: Removal, row: StoredImage | None) -> RemovalItem:
     )
 
 
-def aim(removal: Removal) -> tuple[str, ActionKind, str]:
-    """The identity of a removal: only a job that requires one with the same identity can continue it."""
-    return removal.etag, removal.kind, removal.target
+def aim(removal: Removal) -> tuple[str, str, int, ActionKind, str]:
+    """The identity of a removal: only a job that requires one with the same identity can continue it.
+
+    The key and the size are part of it: an entry about another object than its row is no removal of this image, and
+    the plan that the user agreed to does not show its place.
+    """
+    return removal.key, removal.etag, removal.size_bytes, removal.kind, removal.target

@@ -34,7 +34,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Failure, S3Location, StopReason
+from asyncfilter.model import Failure, ObjectRef, S3Location, StopReason, location
 from asyncfilter.policy.breaker import FAILURES_IN_A_ROW
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import DeleteRequest, DeleteResult, Remover
@@ -166,6 +166,24 @@ class RemovalStages:
                 self.stop_signal.request(StopReason.ERRORS, AsyncFilterError(message, hint=hint))
 
         return await self._repeater(attempt, watch)
+
+    async def is_copy(self, item: RemovalItem, etag: str) -> bool:
+        """Whether the object at the target of a move, as the journal has it, has the content of the image.
+
+        Args:
+            item: A move whose image is in the source.
+            etag: Of the image as it is in the source now.
+
+        Raises:
+            ImageError: ``changed`` or ``vanished``, of the object at the target; ``original_gone``, of the image.
+            DrainedError, CallError: As ``repeat``.
+        """
+        removal, target, seq = item.removal, location(item.removal.target), seq_of(item)
+        if removal.copied == etag:
+            return True
+        image = ObjectRef(bucket=self.bucket, key=removal.key, size_bytes=removal.size_bytes, etag=etag, seq=seq)
+        copy = msgspec.structs.replace(image, bucket=target.bucket, key=target.key, etag=removal.copied)
+        return await self.repeat(lambda: self.remover.same_content(copy, image))
 
     # -- Concurrency ---------------------------------------------------------------------------------------------------
 

@@ -143,9 +143,12 @@ class Clear:
         """Check that the object at the target is a copy of the image, and that the image is in the source.
 
         Raises:
-            ImageError: ``original_gone``, or ``target_exists`` when the object is not the copy.
+            ImageError: ``original_gone``, ``in_source`` when the object is an image itself, or ``target_exists`` when
+                it is not the copy.
         """
         removal = item.removal
+        if self._places.in_source(removal.target):
+            raise ImageError(f"{removal.target}: an image of the source, so it is left", code="in_source")
         if item.row is None:
             raise ValueError(f"{removal.target}: a stale copy needs the row of its image")
         image, target = image_of(self._bucket, item.row), location(removal.target)

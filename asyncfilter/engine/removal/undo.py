@@ -28,6 +28,9 @@ from asyncfilter.records.removal import REMOVED, BucketState, Removal, Step
 RESTORE = "restore"
 """The kind of a restored image in events and counts."""
 
+_LEFT = ("vanished", "changed")
+"""Failures of a copy in quarantine that is not there as ``apply`` made it."""
+
 
 class Undo:
     """Restores removed images.
@@ -48,6 +51,7 @@ class Undo:
         self._state = state
         self._decided_by = checkpoint.opened.decided_by or decided_by(job)
         self._followed = checkpoint.opened.answers
+        self._copied_back: set[int] = set()
 
     async def plan(self) -> RemovalPlan:
         """The plan: the images that can be restored, and those that cannot."""
@@ -59,7 +63,7 @@ class Undo:
                 if method is not RestoreMethod.NONE:
                     places.add_image(removal.key)
                     if removal.kind is ActionKind.MOVE:
-                        places.add_copy(removal.target)
+                        places.add_moved(removal.target)
         watermark = self._checkpoint.opened.watermark
         return RemovalPlan(
             name=self._job.name,
@@ -96,6 +100,7 @@ class Undo:
 
     async def carry_out(self, stages: RemovalStages, items: list[RemovalItem]) -> None:
         """Run all stages on one wave."""
+        self._copied_back.clear()
         await stages.each(items, self._check_source)
         await stages.note(items, self._change)
         await stages.each(_at(items, Step.RETURNING), self._restore)
@@ -103,6 +108,7 @@ class Undo:
         await stages.each(_at(items, Step.RETURNING), self._verify)
         await stages.note(items, self._change)
         # RETURNED is durable here: the copy in quarantine goes only after the image was seen in its place.
+        await stages.each(_at(items, Step.RETURNED), self._check_copy)
         await self._clear(_at(items, Step.RETURNED))
         await stages.note(items, self._change)
         stages.count(items, lambda item: RESTORE if item.removal.step is Step.UNDONE else None)
@@ -175,6 +181,7 @@ class Undo:
             if error.code == "target_exists":
                 raise ImageError(error.message, code="source_exists") from error
             raise
+        self._copied_back.add(removal.image)
         item.advance(Step.RETURNING, returned=copied.etag)
 
     async def _verify(self, item: RemovalItem) -> None:
@@ -185,6 +192,30 @@ class Undo:
             raise ImageError(f"{uri}: the object there is not the image that was restored", code="not_verified")
         item.advance(Step.RETURNED)
 
+    async def _check_copy(self, item: RemovalItem) -> None:
+        """Check that the copy in quarantine, which is to be deleted, has the content of the image in the source.
+
+        Raises:
+            ImageError: ``content_differs``; ``in_source``: it is an image itself; ``original_gone``: the image is not
+                there any more.
+        """
+        removal = item.removal
+        if removal.kind is not ActionKind.MOVE or removal.is_foreign:
+            return
+        if self._places.in_source(removal.target):
+            raise ImageError(f"{removal.target}: an image of the source, so it is left", code="in_source")
+        if removal.image in self._copied_back:
+            return
+        try:
+            is_copy = await self._stages.is_copy(item, removal.returned or removal.etag)
+        except ImageError as error:
+            if error.code in _LEFT:
+                return  # another object than the one that was copied, or none: ``_clear`` leaves it
+            raise
+        if not is_copy:
+            uri = self._stages.source(removal).uri
+            raise ImageError(f"{removal.target}: not the content of {uri}, so it is left", code="content_differs")
+
     async def _clear(self, items: list[RemovalItem]) -> None:
         """Delete the copies in quarantine; an object that is not the copy that ``apply`` made is left as it is."""
         # A foreign object was at the target before the move: undo leaves it there.
@@ -193,7 +224,7 @@ class Undo:
             in_bucket = [item for item in ours if location(item.removal.target).bucket == bucket]
             await self._stages.delete(bucket, in_bucket, _copy_of)
         for item in items:
-            if item.is_in or item.failed_as("vanished", "changed"):
+            if item.is_in or item.failed_as(*_LEFT):
                 item.error = None
                 item.advance(Step.UNDONE)
 
