@@ -15,7 +15,7 @@ from tests.kit.cluster_trials import TPS, Trial, again, send, service
 
 RATES = (50.0, 500.0, 2000.0)
 _LEAST = 0.97
-_FITS = 0.75
+_FITS = 0.7
 """A rate up to this share of what the workers can do at the most is one that they can hold."""
 
 _BEGIN_S, _END_S = 8, 5
