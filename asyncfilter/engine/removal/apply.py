@@ -66,7 +66,7 @@ class Apply:
         self._state = state
         self._which = removal_query(job, None if again else decided_by(job))
         self._outcomes = Outcomes(job, compile_rules(job), kinds=REMOVING)
-        self._duplicates = DuplicateGuard(job, checkpoint, self._places.address)
+        self._duplicates = DuplicateGuard(job, checkpoint, self._places)
         self._changes = NewerVerdicts(job, answers, checkpoint)
         self._bucket = job.source.bucket
         self._spared = 0

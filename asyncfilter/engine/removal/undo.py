@@ -202,7 +202,8 @@ class Undo:
         removal = item.removal
         if removal.kind is not ActionKind.MOVE or removal.is_foreign:
             return
-        if self._places.in_source(removal.target):
+        is_image = self._places.address(location(removal.target)) == self._places.address(self._stages.source(removal))
+        if is_image or self._places.in_source(removal.target):
             raise ImageError(f"{removal.target}: an image of the source, so it is left", code="in_source")
         if removal.image in self._copied_back:
             return
