@@ -34,7 +34,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Failure, ObjectRef, S3Location, StopReason, location
+from asyncfilter.model import Failure, ObjectRef, S3Location, StopReason, StoreKind, location
 from asyncfilter.policy.breaker import FAILURES_IN_A_ROW
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import DeleteRequest, DeleteResult, Remover
@@ -179,7 +179,8 @@ class RemovalStages:
             DrainedError, CallError: As ``repeat``.
         """
         removal, target, seq = item.removal, location(item.removal.target), seq_of(item)
-        if removal.copied == etag:
+        # Not of files: those on two disks can have one time and inode. To compare a hard link takes no reading.
+        if removal.copied == etag and target.store is not StoreKind.FOLDER:
             return True
         image = ObjectRef(bucket=self.bucket, key=removal.key, size_bytes=removal.size_bytes, etag=etag, seq=seq)
         copy = msgspec.structs.replace(image, bucket=target.bucket, key=target.key, etag=removal.copied)
