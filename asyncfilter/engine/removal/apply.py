@@ -264,7 +264,15 @@ class Apply:
             is_foreign = not (copied.is_new or item.may_be_copied)
             item.advance(Step.COPIED, copied=copied.etag, is_foreign=is_foreign)
 
-        await self._stages.repeat(attempt)
+        try:
+            await self._stages.repeat(attempt)
+        except ImageError as error:
+            etag = None
+            if error.code == "target_exists" and item.may_be_copied:
+                etag = await self._stages.equal_object(effect)
+            if etag is None:
+                raise
+            item.advance(Step.COPIED, copied=etag)
 
     def _if_exists(self, item: RemovalItem) -> IfExists:
         """A move never skips: the object at its target must be the image's copy, or the image stays in the source."""

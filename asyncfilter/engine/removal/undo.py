@@ -178,11 +178,16 @@ class Undo:
         try:
             copied = await self._stages.repeat(lambda: self._stages.remover.copy(effect))
         except ImageError as error:
-            if error.code == "target_exists":
+            if error.code != "target_exists":
+                raise
+            # An earlier attempt may have copied it back, with another ETag.
+            etag = await self._stages.equal_object(effect)
+            if etag is None:
                 raise ImageError(error.message, code="source_exists") from error
-            raise
+        else:
+            etag = copied.etag
         self._copied_back.add(removal.image)
-        item.advance(Step.RETURNING, returned=copied.etag)
+        item.advance(Step.RETURNING, returned=etag)
 
     async def _verify(self, item: RemovalItem) -> None:
         removal = item.removal
