@@ -17,6 +17,7 @@ from asyncfilter.engine.removal.stages import (
     WAVE_IMAGES,
     RemovalItem,
     RemovalStages,
+    is_in_doubt,
     may_be_done,
     other_decisions,
     seq_of,
@@ -261,6 +262,13 @@ class Apply:
                 # The next attempt may find the copy of this one at the target, which is then not a foreign object.
                 item.may_be_copied = item.may_be_copied or may_be_done(error)
                 raise
+            if (
+                not copied.is_new
+                and is_in_doubt(effect, copied.etag)
+                and await self._stages.equal_object(effect) is None
+            ):
+                message = f"{removal.target}: the target has another object with the same checksum"
+                raise ImageError(message, code="target_exists")
             is_foreign = not (copied.is_new or item.may_be_copied)
             item.advance(Step.COPIED, copied=copied.etag, is_foreign=is_foreign)
 

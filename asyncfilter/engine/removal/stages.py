@@ -364,6 +364,15 @@ def may_be_done(error: CallError) -> bool:
     return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_done)
 
 
+def is_in_doubt(effect: Effect, etag: str) -> bool:
+    """Whether only a checksum can have shown that an object, which was at the target, is the copy.
+
+    S3's are CRCs as a rule, and it is easy to make another picture with a given one.
+    """
+    is_of_s3 = effect.target is not None and {effect.source.store, effect.target.store} == {StoreKind.S3}
+    return is_of_s3 and etag != effect.source.etag
+
+
 def seq_of(item: RemovalItem) -> int:
     """The image's position in the order of examination; 0 when it has none."""
     return (item.row.seq or 0) if item.row is not None else 0

@@ -184,9 +184,12 @@ class Undo:
             etag = await self._stages.equal_object(effect)
             if etag is None:
                 raise ImageError(error.message, code="source_exists") from error
+            is_proved = True
         else:
-            etag = copied.etag
-        self._copied_back.add(removal.image)
+            # An object that was there may have only the checksum of the copy: `_check_copy` compares them.
+            etag, is_proved = copied.etag, copied.is_new
+        if is_proved:
+            self._copied_back.add(removal.image)
         item.advance(Step.RETURNING, returned=etag)
 
     async def _verify(self, item: RemovalItem) -> None:
