@@ -226,7 +226,8 @@ def same_content(image: ObjectRef, original: ObjectRef) -> bool:
     """Whether two files have the same bytes.
 
     Raises:
-        ImageError: ``changed`` or ``vanished``, of the image; ``original_gone``.
+        ImageError: ``changed`` or ``vanished``, of the image; ``original_gone``, also where both are one name of one
+            file, through symbolic links or mounts: the content would go with it.
     """
     try:
         with reading(original):
@@ -234,12 +235,28 @@ def same_content(image: ObjectRef, original: ObjectRef) -> bool:
             check_same(original, path.stat())
     except ImageError as error:
         raise ImageError(error.message, code="original_gone") from error
+    with reading(image):
+        if _is_one_name(source_path(image), path):
+            raise ImageError(f"{original.uri}: is {image.uri} itself, by another path", code="original_gone")
     return _is_same_content(image, path)
+
+
+def _is_one_name(one: Path, other: Path) -> bool:
+    """Whether two paths are one name of a file, not hard links: compared as in ``_check_apart``, in doubt True."""
+    if real_path(one) == real_path(other):
+        return True
+    status, is_named_so = one.stat(), one.name == other.name
+    if etag_of(status) != etag_of(other.stat()):
+        return False
+    return status.st_nlink == 1 or (is_named_so and one.parent.stat().st_ino == other.parent.stat().st_ino)
 
 
 def _is_same_content(image: ObjectRef, path: Path) -> bool:
     with reading(image), open_file(image) as source:
-        check_same(image, os.fstat(source.fileno()))
+        status = os.fstat(source.fileno())
+        check_same(image, status)
+        if os.path.samestat(status, path.stat()):
+            return True  # a hard link
         if not path.is_file() or path.stat().st_size != image.size_bytes:
             return False
         with path.open("rb") as other:

@@ -13,12 +13,16 @@ import pytest
 from rich.console import Console
 
 from asyncfilter.errors import ImageError
-from asyncfilter.folders import FolderRemover, FolderSink, FolderSource
+from asyncfilter.folders import FolderRemover, FolderSink, FolderSource, files
+from asyncfilter.folders import remover as folder_remover
 from asyncfilter.folders import sink as folder_sink
+from asyncfilter.folders import source as folder_source
 from asyncfilter.job import Job
-from asyncfilter.model import FOLDER, S3Location
+from asyncfilter.model import FOLDER, ActionKind, ObjectRef, S3Location
 from asyncfilter.policy.removal_plan import Consent, RemovalSummary
 from asyncfilter.ports.remover import DeleteRequest, DeleteResult, ObjectState, Remover
+from asyncfilter.records.progress import Batch
+from asyncfilter.records.removal import Removal, Step
 from asyncfilter.report.terminal.apply import draw_plan
 from asyncfilter.testing import MemoryCheckpoint, ScriptedDetector
 from asyncfilter.testing.crash import CrashPlan, crashing, unless_crashed
@@ -207,3 +211,53 @@ def test_the_remover_itself(tmp_path: Path) -> None:
     assert results[0] == DeleteResult()
     assert [result.code for result in results if isinstance(result, ImageError)] == ["changed", "vanished"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "folder"]
+
+
+def test_a_link_to_an_image_is_no_other_image(tmp_path: Path) -> None:
+    """Its content would be gone with the one file; a hard link has it, and is not read."""
+    (tmp_path / "z.jpg").write_bytes(b"one picture")
+    (tmp_path / "link.jpg").symlink_to("z.jpg")
+    (tmp_path / "hard.jpg").hardlink_to(tmp_path / "z.jpg")
+    remover, bucket = FolderRemover(tmp_path), f"{FOLDER}{tmp_path}"
+
+    def image(name: str) -> ObjectRef:
+        found = anyio.run(remover.head, S3Location(bucket, name))
+        assert found is not None
+        return ObjectRef(bucket=bucket, key=name, size_bytes=found.size_bytes, etag=found.etag, seq=1)
+
+    for original in ("link.jpg", "z.jpg"):
+        with pytest.raises(ImageError, match="itself") as caught:
+            anyio.run(remover.same_content, image("z.jpg"), image(original))
+        assert caught.value.code == "original_gone"
+    assert anyio.run(remover.same_content, image("z.jpg"), image("hard.jpg"))
+
+
+@pytest.mark.parametrize("step", [Step.COPIED, Step.VERIFIED])
+def test_a_file_with_the_time_and_inode_of_another_is_no_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    """As on two disks, whose inodes have the same numbers, or through another mount: a move that is continued stops."""
+    for module in (files, folder_sink, folder_remover, folder_source):
+        monkeypatch.setattr(module, "etag_of", lambda status: f"{status.st_mtime_ns:x}-7")
+    folder = ExaminedFolder(tmp_path, {"move": f"{tmp_path}/trash/"})
+    image, copy = folder.folder / "d.jpg", folder.trash / "d.jpg"
+    copy.parent.mkdir()
+    copy.write_bytes(b"x" * image.stat().st_size)
+    os.utime(copy, ns=(image.stat().st_mtime_ns,) * 2)
+    row = next(row for row in folder.checkpoint.images if row.key == "d.jpg")
+    entry = Removal(
+        image=row.id,
+        key=row.key,
+        etag=row.etag,
+        size_bytes=row.size_bytes,
+        kind=ActionKind.MOVE,
+        target=f"{FOLDER}{copy}",
+        step=step,
+        copied=row.etag,
+    )
+    anyio.run(folder.checkpoint.commit, Batch(removals=[entry]))
+    folder.checkpoint = folder.checkpoint.reopen()
+    summary = folder.apply()
+    assert summary is not None
+    assert summary.failed == {"original_gone": 1}
+    assert image.read_bytes() == b"d.jpg"

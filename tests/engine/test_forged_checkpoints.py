@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from asyncfilter.errors import UsageError
+from asyncfilter.events import ImageFailed
 from asyncfilter.job import Job
 from asyncfilter.model import ActionKind, S3Location
 from asyncfilter.policy.removal_places import RemovalPlaces
@@ -185,6 +186,38 @@ def test_an_image_is_no_stale_copy(key: str) -> None:
     assert bucket.store.body(key) == b"birds/a.jpg"
 
 
+def test_a_copy_is_no_copy_of_itself() -> None:
+    """A row with the key of its own copy: the only copy of an image that is gone would be its own proof."""
+    job = a_job(keep={"copy": "s3://raw/clean/{key}"})
+    bucket = Forged(job)
+    copy = "clean/birds/a.jpg"
+    effect = DoneEffect(ActionKind.COPY, f"s3://raw/{copy}")
+    bucket.store.remove("birds/a.jpg")
+    bucket.edit("birds/a.jpg", key=copy)
+    assert effect in next(row.effects for row in bucket.checkpoint.images if row.key == copy)
+    assert bucket.apply(job, 1, stale=True).failed == {"original_gone": 1}
+    assert bucket.store.body(copy) == b"birds/a.jpg"
+
+
+def test_an_allowed_image_is_no_copy_of_itself() -> None:
+    """Nor in a place beside the source that the user allowed, as for images of a former prefix."""
+    job = a_job()
+    bucket = Forged(job)
+    uri = "s3://raw/former/x.jpg"
+    etag = bucket.put(uri, PRECIOUS)
+    bucket.enter(
+        "birds/a.jpg",
+        key="former/x.jpg",
+        etag=etag,
+        size_bytes=len(PRECIOUS),
+        target=uri,
+        step=Step.DELETED,
+        copied=etag,
+    )
+    assert bucket.undo(job, 1, allow_places=("s3://raw/former/",)).failed == {"in_source": 1}
+    assert bucket.store.body("former/x.jpg") == PRECIOUS
+
+
 def test_undo_twice_does_nothing_more() -> None:
     """What came back stays, and so does what somebody put into quarantine since."""
     job = a_job()
@@ -236,6 +269,35 @@ def test_an_image_was_not_moved_to_itself(key: str) -> None:
     bucket.edit("birds/1.jpg", key=key)
     bucket.apply(job)
     assert bucket.store.body("birds/2.jpg") == b"one picture"
+
+
+def test_an_image_was_not_moved_to_somebody_else() -> None:
+    """The earlier image is gone, and its quarantine, by the checkpoint, is a bucket that the job does not name."""
+    job = a_job(duplicate="delete")
+    bucket = a_bucket_of_twins(job)
+    bucket.store.remove("birds/1.jpg")
+    bucket.put("s3://theirs/1.jpg", b"one picture")
+    first = bucket.row_id("birds/1.jpg")
+    bucket.commit(effects=[(first, DoneEffect(ActionKind.MOVE, "s3://theirs/1.jpg"))])
+    assert bucket.apply(job).failed == {"original_gone": 2}
+    messages = [event.message for event in bucket.events if isinstance(event, ImageFailed)]
+    assert all(message.endswith("the job does not name the place: s3://theirs/1.jpg") for message in messages)
+    assert bucket.store.keys() == ["birds/2.jpg", "birds/3.jpg"]
+    # A former quarantine is one that the user knows.
+    assert bucket.apply(job, allow_places=("s3://theirs/",)).deleted == 0
+    bucket.run(job, retry_failed=True)
+    assert bucket.apply(job, allow_places=("s3://theirs/",)).deleted == 2
+
+
+def test_an_earlier_image_is_in_the_source() -> None:
+    """An object with its content elsewhere in the bucket, at a key that somebody wrote into its row, is no image."""
+    job = a_job(duplicate="delete")
+    bucket = a_bucket_of_twins(job)
+    bucket.store.remove("birds/1.jpg")
+    bucket.put("s3://raw/theirs/1.jpg", b"one picture")
+    bucket.edit("birds/1.jpg", key="theirs/1.jpg")
+    bucket.apply(job)
+    assert bucket.store.keys() == ["birds/2.jpg", "birds/3.jpg", "theirs/1.jpg"]
 
 
 def test_a_chain_of_duplicates_is_no_circle() -> None:

@@ -17,6 +17,7 @@ from asyncfilter.engine.removal.stages import (
     WAVE_IMAGES,
     RemovalItem,
     RemovalStages,
+    is_in_doubt,
     may_be_done,
     other_decisions,
     seq_of,
@@ -66,7 +67,7 @@ class Apply:
         self._state = state
         self._which = removal_query(job, None if again else decided_by(job))
         self._outcomes = Outcomes(job, compile_rules(job), kinds=REMOVING)
-        self._duplicates = DuplicateGuard(job, checkpoint, self._places.address)
+        self._duplicates = DuplicateGuard(job, checkpoint, self._places)
         self._changes = NewerVerdicts(job, answers, checkpoint)
         self._bucket = job.source.bucket
         self._spared = 0
@@ -261,10 +262,25 @@ class Apply:
                 # The next attempt may find the copy of this one at the target, which is then not a foreign object.
                 item.may_be_copied = item.may_be_copied or may_be_done(error)
                 raise
+            if (
+                not copied.is_new
+                and is_in_doubt(effect, copied.etag)
+                and await self._stages.equal_object(effect) is None
+            ):
+                message = f"{removal.target}: the target has another object with the same checksum"
+                raise ImageError(message, code="target_exists")
             is_foreign = not (copied.is_new or item.may_be_copied)
             item.advance(Step.COPIED, copied=copied.etag, is_foreign=is_foreign)
 
-        await self._stages.repeat(attempt)
+        try:
+            await self._stages.repeat(attempt)
+        except ImageError as error:
+            etag = None
+            if error.code == "target_exists" and item.may_be_copied:
+                etag = await self._stages.equal_object(effect)
+            if etag is None:
+                raise
+            item.advance(Step.COPIED, copied=etag)
 
     def _if_exists(self, item: RemovalItem) -> IfExists:
         """A move never skips: the object at its target must be the image's copy, or the image stays in the source."""

@@ -3,7 +3,8 @@
 The content is the same when SHA-256 or the bytes say so. ETags are MD5, and two pictures can be made that have one.
 
 A checkpoint may be somebody else's: an image that it calls a duplicate of itself, by whichever address, or of one that
-it calls a duplicate of this one in turn, has no earlier image.
+it calls a duplicate of this one in turn, has no earlier image. An object in a place that the job does not name is none
+either: it may belong to whoever made the checkpoint.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Job
 from asyncfilter.model import ActionKind, ObjectRef, S3Location, location
 from asyncfilter.policy.effects import image_of
-from asyncfilter.policy.removal_places import Canonical
+from asyncfilter.policy.removal_places import RemovalPlaces
 from asyncfilter.ports.checkpoint import LabelStore
 from asyncfilter.ports.remover import ObjectState
 from asyncfilter.records.images import StoredImage
@@ -32,13 +33,13 @@ class DuplicateGuard:
     Args:
         job: Gives the actions of duplicates and of verdicts.
         checkpoint: Holds the rows of the earlier images.
-        address: Gives the one address of an object, by which two names of one object are recognised.
+        places: Those in which the earlier images may be; two names of one object are recognised by its address.
     """
 
-    def __init__(self, job: Job, checkpoint: LabelStore, address: Canonical) -> None:
+    def __init__(self, job: Job, checkpoint: LabelStore, places: RemovalPlaces) -> None:
         self._job = job
         self._checkpoint = checkpoint
-        self._address = address
+        self._places = places
         self._known: dict[int, StoredImage] = {}
         self._circular: set[int] = set()
 
@@ -64,8 +65,7 @@ class DuplicateGuard:
         if there is None:
             # An original that the rules removed too is not needed: this image has its verdict, and goes for that.
             if self._is_needed(row):
-                message = "the earlier image with the same content is not there any more, this may be the only one"
-                raise ImageError(f"{image.uri}: {message}", code="original_gone")
+                raise ImageError(f"{image.uri}: {self._gone(original)}", code="original_gone")
         elif not await same_content(image, there):
             message = f"another picture than {there.uri}, although both have the ETag {row.etag}"
             raise ImageError(f"{image.uri}: {message}", code="content_differs")
@@ -78,16 +78,24 @@ class DuplicateGuard:
         # A moved image is kept in quarantine, a deleted one is not: so a deleted duplicate of a moved image needs it.
         return judged not in REMOVING or (judged, self._job.duplicate.kind) == (ActionKind.MOVE, ActionKind.DELETE)
 
+    def _gone(self, original: StoredImage | None) -> str:
+        message = "the earlier image with the same content is not there any more, this may be the only one"
+        others = [uri for uri in _moves(original) if not self._places.moved(uri)[1]] if original is not None else []
+        return f"{message}; not looked at, since the job does not name the place: {others[0]}" if others else message
+
     async def _find(self, original: StoredImage, image: ObjectRef, head: Head) -> ObjectRef | None:
         """The original at the key at which it was examined, or at the target to which it was moved; never ``image``.
 
+        Both only in places of the job, or that the user allowed.
+
         Another kind of store gives it another ETag; its bytes are compared by ``check`` in any case.
         """
-        moves = [location(effect.target) for effect in original.effects if effect.kind is ActionKind.MOVE]
-        source = S3Location(self._job.source.bucket, original.key)
-        own = self._address(S3Location(image.bucket, image.key))
-        for where in (source, *moves):
-            if self._address(where) == own:
+        places, source = self._places, S3Location(self._job.source.bucket, original.key)
+        named = [source] if places.image(original.key)[1] else []
+        named += [location(uri) for uri in _moves(original) if places.moved(uri)[1]]
+        own = places.address(S3Location(image.bucket, image.key))
+        for where in named:
+            if places.address(where) == own:
                 continue
             found = await head(where)
             if found is None or found.size_bytes != original.size_bytes:
@@ -95,6 +103,10 @@ class DuplicateGuard:
             if found.etag == original.etag or where.store is not source.store:
                 return structs.replace(image_of(where.bucket, original), key=where.key, etag=found.etag)
         return None
+
+
+def _moves(original: StoredImage) -> list[str]:
+    return [effect.target for effect in original.effects if effect.kind is ActionKind.MOVE]
 
 
 def _circular(after: Mapping[int, int]) -> set[int]:

@@ -34,7 +34,7 @@ from asyncfilter.errors import (
 )
 from asyncfilter.events import ActionDone, Emit, ImageFailed
 from asyncfilter.job.spec import Job
-from asyncfilter.model import Failure, ObjectRef, S3Location, StopReason, location
+from asyncfilter.model import Effect, Failure, ObjectRef, S3Location, StopReason, StoreKind, location
 from asyncfilter.policy.breaker import FAILURES_IN_A_ROW
 from asyncfilter.ports.checkpoint import Checkpoint
 from asyncfilter.ports.remover import DeleteRequest, DeleteResult, Remover
@@ -179,11 +179,29 @@ class RemovalStages:
             DrainedError, CallError: As ``repeat``.
         """
         removal, target, seq = item.removal, location(item.removal.target), seq_of(item)
-        if removal.copied == etag:
+        # Not of files: those on two disks can have one time and inode. To compare a hard link takes no reading.
+        if removal.copied == etag and target.store is not StoreKind.FOLDER:
             return True
         image = ObjectRef(bucket=self.bucket, key=removal.key, size_bytes=removal.size_bytes, etag=etag, seq=seq)
         copy = msgspec.structs.replace(image, bucket=target.bucket, key=target.key, etag=removal.copied)
         return await self.repeat(lambda: self.remover.same_content(copy, image))
+
+    async def equal_object(self, effect: Effect) -> str | None:
+        """The ETag of the object at a copy's target, when it has the bytes of its source; None otherwise.
+
+        For a copy that an earlier attempt may have made: encrypted, or of an upload in parts, it has another ETag.
+
+        Raises:
+            ImageError: ``changed`` or ``vanished``, of the source; ``original_gone``, of the object at the target.
+            DrainedError, CallError: As ``repeat``.
+        """
+        source, target = effect.source, effect.target
+        found = await self.repeat(lambda: self.remover.head(target)) if target is not None else None
+        if target is None or found is None or found.size_bytes != source.size_bytes:
+            return None
+        there = msgspec.structs.replace(source, bucket=target.bucket, key=target.key, etag=found.etag)
+        is_same = await self.repeat(lambda: self.remover.same_content(source, there))
+        return found.etag if is_same else None
 
     # -- Concurrency ---------------------------------------------------------------------------------------------------
 
@@ -344,6 +362,15 @@ def _result_error(
 def may_be_done(error: CallError) -> bool:
     """Whether a request that failed with ``error`` may have been carried out, as with some 503s of a gateway."""
     return isinstance(error, TransientError) or (isinstance(error, ThrottledError) and error.may_be_done)
+
+
+def is_in_doubt(effect: Effect, etag: str) -> bool:
+    """Whether only a checksum can have shown that an object, which was at the target, is the copy.
+
+    S3's are CRCs as a rule, and it is easy to make another picture with a given one.
+    """
+    is_of_s3 = effect.target is not None and {effect.source.store, effect.target.store} == {StoreKind.S3}
+    return is_of_s3 and etag != effect.source.etag
 
 
 def seq_of(item: RemovalItem) -> int:

@@ -152,6 +152,12 @@ class Clear:
         if item.row is None:
             raise ValueError(f"{removal.target}: a stale copy needs the row of its image")
         image, target = image_of(self._bucket, item.row), location(removal.target)
+        if not self._places.in_source(image.uri):
+            # It may be the very object that is to be deleted, which would be its own proof.
+            message = (
+                f"{removal.target}: its image would be outside of the source: {image.uri}; this may be the only one"
+            )
+            raise ImageError(message, code="original_gone")
         effect = Effect(kind=ActionKind.COPY, source=image, target=target, if_exists=IfExists.FAIL)
         try:
             copied = await self._stages.repeat(lambda: self._stages.remover.existing_copy(effect))

@@ -178,11 +178,19 @@ class Undo:
         try:
             copied = await self._stages.repeat(lambda: self._stages.remover.copy(effect))
         except ImageError as error:
-            if error.code == "target_exists":
+            if error.code != "target_exists":
+                raise
+            # An earlier attempt may have copied it back, with another ETag.
+            etag = await self._stages.equal_object(effect)
+            if etag is None:
                 raise ImageError(error.message, code="source_exists") from error
-            raise
-        self._copied_back.add(removal.image)
-        item.advance(Step.RETURNING, returned=copied.etag)
+            is_proved = True
+        else:
+            # An object that was there may have only the checksum of the copy: `_check_copy` compares them.
+            etag, is_proved = copied.etag, copied.is_new
+        if is_proved:
+            self._copied_back.add(removal.image)
+        item.advance(Step.RETURNING, returned=etag)
 
     async def _verify(self, item: RemovalItem) -> None:
         removal = item.removal
@@ -202,7 +210,8 @@ class Undo:
         removal = item.removal
         if removal.kind is not ActionKind.MOVE or removal.is_foreign:
             return
-        if self._places.in_source(removal.target):
+        is_image = self._places.address(location(removal.target)) == self._places.address(self._stages.source(removal))
+        if is_image or self._places.in_source(removal.target):
             raise ImageError(f"{removal.target}: an image of the source, so it is left", code="in_source")
         if removal.image in self._copied_back:
             return
