@@ -61,7 +61,7 @@ _COUNTED = 100
 _LONGEST_MEASURE_S = 5
 _NEAR = 0.01
 """A share of the rate that no further measurement is made for; the next probe covers it."""
-_FINE = 0.002
+_FINE = 0.005
 """The same at the limit: few throttles there come from elsewhere, and the next probe is ten seconds away."""
 _PROBES = (0.01, 0.02, 0.04, 0.08)
 _PROBE_ATTEMPTS = 10
