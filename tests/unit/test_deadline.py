@@ -20,7 +20,7 @@ from asyncfilter.aws import open_aws
 from asyncfilter.aws.clients.boto import BotoDetect
 from asyncfilter.aws.clients.http import HttpRequest, NoConnectionError, Pool, Proxied
 from asyncfilter.aws.clients.http.message import SMALL
-from asyncfilter.aws.deadline import Deadline, fail_after
+from asyncfilter.aws.deadline import GRACE_S, Deadline, fail_after
 from asyncfilter.job.spec import Aws, DetectorSpec
 from tests.kit.services import aws_settings
 
@@ -175,9 +175,35 @@ async def test_a_response_that_came_while_the_process_stood_still_is_read(
         await through(client, server.origin, use)
 
 
+@pytest.mark.parametrize("stand_still", [stop_like_a_signal, block_the_loop])
+@pytest.mark.parametrize("client", ["pool", "proxied", "aioboto3"])
+async def test_a_response_may_take_its_time_after_the_process_stood_still(
+    client: str, stand_still: Callable[[Meanwhile], None]
+) -> None:
+    """The deadline has passed when the process goes on; the request may just have been sent, and gets its time."""
+
+    def answer_late(server: Server) -> None:
+        threading.Timer(STILL_S + 3 * GRACE_S, server.goes.set).start()
+
+    async def use(exchange: Exchange) -> None:
+        await exchange()
+        assert server.came.acquire(blocking=False)
+        server.goes.clear()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(exchange)
+            for _ in range(3):
+                while not server.came.acquire(blocking=False):  # noqa: ASYNC110  of another thread
+                    await anyio.sleep(0.005)
+            stand_still(partial(answer_late, server))
+
+    with answering(BODIES["small"]) as server, settings_for(server.origin):
+        await through(client, server.origin, use)
+
+
 @pytest.mark.parametrize("stand_still", [stop_like_a_signal, block_the_loop, lambda _: None])
 async def test_what_does_not_come_expires_all_the_same(stand_still: Callable[[Meanwhile], None]) -> None:
-    """A deadline is put off by a moment, not for ever."""
+    """A deadline is put off once, not for ever."""
 
     async def wait() -> None:
         with fail_after(0.05):
@@ -198,7 +224,7 @@ async def test_a_block_that_ends_in_time_is_not_cancelled_later() -> None:
 async def test_a_loop_that_is_always_late_puts_nothing_off_for_ever() -> None:
     """A program that blocks its loop again and again still gets its timeouts."""
     expired: list[float] = []
-    Deadline(asyncio.get_running_loop().time() + 0.01, expired.append)
+    Deadline(asyncio.get_running_loop().time() + 0.01, 0.01, expired.append)
     for _ in range(20):
         time.sleep(0.4)  # noqa: ASYNC251  the point of the test
         await anyio.lowlevel.checkpoint()

@@ -155,7 +155,7 @@ class Pool:
         if self._watching is not None:
             self._watching.cancel()
         self._next_deadline_s = next_deadline_s
-        self._watching = Deadline(next_deadline_s, self._expire)
+        self._watching = Deadline(next_deadline_s, self._timeout_s, self._expire)
 
     def _expire(self, now_s: float) -> None:
         """End the exchanges whose deadline had passed at ``now_s``, and wait for the next deadline."""
