@@ -2,8 +2,8 @@
 
 The input of the controller is the result of each attempt and the time it was sent. Four phases:
 
-- Ramp: the rate doubles every second up to shortly below the target, then goes to the target. A throttle cuts the rate
-  by the share of throttles; many throttles start a measurement.
+- Ramp: the rate doubles every second up to shortly below the target, and goes to the target three seconds later. A
+  throttle cuts the rate by the share of throttles; many throttles start a measurement.
 - Measure: at a rate just lowered, the accepted attempts of one second (or a few) are counted. Still throttled: the rate
   becomes the rate accepted. No longer throttled: the rate goes halfway back to the former one.
 - Hold: the rate stays; a throttle starts a measurement.
@@ -46,6 +46,8 @@ _DOUBLE = 2.0
 _LAST_STEP = 0.05
 """The last step of a ramp, as a fraction of the target. While calls in flight double, attempts wait for new connections
 and arrive late, together with later ones; the step leaves room for these."""
+_LAST_STEP_S = 3.0
+"""Time before that step, seconds: the slowest calls in flight have come to their number."""
 _CROWD_TPS = 100
 """The rate from which that step is more than a few attempts; below it, there is no last step."""
 _SLOWER = 1.4
@@ -248,7 +250,9 @@ class RateController:
         if self._rate >= self._target:
             self._phase = _Hold(now_s)
             return
-        if now_s - ramp.stepped_s < _STEP_S:
+        # Where there is no last step, every rate is below this one.
+        shy_tps = self._target * (1 - _LAST_STEP) if self._target >= _CROWD_TPS else math.inf
+        if now_s - ramp.stepped_s < (_STEP_S if self._rate < shy_tps else _LAST_STEP_S):
             return
         seen = self._tally.between(max(ramp.stepped_s, now_s - _STEP_S - 2 * self._lag_s), now_s)
         # At least 20: three throttles or fewer never end a ramp.
@@ -259,8 +263,7 @@ class RateController:
         elif self._in_use(now_s) and seen.refused <= few:
             # Steps keep their times when a review is late; after a pause the next step is half a second away at least.
             ramp.stepped_s = max(ramp.stepped_s + _STEP_S, now_s - _STEP_S / 2)
-            shy_tps = self._target * (1 - _LAST_STEP) if self._target >= _CROWD_TPS else 0.0
-            top_tps = shy_tps if self._rate < shy_tps else self._target
+            top_tps = min(shy_tps, self._target) if self._rate < shy_tps else self._target
             self._change(now_s, min(self._rate * ramp.growth, top_tps), "ramp")
 
     def _hold(self, now_s: float, hold: _Hold) -> None:

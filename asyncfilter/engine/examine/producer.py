@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar
+
+from anyio.lowlevel import checkpoint
 
 from asyncfilter.engine.core.known_answers import KnownAnswers
 from asyncfilter.engine.core.listing import ListingReader, following
@@ -22,8 +25,13 @@ from asyncfilter.records.images import StoredImage
 BATCH_IMAGES = 1000
 """Stored images read at a time: as many as one page of a listing."""
 
+PORTION = 100
+"""Objects of a page that are looked at in one go: half a millisecond of work."""
+
 NEVER_AGAIN = frozenset({"changed", "vanished"})
 """Failures that are not tried again: the object is gone or replaced, and only the listing has its new version."""
+
+T = TypeVar("T")
 
 
 class Producer:
@@ -100,10 +108,10 @@ class Producer:
             cursor = following(page, cursor)
 
     async def _admitted(self, objects: Sequence[ListedObject]) -> list[WorkItem]:
-        wanted = [(listed, self._check(listed)) for listed in objects]
+        wanted = [(listed, self._check(listed)) async for listed in _unhurried(objects)]
         known = await self._known([listed.key for listed, skip in wanted if skip is None])
         items: list[WorkItem] = []
-        for listed, skip in wanted:
+        async for listed, skip in _unhurried(wanted):
             self.trailing_listed += 1
             if skip is not None:
                 self._skip(skip, listed.key)
@@ -171,3 +179,11 @@ class Producer:
         image = ObjectRef(bucket=self._bucket, key=key, size_bytes=size_bytes, etag=etag, seq=self._next_seq)
         self._next_seq += 1
         return image
+
+
+async def _unhurried(values: Sequence[T]) -> AsyncIterator[T]:
+    """Yield the values of a page; other tasks run in between, since a page at a time would delay permits by 5 ms."""
+    for number, value in enumerate(values, 1):
+        yield value
+        if not number % PORTION:
+            await checkpoint()

@@ -13,6 +13,8 @@ Invariants:
 
 from __future__ import annotations
 
+from anyio.lowlevel import checkpoint
+
 from asyncfilter.clock import Clock
 from asyncfilter.engine.core.pending import PendingSignal
 from asyncfilter.engine.core.stopping import StopSignal
@@ -25,6 +27,9 @@ from asyncfilter.model import StopReason
 ROUND_INTERVAL_S = 0.02
 """Least time between the starts of two rounds: half of the time allowed from response to disk, less the write itself
 (docs/guarantees.md, *Paid work is durable*)."""
+
+PORTION = 16
+"""Actions begun in one go; signing and sending them takes two milliseconds, in which no attempt is sent."""
 
 
 class SettleLoop:
@@ -96,11 +101,13 @@ class SettleLoop:
         if judged.stop is not None:
             self._stop_signal.request(judged.stop.reason, judged.stop.cause)
         # Also after a stop: all images that were judged are before the stop position, so their actions are carried out.
-        for item, effect, failure in await self._sequencer.release(judged.items):
+        for number, (item, effect, failure) in enumerate(await self._sequencer.release(judged.items), 1):
             if effect is not None:
                 self._sink_stage.submit(item, effect)
             elif failure is not None:
                 self._committer.note_failure(item.row_id, failure)
+            if not number % PORTION:
+                await checkpoint()
         # After `release`, which settles the images that have no action.
         settled = self._sequencer.settle()
         self._committer.note_settled(settled.replaced, is_moved=settled.is_moved)
