@@ -18,10 +18,12 @@ from aiobotocore.credentials import AioContainerProvider, AioCredentialResolver,
 from aiobotocore.session import AioSession
 from aiobotocore.utils import AioContainerMetadataFetcher, AioIMDSFetcher, AioIMDSRegionProvider
 from botocore.config import Config
+from botocore.loaders import create_loader
 from botocore.utils import get_environ_proxies
 
 from asyncfilter.aws.http_session import HttpSession, MetadataSession
 from asyncfilter.aws.response_parsers import ResponseParsers
+from asyncfilter.aws.service_models import ServiceModels
 from asyncfilter.aws.trust import ca_setting, trusting
 
 
@@ -65,6 +67,12 @@ class CoreSession(AioSession):  # type: ignore[misc]  # aiobotocore has no types
 
     def _register_response_parser_factory(self) -> None:
         self._components.register_component("response_parser_factory", ResponseParsers())
+
+    def _register_data_loader(self) -> None:
+        self._components.lazy_register_component("data_loader", self._service_models)
+
+    def _service_models(self) -> ServiceModels:
+        return ServiceModels(create_loader(self.get_config_variable("data_path")).search_paths)
 
     def _register_smart_defaults_factory(self) -> None:
         self._internal_components.lazy_register_component(

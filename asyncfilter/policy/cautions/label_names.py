@@ -109,8 +109,10 @@ def name_findings(job: Job, known: KnownNames) -> Findings:
 
 def ignored_name_findings(job: Job, known: KnownNames) -> Findings:
     """Names under ``ignore`` that no label has; apart, since they are gone once references are replaced by names."""
-    listed = label_list_of(job, is_own=known.is_own)
-    return {} if listed is None else _unlisted_labels(_named(job, _ignored_of), known, listed)
+    named = _named(job, _ignored_of)
+    # The list is read only where there is something to look up: it takes 1.5 MB.
+    listed = label_list_of(job, is_own=known.is_own) if named else None
+    return {} if listed is None else _unlisted_labels(named, known, listed)
 
 
 # -- Compared with the list --------------------------------------------------------------------------------------------
