@@ -56,8 +56,9 @@ class Forged(Bucket):
 
     def edit(self, of: str, /, **fields: Any) -> None:
         """Change fields of a row."""
-        rows = self.checkpoint._held().rows.by_id
-        rows[self.row_id(of)] = msgspec.structs.replace(rows[self.row_id(of)], **fields)
+        rows, id_ = self.checkpoint._held().rows, self.row_id(of)
+        rows.by_id[id_] = edited = msgspec.structs.replace(rows.by_id[id_], **fields)
+        rows.ids_by_key.setdefault(edited.key, set()).add(id_)
 
     def commit(self, **changes: Any) -> None:
         """Write to the checkpoint."""
@@ -71,6 +72,19 @@ class Forged(Bucket):
             image=row.id, key=of, etag=row.etag, size_bytes=row.size_bytes, kind=ActionKind.MOVE, step=Step.VERIFIED
         )
         self.commit(removals=[msgspec.structs.replace(entry, **fields)])
+
+
+# -- Rows ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_about_an_object_outside_of_the_source() -> None:
+    """No listing of the source has this key: new targets make no copy of it."""
+    bucket = Forged(a_job())
+    etag = bucket.put("s3://raw/private/x.jpg", PRECIOUS)
+    bucket.edit("birds/a.jpg", key="private/x.jpg", etag=etag, size_bytes=len(PRECIOUS))
+    summary = bucket.refilter(a_job(keep={"copy": "s3://clean/again/{key}"}))
+    assert summary.counts.failed == {"outside_source": 1}
+    assert [key for key in bucket.store.keys("clean") if key.startswith("again/")] == ["again/birds/d.jpg"]
 
 
 # -- Entries of an apply that was begun ------------------------------------------------------------------------------
