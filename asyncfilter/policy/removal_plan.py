@@ -178,8 +178,8 @@ def _uncovered(plan: RemovalPlan) -> UsageError:
     names = ", ".join(use.place for use in plan.uncovered)
     example = next((use.place for use in plan.uncovered if use.place != OTHER_PLACES), "PLACE")
     return UsageError(
-        f"images or copies ({images}) would be written or deleted in places that the job does not name for it: {names}: "
-        "nothing was done",
+        f"images or copies ({images}) would be written or deleted in places that the job does not name for it: "
+        f"{names}: nothing was done",
         hint="The job's actions may have been changed, or the checkpoint is not yours. If you know a place, allow it: "
         f"--allow-place {shlex.quote(example)}",
     )

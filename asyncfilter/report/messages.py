@@ -85,7 +85,7 @@ FAILURES = {
     "invalid_link": FailureMessage("a symbolic link that leads to itself", "Remove the link."),
     "invalid_name": FailureMessage("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
     "outside_source": FailureMessage(
-        "outside of the source: a link out of the folder, or a key that the checkpoint names and the source cannot have",
+        "outside of the source: a link out of the folder, or a key that only the checkpoint has",
         "Replace the link by a hard link or by the file; use a checkpoint of your own.",
     ),
     "target_blocked": FailureMessage("its target exists and is not a file", "Choose an empty target."),
