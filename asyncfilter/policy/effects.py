@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from asyncfilter.errors import ImageError
 from asyncfilter.job.spec import Action, Job
 from asyncfilter.model import ActionKind, Decision, Detection, Effect, ObjectRef, StoreKind, Verdict
 from asyncfilter.policy.provenance import provenance_of
@@ -67,8 +66,7 @@ class Effects:
             is_duplicate: An earlier image has the same content.
 
         Raises:
-            ImageError: ``target_too_long``; ``outside_source`` where the checkpoint names a key that no listing of the
-                source can have. Moves and deletes of such an image are refused as a whole (``removal_places.py``).
+            ImageError: ``target_too_long``.
         """
         if is_duplicate and self._job.duplicate is not None:
             action, target = self._duplicate, self._duplicate_target
@@ -76,8 +74,6 @@ class Effects:
             action, target = self._actions.get(decision.verdict), self._targets.get(decision.verdict)
         if action is None:
             return None
-        if action.kind in IMMEDIATE and not image.key.startswith(self._job.source.prefix):
-            raise ImageError(f"{image.uri}: not below the source's prefix", code="outside_source")
         location = None
         if target is not None:
             location = target.locate(

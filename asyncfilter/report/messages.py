@@ -85,8 +85,7 @@ FAILURES = {
     "invalid_link": FailureMessage("a symbolic link that leads to itself", "Remove the link."),
     "invalid_name": FailureMessage("a name that is not text in UTF-8", "Rename the files, for instance with convmv."),
     "outside_source": FailureMessage(
-        "outside of the source: a link out of the folder, or a key that only the checkpoint has",
-        "Replace the link by a hard link or by the file; use a checkpoint of your own.",
+        "a symbolic link that leads out of the source", "Replace it by a hard link or by the file."
     ),
     "target_blocked": FailureMessage("its target exists and is not a file", "Choose an empty target."),
     "target_unsafe": FailureMessage("its target is outside of its folder, or inside the source", "Change the target."),

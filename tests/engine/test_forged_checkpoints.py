@@ -74,19 +74,6 @@ class Forged(Bucket):
         self.commit(removals=[msgspec.structs.replace(entry, **fields)])
 
 
-# -- Rows ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_row_about_an_object_outside_of_the_source() -> None:
-    """No listing of the source has this key: new targets make no copy of it."""
-    bucket = Forged(a_job())
-    etag = bucket.put("s3://raw/private/x.jpg", PRECIOUS)
-    bucket.edit("birds/a.jpg", key="private/x.jpg", etag=etag, size_bytes=len(PRECIOUS))
-    summary = bucket.refilter(a_job(keep={"copy": "s3://clean/again/{key}"}))
-    assert summary.counts.failed == {"outside_source": 1}
-    assert [key for key in bucket.store.keys("clean") if key.startswith("again/")] == ["again/birds/d.jpg"]
-
-
 # -- Entries of an apply that was begun ------------------------------------------------------------------------------
 
 
