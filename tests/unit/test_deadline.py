@@ -145,6 +145,17 @@ async def through(client: str, origin: str, use: Callable[[Exchange], Awaitable[
             await use(lambda: detect("bucket", "key"))
 
 
+async def three(exchange: Exchange, server: Server, then: Meanwhile) -> None:
+    """Make three exchanges at once, and call ``then`` when all requests have come."""
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(exchange)
+        for _ in range(3):
+            while not server.came.acquire(blocking=False):  # noqa: ASYNC110  of another thread
+                await anyio.sleep(0.005)
+        then()
+
+
 @pytest.mark.parametrize("size", BODIES)
 @pytest.mark.parametrize("stand_still", [stop_like_a_signal, block_the_loop])
 @pytest.mark.parametrize("client", ["pool", "proxied", "aioboto3"])
@@ -163,13 +174,7 @@ async def test_a_response_that_came_while_the_process_stood_still_is_read(
         assert server.came.acquire(blocking=False)
         server.went.acquire()
         server.goes.clear()
-        async with anyio.create_task_group() as tasks:
-            for _ in range(3):
-                tasks.start_soon(exchange)
-            for _ in range(3):
-                while not server.came.acquire(blocking=False):  # noqa: ASYNC110  of another thread
-                    await anyio.sleep(0.005)
-            stand_still(partial(answer, server))
+        await three(exchange, server, lambda: stand_still(partial(answer, server)))
 
     with answering(BODIES[size]) as server, settings_for(server.origin):
         await through(client, server.origin, use)
@@ -189,13 +194,7 @@ async def test_a_response_may_take_its_time_after_the_process_stood_still(
         await exchange()
         assert server.came.acquire(blocking=False)
         server.goes.clear()
-        async with anyio.create_task_group() as tasks:
-            for _ in range(3):
-                tasks.start_soon(exchange)
-            for _ in range(3):
-                while not server.came.acquire(blocking=False):  # noqa: ASYNC110  of another thread
-                    await anyio.sleep(0.005)
-            stand_still(partial(answer_late, server))
+        await three(exchange, server, lambda: stand_still(partial(answer_late, server)))
 
     with answering(BODIES["small"]) as server, settings_for(server.origin):
         await through(client, server.origin, use)
