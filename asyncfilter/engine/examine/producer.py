@@ -108,10 +108,10 @@ class Producer:
             cursor = following(page, cursor)
 
     async def _admitted(self, objects: Sequence[ListedObject]) -> list[WorkItem]:
-        wanted = [(listed, self._check(listed)) async for listed in _unhurried(objects)]
+        wanted = [(listed, self._check(listed)) async for listed in _in_portions(objects)]
         known = await self._known([listed.key for listed, skip in wanted if skip is None])
         items: list[WorkItem] = []
-        async for listed, skip in _unhurried(wanted):
+        async for listed, skip in _in_portions(wanted):
             self.trailing_listed += 1
             if skip is not None:
                 self._skip(skip, listed.key)
@@ -181,7 +181,7 @@ class Producer:
         return image
 
 
-async def _unhurried(values: Sequence[T]) -> AsyncIterator[T]:
+async def _in_portions(values: Sequence[T]) -> AsyncIterator[T]:
     """Yield the values of a page; other tasks run in between, since a page at a time would delay permits by 5 ms."""
     for number, value in enumerate(values, 1):
         yield value
